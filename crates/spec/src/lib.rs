@@ -1,0 +1,27 @@
+//! The documents that the OCI specifications and Docker define, as plain values.
+//!
+//! This crate parses, prints and names; it does no input or output and knows no clock.
+//! Everything here may come from a stranger: parsing is strict and bounded, and
+//! a fault is an [`Error`] that says what, where, expected and found.
+//!
+//! | looking for | module |
+//! |---|---|
+//! | `sha256:…` | [`digest`] |
+//! | `{mediaType, digest, size}` | [`descriptor`] |
+//! | image manifest, image index | [`manifest`] |
+//! | image config | [`config`] |
+//! | raw bytes and their value, kept together | [`document`] |
+//! | `registry.example/repo:tag` | [`reference`] |
+//! | `oci:DIR:TAG`, `store:NAME` and the like | [`location`] |
+//! | `linux/arm64/v8` | [`platform`] |
+
+pub mod digest;
+pub mod error;
+pub mod location;
+pub mod media_type;
+pub mod platform;
+pub mod reference;
+
+pub use digest::{Algorithm, Digest, Hasher};
+pub use error::{Error, Kind, Result};
+pub use media_type::{Compression, MediaType};

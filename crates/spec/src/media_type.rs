@@ -1,0 +1,212 @@
+//! Media types: what sort of content a descriptor points to. image-spec, media-types.md.
+
+use std::borrow::Cow;
+use std::fmt;
+
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+/// A media type, known or not. Unknown ones are kept as they are:
+/// "An encountered `mediaType` that is unknown MUST NOT generate an error."
+#[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct MediaType(Cow<'static, str>);
+
+/// How a layer is compressed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum Compression {
+    /// A plain tar.
+    None,
+    /// RFC 1952; what every client understands.
+    #[default]
+    Gzip,
+    /// RFC 8478.
+    Zstd,
+}
+
+/// What the content of a media type is to an image.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Role {
+    /// An image index, or Docker's manifest list.
+    Index,
+    /// An image manifest, of OCI or of Docker.
+    Manifest,
+    /// The configuration of an image.
+    Config,
+    /// A filesystem changeset.
+    Layer(Compression),
+    /// `{}`, standing for nothing. image-spec, manifest.md, "Guidance for an Empty Descriptor".
+    Empty,
+    /// Docker's manifest of 2014, signed JSON, which is recognised only to be refused.
+    Schema1,
+    /// Anything else: opaque bytes.
+    Other,
+}
+
+macro_rules! media_types {
+    ($($(#[$doc:meta])* $name:ident = $text:literal, $role:expr;)*) => {
+        impl MediaType {
+            $($(#[$doc])* pub const $name: Self = Self(Cow::Borrowed($text));)*
+
+            /// What content of this type is to an image.
+            pub fn role(&self) -> Role {
+                match self.as_str() {
+                    $($text => $role,)*
+                    _ => Role::Other,
+                }
+            }
+        }
+    };
+}
+
+media_types! {
+    /// image-spec, image-index.md
+    INDEX = "application/vnd.oci.image.index.v1+json", Role::Index;
+    /// image-spec, manifest.md
+    MANIFEST = "application/vnd.oci.image.manifest.v1+json", Role::Manifest;
+    /// image-spec, config.md
+    CONFIG = "application/vnd.oci.image.config.v1+json", Role::Config;
+    /// image-spec, layer.md
+    LAYER = "application/vnd.oci.image.layer.v1.tar", Role::Layer(Compression::None);
+    /// image-spec, layer.md, "`+gzip` Media Types"
+    LAYER_GZIP = "application/vnd.oci.image.layer.v1.tar+gzip", Role::Layer(Compression::Gzip);
+    /// image-spec, layer.md, "`+zstd` Media Types"
+    LAYER_ZSTD = "application/vnd.oci.image.layer.v1.tar+zstd", Role::Layer(Compression::Zstd);
+    /// image-spec, layer.md, "Non-Distributable Layers"; deprecated there
+    FOREIGN_LAYER = "application/vnd.oci.image.layer.nondistributable.v1.tar", Role::Layer(Compression::None);
+    /// image-spec, layer.md, "Non-Distributable Layers"; deprecated there
+    FOREIGN_LAYER_GZIP = "application/vnd.oci.image.layer.nondistributable.v1.tar+gzip", Role::Layer(Compression::Gzip);
+    /// image-spec, layer.md, "Non-Distributable Layers"; deprecated there
+    FOREIGN_LAYER_ZSTD = "application/vnd.oci.image.layer.nondistributable.v1.tar+zstd", Role::Layer(Compression::Zstd);
+    /// image-spec, manifest.md, "Guidance for an Empty Descriptor"
+    EMPTY = "application/vnd.oci.empty.v1+json", Role::Empty;
+    /// Docker's image index
+    DOCKER_LIST = "application/vnd.docker.distribution.manifest.list.v2+json", Role::Index;
+    /// Docker's image manifest
+    DOCKER_MANIFEST = "application/vnd.docker.distribution.manifest.v2+json", Role::Manifest;
+    /// Docker's image config
+    DOCKER_CONFIG = "application/vnd.docker.container.image.v1+json", Role::Config;
+    /// Docker's uncompressed layer
+    DOCKER_LAYER = "application/vnd.docker.image.rootfs.diff.tar", Role::Layer(Compression::None);
+    /// Docker's layer; "interchangeable and fully compatible" with the OCI one
+    DOCKER_LAYER_GZIP = "application/vnd.docker.image.rootfs.diff.tar.gzip", Role::Layer(Compression::Gzip);
+    /// Docker's zstd layer, as BuildKit writes it
+    DOCKER_LAYER_ZSTD = "application/vnd.docker.image.rootfs.diff.tar.zstd", Role::Layer(Compression::Zstd);
+    /// Docker's non-distributable layer
+    DOCKER_FOREIGN_LAYER_GZIP = "application/vnd.docker.image.rootfs.foreign.diff.tar.gzip", Role::Layer(Compression::Gzip);
+    /// Docker's first manifest
+    DOCKER_SCHEMA1 = "application/vnd.docker.distribution.manifest.v1+json", Role::Schema1;
+    /// Docker's first manifest, signed
+    DOCKER_SCHEMA1_SIGNED = "application/vnd.docker.distribution.manifest.v1+prettyjws", Role::Schema1;
+}
+
+impl MediaType {
+    /// The manifests that conex understands, in the order in which it asks a registry for them.
+    pub const MANIFESTS: [Self; 4] = [
+        Self::INDEX,
+        Self::MANIFEST,
+        Self::DOCKER_LIST,
+        Self::DOCKER_MANIFEST,
+    ];
+
+    /// A media type from its text, kept as it is.
+    pub fn new(text: impl Into<String>) -> Self {
+        Self(Cow::Owned(text.into()))
+    }
+
+    /// The media type of an HTTP `Content-Type` header: parameters are dropped, since
+    /// "the client SHOULD ignore parameters on the `Content-Type` header" (distribution-spec,
+    /// "Pulling manifests").
+    pub fn from_content_type(header: &str) -> Self {
+        let essence = header.split(';').next().unwrap_or_default();
+        Self::new(essence.trim().to_ascii_lowercase())
+    }
+
+    /// The layer type of OCI for a compression.
+    pub const fn layer(compression: Compression) -> Self {
+        match compression {
+            Compression::None => Self::LAYER,
+            Compression::Gzip => Self::LAYER_GZIP,
+            Compression::Zstd => Self::LAYER_ZSTD,
+        }
+    }
+
+    /// The text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// Whether content of this type lists other content: an index or a manifest.
+    /// A registry keeps it under `manifests/`, everything else under `blobs/`.
+    pub fn is_manifest(&self) -> bool {
+        matches!(self.role(), Role::Index | Role::Manifest)
+    }
+
+    /// Whether content of this type is an index, OCI's or Docker's.
+    pub fn is_index(&self) -> bool {
+        self.role() == Role::Index
+    }
+
+    /// How a layer of this type is compressed; nothing if it is no layer of a known type.
+    pub fn compression(&self) -> Option<Compression> {
+        match self.role() {
+            Role::Layer(compression) => Some(compression),
+            _ => None,
+        }
+    }
+}
+
+impl fmt::Display for MediaType {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(&self.0)
+    }
+}
+
+impl fmt::Debug for MediaType {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl Serialize for MediaType {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(&self.0)
+    }
+}
+
+impl<'de> Deserialize<'de> for MediaType {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        String::deserialize(deserializer).map(Self::new)
+    }
+}
+
+impl fmt::Display for Compression {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::None => "none",
+            Self::Gzip => "gzip",
+            Self::Zstd => "zstd",
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn roles() {
+        assert!(MediaType::DOCKER_LIST.is_index());
+        assert!(MediaType::new("application/vnd.oci.image.manifest.v1+json").is_manifest());
+        assert_eq!(
+            MediaType::DOCKER_LAYER_GZIP.compression(),
+            Some(Compression::Gzip)
+        );
+        assert_eq!(MediaType::new("application/xml").role(), Role::Other);
+    }
+
+    #[test]
+    fn parameters_of_a_header_are_dropped() {
+        let header = "Application/vnd.oci.image.index.v1+JSON; charset=utf-8";
+        assert_eq!(MediaType::from_content_type(header), MediaType::INDEX);
+    }
+}
