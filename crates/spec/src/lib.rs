@@ -25,3 +25,4 @@ pub mod reference;
 pub use digest::{Algorithm, Digest, Hasher};
 pub use error::{Error, Kind, Result};
 pub use media_type::{Compression, MediaType};
+pub use reference::{Name, Reference, Tag};
