@@ -25,4 +25,5 @@ pub mod reference;
 pub use digest::{Algorithm, Digest, Hasher};
 pub use error::{Error, Kind, Result};
 pub use media_type::{Compression, MediaType};
+pub use platform::Platform;
 pub use reference::{Name, Reference, Tag};
