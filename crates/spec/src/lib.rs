@@ -15,15 +15,25 @@
 //! | `oci:DIR:TAG`, `store:NAME` and the like | [`location`] |
 //! | `linux/arm64/v8` | [`platform`] |
 
+pub mod config;
+pub mod descriptor;
 pub mod digest;
+pub mod document;
 pub mod error;
+pub mod layout;
 pub mod location;
+pub mod manifest;
 pub mod media_type;
 pub mod platform;
 pub mod reference;
+pub mod strict_json;
 
+pub use config::ImageConfig;
+pub use descriptor::{Annotations, Descriptor};
 pub use digest::{Algorithm, Digest, Hasher};
+pub use document::Document;
 pub use error::{Error, Kind, Result};
+pub use manifest::{ImageIndex, ImageManifest, Manifest};
 pub use media_type::{Compression, MediaType};
 pub use platform::Platform;
 pub use reference::{Name, Reference, Tag};

@@ -1,1 +1,34 @@
-//! store
+//! Where content lives: sources, sinks, and the stores that need no network.
+//!
+//! | looking for | module |
+//! |---|---|
+//! | what a store can be asked | [`source`], [`sink`] |
+//! | a digest that does not match | [`verify`] |
+//! | an OCI layout directory and its lock | [`layout`] |
+//! | the local store, shared by all pulls | [`local`] |
+//! | content in memory | [`memory`] |
+//! | a source one can add to, for builds | [`stage`] |
+//! | how anything becomes durable | [`commit`] |
+//! | blobs as files | [`blobs`] |
+//! | the border between async and blocking | [`bridge`] |
+//! | progress | [`observer`] |
+
+pub mod blobs;
+pub mod bridge;
+pub mod commit;
+pub mod layout;
+pub mod local;
+pub mod memory;
+pub mod observer;
+pub mod sink;
+pub mod source;
+pub mod stage;
+pub mod verify;
+
+pub use layout::Layout;
+pub use local::LocalStore;
+pub use memory::Memory;
+pub use observer::{Event, Observer};
+pub use sink::Sink;
+pub use source::{ByteStream, Source, SourceExt};
+pub use stage::Stage;

@@ -1,0 +1,311 @@
+//! JSON as the OCI specifications want it, with no room for two readings of one document.
+//!
+//! image-spec, considerations.md, "JSON": content follows I-JSON (RFC 7493), so it is UTF-8 and
+//! an object holds no name twice. Go's decoder takes `LAYERS` for `layers`; two readers would
+//! then see two documents under one digest, so a name that differs from a known one only in
+//! case is refused too. Depth and length are bounded before any value is built.
+
+use std::collections::HashSet;
+use std::fmt;
+
+use serde::Deserialize;
+use serde::de::{
+    DeserializeOwned, DeserializeSeed, Deserializer, Error as _, MapAccess, SeqAccess, Visitor,
+};
+
+use crate::error::{Error, Kind, Result};
+
+/// The deepest nesting of arrays and objects; real documents reach about eight.
+const MAX_DEPTH: usize = 64;
+
+/// The names that a specification gives to the members of an object, and what they hold.
+/// Only there does a name's case matter: labels and annotations are free.
+#[derive(Clone, Copy, Debug)]
+pub enum Shape {
+    /// Any value, or one whose names are free.
+    Free,
+    /// An object with these members, and any others.
+    Object(&'static [(&'static str, Shape)]),
+    /// An array of values of one shape.
+    Array(&'static Shape),
+}
+
+/// Parses a whole document of at most `limit` bytes; `what` names it in errors.
+pub fn parse<T: DeserializeOwned>(
+    bytes: &[u8],
+    limit: usize,
+    shape: Shape,
+    what: &str,
+) -> Result<T> {
+    check(bytes, limit, shape, what)?;
+    let mut deserializer = serde_json::Deserializer::from_slice(bytes);
+    serde_path_to_error::deserialize(&mut deserializer).map_err(|err| {
+        let path = err.path().to_string();
+        let place = if path == "." {
+            String::new()
+        } else {
+            format!(" at {path}")
+        };
+        Error::invalid(format!("{what} breaks its schema{place}: {}", err.inner()))
+    })
+}
+
+/// Checks all that [`parse`] checks before it builds the value.
+pub fn check(bytes: &[u8], limit: usize, shape: Shape, what: &str) -> Result<()> {
+    if bytes.len() > limit {
+        return Err(Error::new(Kind::Limit, format!("{what} is too large"))
+            .expected(format!("at most {limit} bytes"))
+            .found(format!("{} bytes", bytes.len())));
+    }
+    if bytes.starts_with(b"\xef\xbb\xbf") {
+        return Err(
+            Error::invalid(format!("{what} starts with a byte order mark"))
+                .hint("RFC 8259, section 8.1: JSON carries none; remove the first three bytes"),
+        );
+    }
+    if let Err(err) = std::str::from_utf8(bytes) {
+        let message = format!("{what} is not UTF-8 at byte {}", err.valid_up_to());
+        return Err(Error::invalid(message));
+    }
+    let mut deserializer = serde_json::Deserializer::from_slice(bytes);
+    let walk = Walk {
+        shape,
+        path: Path::Root,
+        depth: 0,
+    };
+    walk.deserialize(&mut deserializer)
+        .and_then(|()| deserializer.end())
+        .map_err(|err| Error::invalid(format!("{what} is not sound JSON: {err}")))
+}
+
+/// Where in the document the walk stands; rendered only for an error.
+#[derive(Clone, Copy)]
+enum Path<'a> {
+    Root,
+    Member(&'a Path<'a>, &'a str),
+    Item(&'a Path<'a>, usize),
+}
+
+impl fmt::Display for Path<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Root => Ok(()),
+            Self::Member(parent, name) => write!(f, "{parent}/{}", name.escape_debug()),
+            Self::Item(parent, index) => write!(f, "{parent}/{index}"),
+        }
+    }
+}
+
+/// Walks a value without building it.
+struct Walk<'a> {
+    shape: Shape,
+    path: Path<'a>,
+    depth: usize,
+}
+
+impl<'de> DeserializeSeed<'de> for Walk<'_> {
+    type Value = ();
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<(), D::Error> {
+        deserializer.deserialize_any(self)
+    }
+}
+
+impl<'de> Visitor<'de> for Walk<'_> {
+    type Value = ();
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a JSON value")
+    }
+
+    fn visit_bool<E>(self, _: bool) -> Result<(), E> {
+        Ok(())
+    }
+
+    fn visit_i64<E>(self, _: i64) -> Result<(), E> {
+        Ok(())
+    }
+
+    fn visit_u64<E>(self, _: u64) -> Result<(), E> {
+        Ok(())
+    }
+
+    fn visit_f64<E>(self, _: f64) -> Result<(), E> {
+        Ok(())
+    }
+
+    fn visit_str<E>(self, _: &str) -> Result<(), E> {
+        Ok(())
+    }
+
+    fn visit_unit<E>(self) -> Result<(), E> {
+        Ok(())
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<(), A::Error> {
+        let depth = self.deeper()?;
+        let shape = match self.shape {
+            Shape::Array(item) => *item,
+            _ => Shape::Free,
+        };
+        let mut index = 0;
+        while items
+            .next_element_seed(Walk {
+                shape,
+                path: Path::Item(&self.path, index),
+                depth,
+            })?
+            .is_some()
+        {
+            index += 1;
+        }
+        Ok(())
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut members: A) -> Result<(), A::Error> {
+        let depth = self.deeper()?;
+        let known = match self.shape {
+            Shape::Object(known) => known,
+            _ => &[],
+        };
+        let mut seen = HashSet::new();
+        while let Some(name) = members.next_key::<String>()? {
+            let shape = shape_of(known, &name).map_err(|spelled| {
+                let path = Path::Member(&self.path, &name);
+                A::Error::custom(format!("{path} differs from {spelled:?} only in case"))
+            })?;
+            let path = Path::Member(&self.path, &name);
+            members.next_value_seed(Walk { shape, path, depth })?;
+            if !seen.insert(name.clone()) {
+                return Err(A::Error::custom(format!("{path} stands there twice")));
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Walk<'_> {
+    fn deeper<E: serde::de::Error>(&self) -> Result<usize, E> {
+        if self.depth < MAX_DEPTH {
+            return Ok(self.depth + 1);
+        }
+        Err(E::custom(format!(
+            "more than {MAX_DEPTH} levels of nesting"
+        )))
+    }
+}
+
+/// The shape of a member; fails with the known name that this one pretends to be.
+fn shape_of(known: &[(&'static str, Shape)], name: &str) -> Result<Shape, &'static str> {
+    if let Some((_, shape)) = known.iter().find(|(exact, _)| *exact == name) {
+        return Ok(*shape);
+    }
+    match known.iter().find(|(exact, _)| folds_to(name, exact)) {
+        Some((exact, _)) => Err(exact),
+        None => Ok(Shape::Free),
+    }
+}
+
+/// Whether Go's decoder would take `name` for `exact`: it folds ASCII case,
+/// and the two letters outside ASCII that fold into it.
+fn folds_to(name: &str, exact: &str) -> bool {
+    let folded = name.chars().map(|c| match c {
+        '\u{17f}' => 's',
+        '\u{212a}' => 'k',
+        other => other.to_ascii_lowercase(),
+    });
+    folded.eq(exact.chars().map(|c| c.to_ascii_lowercase()))
+}
+
+/// `null` for an optional member is "equivalent to being absent" (image-spec, config.md, "Properties").
+pub(crate) fn null_is_absent<'de, D, T>(deserializer: D) -> Result<T, D::Error>
+where
+    D: Deserializer<'de>,
+    T: Deserialize<'de> + Default,
+{
+    Option::deserialize(deserializer).map(Option::unwrap_or_default)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SHAPE: Shape = Shape::Object(&[
+        (
+            "layers",
+            Shape::Array(&Shape::Object(&[("size", Shape::Free)])),
+        ),
+        ("annotations", Shape::Free),
+        ("kind", Shape::Free),
+    ]);
+
+    fn fault(json: &[u8]) -> Option<String> {
+        check(json, 1 << 20, SHAPE, "it")
+            .err()
+            .map(|err| err.to_string())
+    }
+
+    #[test]
+    fn sound_documents_pass() {
+        for json in [
+            r#"{"layers":[{"size":1}],"annotations":{"a":"1","A":"2","LAYERS":"x"},"unknown":{"Size":1}}"#,
+            " \n{} \n",
+            r#"{"layers":[],"x":1e300,"y":-1,"z":null,"t":true}"#,
+        ] {
+            assert_eq!(fault(json.as_bytes()), None, "{json}");
+        }
+    }
+
+    #[test]
+    fn faults_name_their_place() {
+        for (json, place) in [
+            (
+                &br#"{"layers":[],"layers":[]}"#[..],
+                "/layers stands there twice",
+            ),
+            (
+                br#"{"annotations":{"a":1,"\u0061":2}}"#,
+                "/annotations/a stands there twice",
+            ),
+            (
+                br#"{"layers":[{},{"size":1,"size":2}]}"#,
+                "/layers/1/size stands there twice",
+            ),
+            (
+                br#"{"LAYERS":[]}"#,
+                r#"/LAYERS differs from "layers" only in case"#,
+            ),
+            (
+                br#"{"layers":[{"Size":1}]}"#,
+                r#"/layers/0/Size differs from "size""#,
+            ),
+            (
+                "{\"\u{212a}ind\":1}".as_bytes(),
+                r#"differs from "kind" only in case"#,
+            ),
+            (b"{}{}", "trailing"),
+            (b"\xef\xbb\xbf{}", "byte order mark"),
+            (b"{\"a\":\"\xff\"}", "not UTF-8 at byte 6"),
+            (br#"{"a":"\ud800"}"#, "hex escape"),
+            (br#"{"a":1"#, "EOF"),
+            (b"", "EOF"),
+        ] {
+            let found = fault(json).unwrap_or_default();
+            assert!(found.contains(place), "{place} not in {found}");
+        }
+    }
+
+    #[test]
+    fn depth_and_length_are_bounded() {
+        let deep = |levels: usize| "[".repeat(levels) + &"]".repeat(levels);
+        assert_eq!(fault(deep(64).as_bytes()), None);
+        assert!(fault(deep(65).as_bytes()).unwrap().contains("64 levels"));
+        assert!(
+            fault("[".repeat(100_000).as_bytes())
+                .unwrap()
+                .contains("64 levels")
+        );
+        let long = check(b"[1,2]", 4, SHAPE, "it").unwrap_err();
+        assert_eq!(long.kind(), Kind::Limit);
+    }
+}
