@@ -33,6 +33,7 @@ pub use descriptor::{Annotations, Descriptor};
 pub use digest::{Algorithm, Digest, Hasher};
 pub use document::Document;
 pub use error::{Error, Kind, Result};
+pub use location::Location;
 pub use manifest::{ImageIndex, ImageManifest, Manifest};
 pub use media_type::{Compression, MediaType};
 pub use platform::Platform;

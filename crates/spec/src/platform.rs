@@ -12,11 +12,12 @@
 use std::fmt;
 use std::str::FromStr;
 
-use serde::{Deserialize, Deserializer, Serialize};
+use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use crate::error::{Error, Result};
 use crate::reference::grammar::shown;
+use crate::strict_json::null_is_absent;
 
 mod matching;
 
@@ -98,15 +99,6 @@ impl Platform {
         let known = |word: &str| !word.is_empty() && word != "unknown";
         known(&self.os) && known(&self.architecture)
     }
-}
-
-/// `null` is as good as absent. image-spec, config.md, "Properties".
-fn null_is_absent<'de, D, T>(deserializer: D) -> Result<T, D::Error>
-where
-    D: Deserializer<'de>,
-    T: Deserialize<'de> + Default,
-{
-    Option::deserialize(deserializer).map(Option::unwrap_or_default)
 }
 
 /// Parses `os/architecture[/variant]`, `os(version+feature)/architecture`, or an architecture

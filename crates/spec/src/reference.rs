@@ -315,7 +315,6 @@ macro_rules! serde_as_string {
         }
     };
 }
-#[allow(unused_imports, reason = "location.rs joins in soon")]
 pub(crate) use serde_as_string;
 
 serde_as_string!(Reference);
