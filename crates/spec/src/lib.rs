@@ -11,7 +11,7 @@
 //! | image manifest, image index | [`manifest`] |
 //! | image config | [`config`] |
 //! | raw bytes and their value, kept together | [`document`] |
-//! | `registry.example/repo:tag` | [`reference`] |
+//! | `registry.example/repo:tag` | [`reference`](mod@reference) |
 //! | `oci:DIR:TAG`, `store:NAME` and the like | [`location`] |
 //! | `linux/arm64/v8` | [`platform`] |
 
