@@ -27,11 +27,7 @@ pub struct ImageConfig {
     #[serde(default, deserialize_with = "null_is_absent")]
     pub os: String,
     /// The version of the operating system.
-    #[serde(
-        rename = "os.version",
-        default,
-        skip_serializing_if = "Option::is_none"
-    )]
+    #[serde(rename = "os.version", default, skip_serializing_if = "Option::is_none")]
     pub os_version: Option<String>,
     /// What the operating system must offer.
     #[serde(
@@ -51,11 +47,7 @@ pub struct ImageConfig {
     #[serde(default, deserialize_with = "null_is_absent")]
     pub rootfs: RootFs,
     /// How the layers came to be, base first.
-    #[serde(
-        default,
-        deserialize_with = "null_is_absent",
-        skip_serializing_if = "Vec::is_empty"
-    )]
+    #[serde(default, deserialize_with = "null_is_absent", skip_serializing_if = "Vec::is_empty")]
     pub history: Vec<History>,
     /// Everything else, kept.
     #[serde(flatten)]
@@ -68,52 +60,28 @@ pub struct ImageConfig {
 #[serde(rename_all = "PascalCase", default)]
 pub struct Execution {
     /// `user`, `uid`, `user:group` and so on.
-    #[serde(
-        deserialize_with = "null_is_absent",
-        skip_serializing_if = "String::is_empty"
-    )]
+    #[serde(deserialize_with = "null_is_absent", skip_serializing_if = "String::is_empty")]
     pub user: String,
     /// `port/tcp`, `port/udp` or `port`; each holds an empty object.
-    #[serde(
-        deserialize_with = "null_is_absent",
-        skip_serializing_if = "IndexMap::is_empty"
-    )]
+    #[serde(deserialize_with = "null_is_absent", skip_serializing_if = "IndexMap::is_empty")]
     pub exposed_ports: IndexMap<String, Value>,
     /// `NAME=VALUE`.
-    #[serde(
-        deserialize_with = "null_is_absent",
-        skip_serializing_if = "Vec::is_empty"
-    )]
+    #[serde(deserialize_with = "null_is_absent", skip_serializing_if = "Vec::is_empty")]
     pub env: Vec<String>,
     /// The command; a caller's arguments come after it.
-    #[serde(
-        deserialize_with = "null_is_absent",
-        skip_serializing_if = "Vec::is_empty"
-    )]
+    #[serde(deserialize_with = "null_is_absent", skip_serializing_if = "Vec::is_empty")]
     pub entrypoint: Vec<String>,
     /// The arguments, where the caller gives none.
-    #[serde(
-        deserialize_with = "null_is_absent",
-        skip_serializing_if = "Vec::is_empty"
-    )]
+    #[serde(deserialize_with = "null_is_absent", skip_serializing_if = "Vec::is_empty")]
     pub cmd: Vec<String>,
     /// Folders that hold data of a container.
-    #[serde(
-        deserialize_with = "null_is_absent",
-        skip_serializing_if = "IndexMap::is_empty"
-    )]
+    #[serde(deserialize_with = "null_is_absent", skip_serializing_if = "IndexMap::is_empty")]
     pub volumes: IndexMap<String, Value>,
     /// Where the command starts.
-    #[serde(
-        deserialize_with = "null_is_absent",
-        skip_serializing_if = "String::is_empty"
-    )]
+    #[serde(deserialize_with = "null_is_absent", skip_serializing_if = "String::is_empty")]
     pub working_dir: String,
     /// Free metadata.
-    #[serde(
-        deserialize_with = "null_is_absent",
-        skip_serializing_if = "IndexMap::is_empty"
-    )]
+    #[serde(deserialize_with = "null_is_absent", skip_serializing_if = "IndexMap::is_empty")]
     pub labels: Annotations,
     /// The signal that ends the container.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -139,11 +107,7 @@ pub struct RootFs {
 
 impl Default for RootFs {
     fn default() -> Self {
-        Self {
-            kind: "layers".into(),
-            diff_ids: Vec::new(),
-            extra: Map::new(),
-        }
+        Self { kind: "layers".into(), diff_ids: Vec::new(), extra: Map::new() }
     }
 }
 
@@ -164,10 +128,7 @@ pub struct History {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub comment: Option<String>,
     /// Whether it made no layer.
-    #[serde(
-        deserialize_with = "null_is_absent",
-        skip_serializing_if = "std::ops::Not::not"
-    )]
+    #[serde(deserialize_with = "null_is_absent", skip_serializing_if = "std::ops::Not::not")]
     pub empty_layer: bool,
     /// Everything else, kept.
     #[serde(flatten)]
@@ -200,11 +161,7 @@ impl ImageConfig {
                 .expected(format!("{layers} diff IDs, one for each layer"))
                 .found(self.rootfs.diff_ids.len()));
         }
-        let made = self
-            .history
-            .iter()
-            .filter(|entry| !entry.empty_layer)
-            .count();
+        let made = self.history.iter().filter(|entry| !entry.empty_layer).count();
         if made > layers {
             return Err(Error::invalid("image config has more history than layers")
                 .expected(format!("at most {layers} entries that made a layer"))
@@ -225,10 +182,7 @@ impl Format for ImageConfig {
         ("os.features", Shape::Free),
         ("variant", Shape::Free),
         ("config", EXECUTION),
-        (
-            "rootfs",
-            Shape::Object(&[("type", Shape::Free), ("diff_ids", Shape::Free)]),
-        ),
+        ("rootfs", Shape::Object(&[("type", Shape::Free), ("diff_ids", Shape::Free)])),
         ("history", Shape::Array(&HISTORY)),
     ]);
 
@@ -281,10 +235,7 @@ mod tests {
     #[test]
     fn dockers_members_survive_an_edit() {
         let json = r#"{"architecture":"amd64","config":{"Healthcheck":{"Test":["CMD"]},"Shell":["/bin/sh"]},"os":"linux","rootfs":{"type":"layers","diff_ids":[]},"container_config":{}}"#;
-        let edited = parse(json)
-            .unwrap()
-            .edit(|config| config.os = "windows".into())
-            .unwrap();
+        let edited = parse(json).unwrap().edit(|config| config.os = "windows".into()).unwrap();
         assert_eq!(edited.bytes(), json.replace("linux", "windows").as_bytes());
     }
 
@@ -297,14 +248,9 @@ mod tests {
             )
         };
         let config = parse(&json("layers")).unwrap();
-        assert_eq!(config.diff_ids(1).unwrap(), [digest.clone()]);
+        assert_eq!(config.diff_ids(1).unwrap(), std::slice::from_ref(&digest));
         assert!(config.diff_ids(2).is_err());
         assert!(parse(&json("snapshots")).unwrap().diff_ids(1).is_err());
-        assert!(
-            parse(&json("layers").replace("{},", "{},{},"))
-                .unwrap()
-                .diff_ids(1)
-                .is_err()
-        );
+        assert!(parse(&json("layers").replace("{},", "{},{},")).unwrap().diff_ids(1).is_err());
     }
 }

@@ -33,11 +33,7 @@ pub struct Descriptor {
     #[serde(deserialize_with = "int64")]
     pub size: u64,
     /// Where else the content may lie. Never fetched unless asked for.
-    #[serde(
-        default,
-        deserialize_with = "null_is_absent",
-        skip_serializing_if = "Vec::is_empty"
-    )]
+    #[serde(default, deserialize_with = "null_is_absent", skip_serializing_if = "Vec::is_empty")]
     pub urls: Vec<String>,
     /// Free metadata.
     #[serde(
@@ -140,19 +136,15 @@ impl Descriptor {
             return Err(self.wrong_size(bytes.len() as u64));
         }
         let found = self.digest.algorithm()?.digest(bytes);
-        self.digest.check(&found, || {
-            format!("content of {} has another digest", self.digest.short())
-        })
+        self.digest
+            .check(&found, || format!("content of {} has another digest", self.digest.short()))
     }
 
     /// The fault of content that has another length than this descriptor says.
     pub fn wrong_size(&self, found: u64) -> Error {
-        Error::new(
-            Kind::Mismatch,
-            format!("content of {} has another size", self.digest.short()),
-        )
-        .expected(format!("{} bytes", self.size))
-        .found(format!("{found} bytes"))
+        Error::new(Kind::Mismatch, format!("content of {} has another size", self.digest.short()))
+            .expected(format!("{} bytes", self.size))
+            .found(format!("{found} bytes"))
     }
 }
 
@@ -191,15 +183,7 @@ mod tests {
     fn sizes_are_whole_and_bounded() {
         let json = |size: &str| with("").replace("\"size\":2", &format!("\"size\":{size}"));
         assert!(parse(&json("9223372036854775807")).is_ok());
-        for bad in [
-            "-1",
-            "9223372036854775808",
-            "1e3",
-            "1.5",
-            "1.0",
-            "\"7\"",
-            "null",
-        ] {
+        for bad in ["-1", "9223372036854775808", "1e3", "1.5", "1.0", "\"7\"", "null"] {
             let err = parse(&json(bad)).unwrap_err();
             assert!(err.message().contains("size"), "{bad}: {err}");
         }

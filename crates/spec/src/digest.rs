@@ -135,9 +135,7 @@ impl Digest {
         if self == found {
             return Ok(());
         }
-        Err(Error::new(Kind::Mismatch, what())
-            .expected(self)
-            .found(found))
+        Err(Error::new(Kind::Mismatch, what()).expected(self).found(found))
     }
 
     /// The tag under which clients keep the referrers of this content where the registry
@@ -145,10 +143,8 @@ impl Digest {
     pub fn referrers_tag(&self) -> String {
         let (algorithm, encoded) = self.parts();
         let cut = |text: &str, length: usize| text[..length.min(text.len())].to_owned();
-        format!("{}-{}", cut(algorithm, 32), cut(encoded, 64)).replace(
-            |c: char| !(c.is_ascii_alphanumeric() || "._-".contains(c)),
-            "-",
-        )
+        format!("{}-{}", cut(algorithm, 32), cut(encoded, 64))
+            .replace(|c: char| !(c.is_ascii_alphanumeric() || "._-".contains(c)), "-")
     }
 
     fn parts(&self) -> (&str, &str) {
@@ -165,9 +161,7 @@ impl FromStr for Digest {
             None => Ok(Self(text.into())),
             Some(expected) => {
                 let shown: String = text.chars().take(160).collect();
-                Err(Error::invalid("not a digest")
-                    .expected(expected)
-                    .found(format!("{shown:?}")))
+                Err(Error::invalid("not a digest").expected(expected).found(format!("{shown:?}")))
             }
         }
     }
@@ -182,10 +176,7 @@ fn fault(text: &str) -> Option<&'static str> {
         return Some("algorithm:encoded");
     };
     let component = |part: &str| {
-        !part.is_empty()
-            && part
-                .bytes()
-                .all(|b| b.is_ascii_lowercase() || b.is_ascii_digit())
+        !part.is_empty() && part.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit())
     };
     if !algorithm.split(['+', '.', '_', '-']).all(component) {
         return Some("an algorithm of a-z and 0-9, parts joined by one of + . _ -");
@@ -297,12 +288,7 @@ mod tests {
             Algorithm::Blake3.digest(b"").as_str(),
             "blake3:af1349b9f5f9a1a6a0404dea36dcc9499bcb25c9adc112b7cc9a93cae41f3262"
         );
-        assert!(
-            Algorithm::Sha512
-                .digest(b"")
-                .as_str()
-                .starts_with("sha512:cf83e1357eefb8bd")
-        );
+        assert!(Algorithm::Sha512.digest(b"").as_str().starts_with("sha512:cf83e1357eefb8bd"));
     }
 
     #[test]

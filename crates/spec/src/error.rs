@@ -168,11 +168,7 @@ impl fmt::Display for Error {
             f.write_str(if self.0.found.is_some() { "" } else { ")" })?;
         }
         if let Some(found) = &self.0.found {
-            f.write_str(if self.0.expected.is_some() {
-                ", "
-            } else {
-                " ("
-            })?;
+            f.write_str(if self.0.expected.is_some() { ", " } else { " (" })?;
             write!(f, "found {found})")?;
         }
         let mut cause = std::error::Error::source(self);
@@ -217,19 +213,14 @@ mod tests {
 
     #[test]
     fn one_line_holds_all_parts() {
-        let err = Error::new(Kind::Mismatch, "blob a")
-            .expected("x")
-            .found("y")
-            .context("cannot copy");
+        let err =
+            Error::new(Kind::Mismatch, "blob a").expected("x").found("y").context("cannot copy");
         assert_eq!(err.to_string(), "cannot copy: blob a (expected x, found y)");
     }
 
     #[test]
     fn a_full_disk_is_told_apart() {
         let full = io::Error::from(io::ErrorKind::StorageFull);
-        assert_eq!(
-            Error::io("cannot write", Path::new("/x"), full).kind(),
-            Kind::NoSpace
-        );
+        assert_eq!(Error::io("cannot write", Path::new("/x"), full).kind(), Kind::NoSpace);
     }
 }

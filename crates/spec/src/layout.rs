@@ -27,10 +27,7 @@ pub struct LayoutMarker {
 
 impl Default for LayoutMarker {
     fn default() -> Self {
-        Self {
-            image_layout_version: VERSION.into(),
-            extra: Map::new(),
-        }
+        Self { image_layout_version: VERSION.into(), extra: Map::new() }
     }
 }
 
@@ -42,11 +39,9 @@ impl Format for LayoutMarker {
         if self.image_layout_version == VERSION {
             return Ok(());
         }
-        Err(
-            Error::new(Kind::Unsupported, "layout has an unknown version")
-                .expected(VERSION)
-                .found(&self.image_layout_version),
-        )
+        Err(Error::new(Kind::Unsupported, "layout has an unknown version")
+            .expected(VERSION)
+            .found(&self.image_layout_version))
     }
 }
 

@@ -73,14 +73,10 @@ impl Location {
         Ok(match self {
             Self::Registry(reference) => Self::Registry(reference.with_name(name)?),
             Self::Store(reference) => Self::Store(reference.with_name(name)?),
-            Self::Layout { path, .. } => Self::Layout {
-                path: path.clone(),
-                name: Some(name),
-            },
-            Self::OciArchive { path, .. } => Self::OciArchive {
-                path: path.clone(),
-                name: Some(name),
-            },
+            Self::Layout { path, .. } => Self::Layout { path: path.clone(), name: Some(name) },
+            Self::OciArchive { path, .. } => {
+                Self::OciArchive { path: path.clone(), name: Some(name) }
+            }
             Self::DockerArchive { path, .. } => Self::DockerArchive {
                 path: path.clone(),
                 reference: match name {
@@ -123,11 +119,7 @@ impl Location {
 
     fn cannot_have(&self, name: &dyn fmt::Display) -> Error {
         let kind = self.kind_str();
-        Error::new(
-            Kind::Unsupported,
-            format!("{kind} has no images of such a name"),
-        )
-        .found(name)
+        Error::new(Kind::Unsupported, format!("{kind} has no images of such a name")).found(name)
     }
 }
 
@@ -138,13 +130,7 @@ impl From<Reference> for Location {
 }
 
 /// The prefixes of this table; `docker:dind` is no prefix but an image of Docker's registry.
-const PREFIXES: [&str; 5] = [
-    "oci",
-    "oci-archive",
-    "docker-archive",
-    "docker-daemon",
-    "store",
-];
+const PREFIXES: [&str; 5] = ["oci", "oci-archive", "docker-archive", "docker-daemon", "store"];
 
 /// The prefixes of other tools. `dir:x` would else be an image `dir` in Docker's registry.
 const FOREIGN: [(&str, &str); 7] = [
@@ -152,14 +138,8 @@ const FOREIGN: [(&str, &str); 7] = [
     ("ocidir", "a folder is written oci:DIR[:TAG]"),
     ("oci-layout", "a folder is written oci:DIR[:TAG]"),
     ("ostree", "a folder is written oci:DIR[:TAG]"),
-    (
-        "tarball",
-        "an archive is written oci-archive:FILE or docker-archive:FILE",
-    ),
-    (
-        "containers-storage",
-        "Podman's images are reached through its socket: docker-daemon:REF",
-    ),
+    ("tarball", "an archive is written oci-archive:FILE or docker-archive:FILE"),
+    ("containers-storage", "Podman's images are reached through its socket: docker-daemon:REF"),
     ("memory", "content in memory has no written form"),
 ];
 
@@ -178,9 +158,7 @@ impl FromStr for Location {
         if let Some((_, hint)) = FOREIGN.iter().find(|(foreign, _)| *foreign == prefix) {
             return Err(Error::invalid(format!("{prefix}: is no location"))
                 .found(shown(text))
-                .hint(format!(
-                    "{hint}; a registry of this name is written docker://{prefix}:…"
-                )));
+                .hint(format!("{hint}; a registry of this name is written docker://{prefix}:…")));
         }
         let named = |err: Error| err.context(format!("location {}", shown(text)));
         match prefix {
@@ -189,10 +167,7 @@ impl FromStr for Location {
             "docker-archive" => docker_archive(rest).map_err(named),
             "docker-daemon" => rest.parse().map(Self::DockerDaemon).map_err(named),
             "store" => rest.parse().map(Self::Store).map_err(named),
-            _ => text
-                .parse()
-                .map(Self::Registry)
-                .map_err(|err| hinted(err, text)),
+            _ => text.parse().map(Self::Registry).map_err(|err| hinted(err, text)),
         }
     }
 }
@@ -247,9 +222,7 @@ fn path_and_name(text: &str) -> Result<(PathBuf, Option<Name>)> {
     }
     // `oci:DIR:TAG@DIGEST` has a plain reading in a registry, but here a tag may hold anything.
     if let Some(at) = tag.rfind('@')
-        && tag[at + 1..]
-            .parse::<Digest>()
-            .is_ok_and(|digest| digest.algorithm().is_ok())
+        && tag[at + 1..].parse::<Digest>().is_ok_and(|digest| digest.algorithm().is_ok())
     {
         return Err(Error::invalid("a tag and a digest are both given")
             .expected("PATH:TAG or PATH@DIGEST")
@@ -283,9 +256,7 @@ impl fmt::Display for Location {
         match self {
             Self::Registry(reference) => {
                 let host = reference.host();
-                let known = PREFIXES
-                    .iter()
-                    .chain(FOREIGN.iter().map(|(foreign, _)| foreign));
+                let known = PREFIXES.iter().chain(FOREIGN.iter().map(|(foreign, _)| foreign));
                 // A registry `store:5000` would read as the local store.
                 if reference.port().is_some() && known.into_iter().any(|prefix| *prefix == host) {
                     f.write_str("docker://")?;

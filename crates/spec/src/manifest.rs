@@ -78,6 +78,7 @@ pub struct ImageIndex {
 
 /// What a registry keeps under `manifests/`.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[expect(clippy::large_enum_variant, reason = "few are held at a time, and most are images")]
 pub enum Manifest {
     /// One image or artifact.
     Image(ImageManifest),
@@ -108,9 +109,7 @@ impl ImageManifest {
     /// What sort of artifact it is: `artifactType`, or for older artifacts the config's type
     /// (image-spec, manifest.md, "Guidelines for Artifact Usage").
     pub fn artifact_type(&self) -> &MediaType {
-        self.artifact_type
-            .as_ref()
-            .unwrap_or(&self.config.media_type)
+        self.artifact_type.as_ref().unwrap_or(&self.config.media_type)
     }
 }
 
@@ -161,9 +160,7 @@ impl Manifest {
     /// and no child.
     pub fn children(&self) -> Vec<&Descriptor> {
         match self {
-            Self::Image(image) => std::iter::once(&image.config)
-                .chain(&image.layers)
-                .collect(),
+            Self::Image(image) => std::iter::once(&image.config).chain(&image.layers).collect(),
             Self::Index(index) => index.manifests.iter().collect(),
         }
     }
@@ -267,15 +264,14 @@ impl Probe {
     fn agree(&self, outside: Option<&MediaType>) -> Result<MediaType> {
         self.refuse_schema1(outside)?;
         let shape = self.shape()?;
-        if let (Some(outside), Some(own)) = (outside, &self.media_type) {
-            if outside != own {
+        if let (Some(outside), Some(own)) = (outside, &self.media_type)
+            && outside != own {
                 return Err(Error::invalid(
                     "manifest says another media type than its descriptor or Content-Type",
                 )
                 .expected(outside)
                 .found(own));
             }
-        }
         let Some(stated) = outside.or(self.media_type.as_ref()) else {
             return Ok(shape);
         };
@@ -283,15 +279,9 @@ impl Probe {
             (Role::Index, true) | (Role::Manifest, false) => Ok(stated.clone()),
             (Role::Index, false) => Err(contradiction(stated, "`config` and `layers`")),
             (Role::Manifest, true) => Err(contradiction(stated, "`manifests`")),
-            _ => Err(
-                Error::new(Kind::Unsupported, "not a media type of a manifest")
-                    .expected(
-                        MediaType::MANIFESTS
-                            .map(|known| known.to_string())
-                            .join(", "),
-                    )
-                    .found(stated),
-            ),
+            _ => Err(Error::new(Kind::Unsupported, "not a media type of a manifest")
+                .expected(MediaType::MANIFESTS.map(|known| known.to_string()).join(", "))
+                .found(stated)),
         }
     }
 
@@ -301,14 +291,10 @@ impl Probe {
         };
         let named = is_schema1(outside) || is_schema1(self.media_type.as_ref());
         if self.fs_layers.0 || self.schema_version == 1 || named {
-            return Err(
-                Error::new(Kind::Unsupported, "manifest is of Docker schema 1")
-                    .expected("schemaVersion 2")
-                    .found(
-                        "schemaVersion 1, whose signature and history no longer protect the image",
-                    )
-                    .hint("push the image again with a tool of 2017 or later"),
-            );
+            return Err(Error::new(Kind::Unsupported, "manifest is of Docker schema 1")
+                .expected("schemaVersion 2")
+                .found("schemaVersion 1, whose signature and history no longer protect the image")
+                .hint("push the image again with a tool of 2017 or later"));
         }
         Ok(())
     }
@@ -373,10 +359,7 @@ impl Format for ImageIndex {
 
     fn check(&self) -> Result<()> {
         check_version(Self::NAME, self.schema_version)?;
-        self.manifests
-            .iter()
-            .chain(&self.subject)
-            .try_for_each(|child| child.embedded().map(drop))
+        self.manifests.iter().chain(&self.subject).try_for_each(|child| child.embedded().map(drop))
     }
 }
 
@@ -385,9 +368,7 @@ fn check_version(what: &str, version: u64) -> Result<()> {
     if version == 2 {
         return Ok(());
     }
-    Err(Error::invalid(format!("{what} has another schemaVersion"))
-        .expected(2)
-        .found(version))
+    Err(Error::invalid(format!("{what} has another schemaVersion")).expected(2).found(version))
 }
 
 #[cfg(test)]

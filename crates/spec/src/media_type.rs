@@ -101,12 +101,8 @@ media_types! {
 
 impl MediaType {
     /// The manifests that conex understands, in the order in which it asks a registry for them.
-    pub const MANIFESTS: [Self; 4] = [
-        Self::INDEX,
-        Self::MANIFEST,
-        Self::DOCKER_LIST,
-        Self::DOCKER_MANIFEST,
-    ];
+    pub const MANIFESTS: [Self; 4] =
+        [Self::INDEX, Self::MANIFEST, Self::DOCKER_LIST, Self::DOCKER_MANIFEST];
 
     /// A media type from its text, kept as it is.
     pub fn new(text: impl Into<String>) -> Self {
@@ -197,10 +193,7 @@ mod tests {
     fn roles() {
         assert!(MediaType::DOCKER_LIST.is_index());
         assert!(MediaType::new("application/vnd.oci.image.manifest.v1+json").is_manifest());
-        assert_eq!(
-            MediaType::DOCKER_LAYER_GZIP.compression(),
-            Some(Compression::Gzip)
-        );
+        assert_eq!(MediaType::DOCKER_LAYER_GZIP.compression(), Some(Compression::Gzip));
         assert_eq!(MediaType::new("application/xml").role(), Role::Other);
     }
 

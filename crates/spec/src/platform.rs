@@ -45,11 +45,7 @@ pub struct Platform {
     )]
     pub os: String,
     /// The version of the operating system; only Windows images have it.
-    #[serde(
-        rename = "os.version",
-        default,
-        skip_serializing_if = "Option::is_none"
-    )]
+    #[serde(rename = "os.version", default, skip_serializing_if = "Option::is_none")]
     pub os_version: Option<String>,
     /// What the operating system must offer, as `win32k`.
     #[serde(
@@ -63,11 +59,7 @@ pub struct Platform {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub variant: Option<String>,
     /// Reserved by the specification.
-    #[serde(
-        default,
-        deserialize_with = "null_is_absent",
-        skip_serializing_if = "Vec::is_empty"
-    )]
+    #[serde(default, deserialize_with = "null_is_absent", skip_serializing_if = "Vec::is_empty")]
     pub features: Vec<String>,
     /// Everything else, kept.
     #[serde(flatten)]
@@ -78,12 +70,7 @@ impl Platform {
     /// A platform of two words, in the common spelling: `x86_64` becomes `amd64`.
     pub fn new(os: &str, architecture: &str) -> Self {
         let (architecture, variant) = matching::common_architecture(architecture, None);
-        Self {
-            architecture,
-            os: matching::common_os(os),
-            variant,
-            ..Self::default()
-        }
+        Self { architecture, os: matching::common_os(os), variant, ..Self::default() }
     }
 
     /// The platform this program was built for; the CPU's variant is not asked.
@@ -126,14 +113,7 @@ impl FromStr for Platform {
         };
         let (os, os_version, os_features) = parse_os(first).ok_or_else(fault)?;
         let (architecture, variant) = matching::common_architecture(architecture, variant);
-        Ok(Self {
-            architecture,
-            os,
-            os_version,
-            os_features,
-            variant,
-            ..Self::default()
-        })
+        Ok(Self { architecture, os, os_version, os_features, variant, ..Self::default() })
     }
 }
 

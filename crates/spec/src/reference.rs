@@ -63,12 +63,7 @@ impl Reference {
                 .expected(format!("at most {} characters", grammar::MAX_NAME))
                 .found(registry.len() + 1 + repository.len()));
         }
-        Ok(Self {
-            registry,
-            repository: repository.to_owned(),
-            tag: None,
-            digest: None,
-        })
+        Ok(Self { registry, repository: repository.to_owned(), tag: None, digest: None })
     }
 
     /// Fails unless `text` can name a repository in a registry, as `library/ubuntu` does.
@@ -120,19 +115,13 @@ impl Reference {
     /// The same repository with this tag and no digest. Fails for a tag that no registry takes.
     pub fn with_tag(&self, tag: Tag) -> Result<Self> {
         tag.check_registry()?;
-        Ok(Self {
-            tag: Some(tag),
-            ..self.without_name()
-        })
+        Ok(Self { tag: Some(tag), ..self.without_name() })
     }
 
     /// The same repository and tag, pinned to this digest.
     #[must_use]
     pub fn with_digest(&self, digest: Digest) -> Self {
-        Self {
-            digest: Some(digest),
-            ..self.clone()
-        }
+        Self { digest: Some(digest), ..self.clone() }
     }
 
     /// The same repository with this tag or this digest alone.
@@ -167,9 +156,8 @@ impl Reference {
     /// The shortest form that parses to the same reference: `ubuntu:24.04`.
     pub fn familiar(&self) -> String {
         let full = self.to_string();
-        let Some(short) = full
-            .strip_prefix(DEFAULT_REGISTRY)
-            .and_then(|rest| rest.strip_prefix('/'))
+        let Some(short) =
+            full.strip_prefix(DEFAULT_REGISTRY).and_then(|rest| rest.strip_prefix('/'))
         else {
             return full;
         };
@@ -195,11 +183,7 @@ impl FromStr for Reference {
         let tag = tag.map(Tag::registry).transpose()?;
         let repository = parse_name(name)
             .map_err(|err| err.context(format!("reference {}", grammar::shown(text))))?;
-        Ok(Self {
-            tag,
-            digest,
-            ..repository
-        })
+        Ok(Self { tag, digest, ..repository })
     }
 }
 
@@ -219,10 +203,7 @@ fn check_shape(text: &str) -> Result<()> {
             .found("a URL")
             .hint("write the registry without a scheme such as https://"));
     }
-    if text
-        .split_once('@')
-        .is_some_and(|(_, end)| end.contains('/'))
-    {
+    if text.split_once('@').is_some_and(|(_, end)| end.contains('/')) {
         return Err(fault()
             .found("a user name or password before the registry")
             .hint("log in to the registry instead; a reference holds no credentials"));
@@ -231,8 +212,7 @@ fn check_shape(text: &str) -> Result<()> {
 }
 
 fn parse_digest(text: &str) -> Result<Digest> {
-    text.parse()
-        .map_err(|err: Error| err.context("image reference, after @"))
+    text.parse().map_err(|err: Error| err.context("image reference, after @"))
 }
 
 /// Splits at the colon of the tag, which is not the colon of a port.
@@ -272,10 +252,7 @@ fn is_registry(first: &str) -> bool {
 
 /// The 64 digits that Docker shows for a local image; it refuses them as a name too.
 fn is_image_id(name: &str) -> bool {
-    name.len() == 64
-        && name
-            .bytes()
-            .all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b))
+    name.len() == 64 && name.bytes().all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b))
 }
 
 /// The canonical form: registry, repository and what else was given.

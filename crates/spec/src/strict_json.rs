@@ -41,11 +41,7 @@ pub fn parse<T: DeserializeOwned>(
     let mut deserializer = serde_json::Deserializer::from_slice(bytes);
     serde_path_to_error::deserialize(&mut deserializer).map_err(|err| {
         let path = err.path().to_string();
-        let place = if path == "." {
-            String::new()
-        } else {
-            format!(" at {path}")
-        };
+        let place = if path == "." { String::new() } else { format!(" at {path}") };
         Error::invalid(format!("{what} breaks its schema{place}: {}", err.inner()))
     })
 }
@@ -58,21 +54,15 @@ pub fn check(bytes: &[u8], limit: usize, shape: Shape, what: &str) -> Result<()>
             .found(format!("{} bytes", bytes.len())));
     }
     if bytes.starts_with(b"\xef\xbb\xbf") {
-        return Err(
-            Error::invalid(format!("{what} starts with a byte order mark"))
-                .hint("RFC 8259, section 8.1: JSON carries none; remove the first three bytes"),
-        );
+        return Err(Error::invalid(format!("{what} starts with a byte order mark"))
+            .hint("RFC 8259, section 8.1: JSON carries none; remove the first three bytes"));
     }
     if let Err(err) = std::str::from_utf8(bytes) {
         let message = format!("{what} is not UTF-8 at byte {}", err.valid_up_to());
         return Err(Error::invalid(message));
     }
     let mut deserializer = serde_json::Deserializer::from_slice(bytes);
-    let walk = Walk {
-        shape,
-        path: Path::Root,
-        depth: 0,
-    };
+    let walk = Walk { shape, path: Path::Root, depth: 0 };
     walk.deserialize(&mut deserializer)
         .and_then(|()| deserializer.end())
         .map_err(|err| Error::invalid(format!("{what} is not sound JSON: {err}")))
@@ -150,11 +140,7 @@ impl<'de> Visitor<'de> for Walk<'_> {
         };
         let mut index = 0;
         while items
-            .next_element_seed(Walk {
-                shape,
-                path: Path::Item(&self.path, index),
-                depth,
-            })?
+            .next_element_seed(Walk { shape, path: Path::Item(&self.path, index), depth })?
             .is_some()
         {
             index += 1;
@@ -189,9 +175,7 @@ impl Walk<'_> {
         if self.depth < MAX_DEPTH {
             return Ok(self.depth + 1);
         }
-        Err(E::custom(format!(
-            "more than {MAX_DEPTH} levels of nesting"
-        )))
+        Err(E::custom(format!("more than {MAX_DEPTH} levels of nesting")))
     }
 }
 
@@ -231,18 +215,13 @@ mod tests {
     use super::*;
 
     const SHAPE: Shape = Shape::Object(&[
-        (
-            "layers",
-            Shape::Array(&Shape::Object(&[("size", Shape::Free)])),
-        ),
+        ("layers", Shape::Array(&Shape::Object(&[("size", Shape::Free)]))),
         ("annotations", Shape::Free),
         ("kind", Shape::Free),
     ]);
 
     fn fault(json: &[u8]) -> Option<String> {
-        check(json, 1 << 20, SHAPE, "it")
-            .err()
-            .map(|err| err.to_string())
+        check(json, 1 << 20, SHAPE, "it").err().map(|err| err.to_string())
     }
 
     #[test]
@@ -259,30 +238,12 @@ mod tests {
     #[test]
     fn faults_name_their_place() {
         for (json, place) in [
-            (
-                &br#"{"layers":[],"layers":[]}"#[..],
-                "/layers stands there twice",
-            ),
-            (
-                br#"{"annotations":{"a":1,"\u0061":2}}"#,
-                "/annotations/a stands there twice",
-            ),
-            (
-                br#"{"layers":[{},{"size":1,"size":2}]}"#,
-                "/layers/1/size stands there twice",
-            ),
-            (
-                br#"{"LAYERS":[]}"#,
-                r#"/LAYERS differs from "layers" only in case"#,
-            ),
-            (
-                br#"{"layers":[{"Size":1}]}"#,
-                r#"/layers/0/Size differs from "size""#,
-            ),
-            (
-                "{\"\u{212a}ind\":1}".as_bytes(),
-                r#"differs from "kind" only in case"#,
-            ),
+            (&br#"{"layers":[],"layers":[]}"#[..], "/layers stands there twice"),
+            (br#"{"annotations":{"a":1,"\u0061":2}}"#, "/annotations/a stands there twice"),
+            (br#"{"layers":[{},{"size":1,"size":2}]}"#, "/layers/1/size stands there twice"),
+            (br#"{"LAYERS":[]}"#, r#"/LAYERS differs from "layers" only in case"#),
+            (br#"{"layers":[{"Size":1}]}"#, r#"/layers/0/Size differs from "size""#),
+            ("{\"\u{212a}ind\":1}".as_bytes(), r#"differs from "kind" only in case"#),
             (b"{}{}", "trailing"),
             (b"\xef\xbb\xbf{}", "byte order mark"),
             (b"{\"a\":\"\xff\"}", "not UTF-8 at byte 6"),
@@ -300,11 +261,7 @@ mod tests {
         let deep = |levels: usize| "[".repeat(levels) + &"]".repeat(levels);
         assert_eq!(fault(deep(64).as_bytes()), None);
         assert!(fault(deep(65).as_bytes()).unwrap().contains("64 levels"));
-        assert!(
-            fault("[".repeat(100_000).as_bytes())
-                .unwrap()
-                .contains("64 levels")
-        );
+        assert!(fault("[".repeat(100_000).as_bytes()).unwrap().contains("64 levels"));
         let long = check(b"[1,2]", 4, SHAPE, "it").unwrap_err();
         assert_eq!(long.kind(), Kind::Limit);
     }

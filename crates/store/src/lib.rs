@@ -30,5 +30,5 @@ pub use local::LocalStore;
 pub use memory::Memory;
 pub use observer::{Event, Observer};
 pub use sink::Sink;
-pub use source::{ByteStream, Source, SourceExt};
+pub use source::{ByteStream, Place, Source, SourceExt};
 pub use stage::Stage;

@@ -1,1 +1,15 @@
-//! testkit
+//! The test rig: what every store must do, and images to do it with.
+//!
+//! | looking for | module |
+//! |---|---|
+//! | the suite that every store runs | [`conformance`] |
+//! | small sound images, and what breaks them | [`images`] |
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a test rig may stop at the first surprise"
+)]
+
+pub mod conformance;
+pub mod images;

@@ -46,13 +46,7 @@ fn good_locations() {
         assert_eq!(location.kind_str(), kind, "{text}");
         let found = location.path().map(|path| path.to_str().unwrap());
         assert_eq!(found.unwrap_or(""), path, "{text}");
-        assert_eq!(
-            location
-                .name()
-                .map_or(String::new(), |name| name.to_string()),
-            name,
-            "{text}"
-        );
+        assert_eq!(location.name().map_or(String::new(), |name| name.to_string()), name, "{text}");
         assert_eq!(parse(&location.to_string()), location, "{text}");
         assert_eq!(location.is_stream(), path == "-", "{text}");
     }
@@ -69,16 +63,10 @@ fn digests_name_roots() {
         format!("store:r.example/a:1@{DIGEST}"),
     ] {
         let location = parse(&text);
-        assert_eq!(
-            location.name().unwrap().as_digest().unwrap().as_str(),
-            DIGEST
-        );
+        assert_eq!(location.name().unwrap().as_digest().unwrap().as_str(), DIGEST);
         assert_eq!(location.to_string(), text);
     }
-    assert_eq!(
-        parse(&format!("oci:a@b@{DIGEST}")).path(),
-        Some(Path::new("a@b"))
-    );
+    assert_eq!(parse(&format!("oci:a@b@{DIGEST}")).path(), Some(Path::new("a@b")));
 }
 
 #[test]
@@ -132,13 +120,7 @@ fn bad_locations() {
 
 #[test]
 fn hints_tell_what_was_meant() {
-    let hint = |text: &str| {
-        text.parse::<Location>()
-            .unwrap_err()
-            .hint_text()
-            .unwrap()
-            .to_owned()
-    };
+    let hint = |text: &str| text.parse::<Location>().unwrap_err().hint_text().unwrap().to_owned();
     assert_eq!(hint("./dir"), "did you mean oci:./dir?");
     assert_eq!(hint("/tmp/x:v1"), "did you mean oci:/tmp/x:v1?");
     assert!(hint("./x.tar").contains("docker-archive:./x.tar"));
@@ -153,10 +135,7 @@ fn hints_tell_what_was_meant() {
 fn a_password_is_not_repeated() {
     for text in ["https://joe:hunter2@r.example/a", "joe:hunter2@r.example/a"] {
         let err = text.parse::<Location>().unwrap_err();
-        assert!(
-            !format!("{err}{:?}", err.hint_text()).contains("hunter2"),
-            "{err}"
-        );
+        assert!(!format!("{err}{:?}", err.hint_text()).contains("hunter2"), "{err}");
     }
 }
 
@@ -165,44 +144,19 @@ fn names_are_exchanged() {
     let tag = || Name::Tag(Tag::new("new").unwrap());
     let digest = || Name::Digest(DIGEST.parse().unwrap());
     for (text, tagged, pinned) in [
-        (
-            "r.example/a:1",
-            "r.example/a:new",
-            Some(format!("r.example/a@{DIGEST}")),
-        ),
-        (
-            "store:r.example/a",
-            "store:r.example/a:new",
-            Some(format!("store:r.example/a@{DIGEST}")),
-        ),
-        (
-            "oci:dir:1",
-            "oci:dir:new",
-            Some(format!("oci:dir@{DIGEST}")),
-        ),
-        (
-            "oci-archive:f",
-            "oci-archive:f:new",
-            Some(format!("oci-archive:f@{DIGEST}")),
-        ),
+        ("r.example/a:1", "r.example/a:new", Some(format!("r.example/a@{DIGEST}"))),
+        ("store:r.example/a", "store:r.example/a:new", Some(format!("store:r.example/a@{DIGEST}"))),
+        ("oci:dir:1", "oci:dir:new", Some(format!("oci:dir@{DIGEST}"))),
+        ("oci-archive:f", "oci-archive:f:new", Some(format!("oci-archive:f@{DIGEST}"))),
         ("docker-archive:f:a", "docker-archive:f:new", None),
-        (
-            "docker-daemon:a",
-            "docker-daemon:new",
-            Some(format!("docker-daemon:{DIGEST}")),
-        ),
+        ("docker-daemon:a", "docker-daemon:new", Some(format!("docker-daemon:{DIGEST}"))),
     ] {
         let location = parse(text);
         assert_eq!(location.with_name(tag()).unwrap().to_string(), tagged);
-        let found = location
-            .with_name(digest())
-            .map(|location| location.to_string());
+        let found = location.with_name(digest()).map(|location| location.to_string());
         assert_eq!(found.ok(), pinned, "{text}");
     }
-    assert_eq!(
-        Location::Memory.with_name(tag()).unwrap_err().kind(),
-        Kind::Unsupported
-    );
+    assert_eq!(Location::Memory.with_name(tag()).unwrap_err().kind(), Kind::Unsupported);
     let free = Name::Tag(Tag::new("a/b:c").unwrap());
     assert!(parse("r.example/a").with_name(free).is_err());
 }

@@ -22,34 +22,19 @@ fn parse(json: &str, media_type: Option<MediaType>) -> Result<Document<Manifest>
 
 #[test]
 fn documents_without_a_media_type_are_known_by_their_shape() {
-    assert_eq!(
-        parse(&image(""), None).unwrap().media_type(),
-        MediaType::MANIFEST
-    );
-    assert_eq!(
-        parse(&index(""), None).unwrap().media_type(),
-        MediaType::INDEX
-    );
+    assert_eq!(parse(&image(""), None).unwrap().media_type(), MediaType::MANIFEST);
+    assert_eq!(parse(&index(""), None).unwrap().media_type(), MediaType::INDEX);
     let bytes = index("");
-    assert_eq!(
-        parse(&bytes, Some(MediaType::INDEX)).unwrap().bytes(),
-        bytes.as_bytes()
-    );
+    assert_eq!(parse(&bytes, Some(MediaType::INDEX)).unwrap().bytes(), bytes.as_bytes());
 }
 
 #[test]
 fn docker_documents_keep_their_type() {
     let list = index(r#","mediaType":"application/vnd.docker.distribution.manifest.list.v2+json""#);
-    assert_eq!(
-        parse(&list, None).unwrap().media_type(),
-        MediaType::DOCKER_LIST
-    );
+    assert_eq!(parse(&list, None).unwrap().media_type(), MediaType::DOCKER_LIST);
     let manifest = image(r#","mediaType":"application/vnd.docker.distribution.manifest.v2+json""#);
     let parsed = parse(&manifest, Some(MediaType::DOCKER_MANIFEST)).unwrap();
-    assert_eq!(
-        parsed.as_descriptor().media_type,
-        MediaType::DOCKER_MANIFEST
-    );
+    assert_eq!(parsed.as_descriptor().media_type, MediaType::DOCKER_MANIFEST);
 }
 
 #[test]
@@ -63,10 +48,7 @@ fn outside_document_and_shape_must_agree() {
         (index(r#","fsLayers":[]"#), None),
         (image(&own(MediaType::INDEX)), None),
         (index(&own(MediaType::MANIFEST)), None),
-        (
-            image(&own(MediaType::MANIFEST)),
-            Some(MediaType::DOCKER_MANIFEST),
-        ),
+        (image(&own(MediaType::MANIFEST)), Some(MediaType::DOCKER_MANIFEST)),
         (image(""), Some(MediaType::INDEX)),
         (index(""), Some(MediaType::MANIFEST)),
         (image(""), Some(MediaType::CONFIG)),
@@ -130,10 +112,7 @@ fn an_edit_keeps_order_and_unknown_members() {
             manifest.annotations.insert("c".into(), "3".into());
         })
         .unwrap();
-    assert_eq!(
-        edited.bytes(),
-        json.replace(r#""a":"2""#, r#""a":"2","c":"3""#).as_bytes()
-    );
+    assert_eq!(edited.bytes(), json.replace(r#""a":"2""#, r#""a":"2","c":"3""#).as_bytes());
 }
 
 #[test]

@@ -51,10 +51,7 @@ impl Platform {
             architecture,
             variant,
             os: common_os(&self.os),
-            os_version: self
-                .os_version
-                .clone()
-                .filter(|version| !version.is_empty()),
+            os_version: self.os_version.clone().filter(|version| !version.is_empty()),
             os_features,
             features: self.features.clone(),
             extra: self.extra.clone(),

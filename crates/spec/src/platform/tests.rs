@@ -24,10 +24,7 @@ fn platforms_are_parsed_and_printed() {
         ("x86_64", "linux/amd64"),
         ("armhf", "linux/arm/v7"),
         ("windows(10.0.17763.1)/amd64", "windows(10.0.17763.1)/amd64"),
-        (
-            "windows(10.0.17763+win32k)/amd64",
-            "windows(10.0.17763+win32k)/amd64",
-        ),
+        ("windows(10.0.17763+win32k)/amd64", "windows(10.0.17763+win32k)/amd64"),
         ("windows(+win32k+x)/amd64", "windows(+win32k+x)/amd64"),
         ("windows(a%2Bb)/amd64", "windows(a%2Bb)/amd64"),
         ("windows()/amd64", "windows/amd64"),
@@ -164,40 +161,17 @@ fn the_best_is_selected_and_the_first_of_equals() {
         let entries = images.iter().map(Option::as_ref).enumerate();
         parse(machine).select(entries)
     };
-    assert_eq!(
-        select(
-            "linux/amd64",
-            &["linux/arm64", "linux/amd64", "linux/amd64"]
-        ),
-        Some(1)
-    );
-    assert_eq!(
-        select(
-            "linux/arm/v7",
-            &["linux/arm/v5", "linux/arm/v6", "linux/arm/v8"]
-        ),
-        Some(1)
-    );
-    assert_eq!(
-        select("linux/amd64/v4", &["linux/amd64", "linux/amd64/v3"]),
-        Some(1)
-    );
-    assert_eq!(
-        select("linux/amd64", &["unknown/unknown", "none", "linux/amd64"]),
-        Some(2)
-    );
+    assert_eq!(select("linux/amd64", &["linux/arm64", "linux/amd64", "linux/amd64"]), Some(1));
+    assert_eq!(select("linux/arm/v7", &["linux/arm/v5", "linux/arm/v6", "linux/arm/v8"]), Some(1));
+    assert_eq!(select("linux/amd64/v4", &["linux/amd64", "linux/amd64/v3"]), Some(1));
+    assert_eq!(select("linux/amd64", &["unknown/unknown", "none", "linux/amd64"]), Some(2));
     assert_eq!(select("linux/amd64", &["none", "unknown/unknown"]), None);
     assert_eq!(select("linux/amd64", &[]), None);
 }
 
 #[test]
 fn a_platform_without_words_is_read_and_never_selected() {
-    for json in [
-        "{}",
-        r#"{"os":null}"#,
-        r#"{"os":"linux"}"#,
-        r#"{"architecture":"amd64"}"#,
-    ] {
+    for json in ["{}", r#"{"os":null}"#, r#"{"os":"linux"}"#, r#"{"architecture":"amd64"}"#] {
         let platform: Platform = serde_json::from_str(json).unwrap();
         assert!(!parse("linux/amd64").accepts(&platform));
         assert!(!platform.accepts(&platform));
@@ -212,10 +186,7 @@ fn members_are_kept() {
     assert_eq!(serde_json::to_string(&platform).unwrap(), json);
     let null = r#"{"architecture":"arm","os":"linux","os.version":null,"os.features":null,"variant":null,"features":null}"#;
     let platform: Platform = serde_json::from_str(null).unwrap();
-    assert_eq!(
-        serde_json::to_string(&platform).unwrap(),
-        r#"{"architecture":"arm","os":"linux"}"#
-    );
+    assert_eq!(serde_json::to_string(&platform).unwrap(), r#"{"architecture":"arm","os":"linux"}"#);
     assert_eq!(platform.to_string(), "linux/arm");
     assert!(serde_json::from_str::<Platform>(r#"{"os":1}"#).is_err());
 }
@@ -236,10 +207,7 @@ fn the_spellings_of_one_platform_are_equal() {
 fn the_host_speaks_go() {
     let host = Platform::host();
     assert!(host.is_known() && host.accepts(&host));
-    assert!(
-        matching::ARCHITECTURES.contains(&host.architecture.as_str()),
-        "{host}"
-    );
+    assert!(matching::ARCHITECTURES.contains(&host.architecture.as_str()), "{host}");
     assert!(matching::SYSTEMS.contains(&host.os.as_str()), "{host}");
     assert_eq!(matching::go_architecture("powerpc64", true), "ppc64le");
     assert_eq!(matching::go_architecture("mips64", false), "mips64");

@@ -107,9 +107,7 @@ fn parse_port(text: &str) -> Option<u16> {
 
 /// The host without brackets and what stands after its colon.
 pub(super) fn host_and_port(registry: &str) -> (&str, Option<&str>) {
-    let bracketed = registry
-        .strip_prefix('[')
-        .and_then(|rest| rest.split_once(']'));
+    let bracketed = registry.strip_prefix('[').and_then(|rest| rest.split_once(']'));
     match bracketed {
         Some((host, "")) => (host, None),
         Some((host, rest)) => match rest.strip_prefix(':') {

@@ -113,10 +113,7 @@ fn limits_are_exact() {
     let tag = "t".repeat(128);
     assert_eq!(parse(&format!("a:{tag}")).tag().unwrap().as_str(), tag);
     let host = "h".repeat(63);
-    assert_eq!(
-        parse(&format!("{host}.example/a")).host(),
-        format!("{host}.example")
-    );
+    assert_eq!(parse(&format!("{host}.example/a")).host(), format!("{host}.example"));
 }
 
 #[test]
@@ -181,11 +178,7 @@ fn hosts_and_ports() {
 /// A bare word as host is Docker's first component unless it is in upper case.
 #[test]
 fn a_host_of_one_word_can_be_typed_again() {
-    for (registry, printed) in [
-        ("host", "HOST/a"),
-        ("Host", "HOST/a"),
-        ("host:80", "host:80/a"),
-    ] {
+    for (registry, printed) in [("host", "HOST/a"), ("Host", "HOST/a"), ("host:80", "host:80/a")] {
         let reference = Reference::new(registry, "a").unwrap();
         assert_eq!(reference.to_string(), printed);
         assert_eq!(parse(printed), reference);
@@ -205,46 +198,18 @@ fn a_password_is_not_repeated() {
 
 #[test]
 fn hints_name_the_way_out() {
-    let hint = |text: &str| {
-        text.parse::<Reference>()
-            .unwrap_err()
-            .hint_text()
-            .unwrap()
-            .to_owned()
-    };
+    let hint = |text: &str| text.parse::<Reference>().unwrap_err().hint_text().unwrap().to_owned();
     assert!(hint("a/Ubuntu").contains("lower case"));
     assert!(hint(HEX).contains("@sha256:"));
 }
 
 #[test]
 fn tags_of_layouts_are_free() {
-    for text in [
-        "v1",
-        "docker.io/library/a:1",
-        "1+2",
-        "a@b",
-        "ü",
-        "../..",
-        &"a".repeat(1024),
-    ] {
+    for text in ["v1", "docker.io/library/a:1", "1+2", "a@b", "ü", "../..", &"a".repeat(1024)] {
         assert_eq!(Tag::new(text).unwrap().as_str(), text);
     }
-    for text in [
-        "",
-        " ",
-        "a b",
-        "a\tb",
-        "a\u{85}",
-        "a\\b",
-        "a\0",
-        "\u{a0}",
-        &"a".repeat(1025),
-    ] {
-        assert_eq!(
-            Tag::new(text).unwrap_err().kind(),
-            Kind::Invalid,
-            "{text:?}"
-        );
+    for text in ["", " ", "a b", "a\tb", "a\u{85}", "a\\b", "a\0", "\u{a0}", &"a".repeat(1025)] {
+        assert_eq!(Tag::new(text).unwrap_err().kind(), Kind::Invalid, "{text:?}");
     }
     assert!(Tag::new("1+2").unwrap().check_registry().is_err());
     assert_eq!(Tag::new("1.2").unwrap().check_registry().unwrap(), "1.2");
@@ -256,10 +221,7 @@ fn a_broken_digest_is_no_tag() {
     let digest: Name = format!("sha256:{HEX}").parse().unwrap();
     assert_eq!(digest.as_digest().unwrap().encoded(), HEX);
     assert_eq!(digest.as_tag(), None);
-    assert_eq!(
-        "v1".parse::<Name>().unwrap().as_tag().unwrap().as_str(),
-        "v1"
-    );
+    assert_eq!("v1".parse::<Name>().unwrap().as_tag().unwrap().as_str(), "v1");
     assert!("sha256:abc".parse::<Name>().is_err());
     assert!("".parse::<Name>().is_err());
     let full: Name = "localhost:5000/a:1".parse().unwrap();
@@ -272,10 +234,7 @@ fn all_stand_as_strings_in_json() {
     let json = serde_json::to_string(&reference).unwrap();
     assert_eq!(json, r#""docker.io/library/ubuntu:1""#);
     assert_eq!(serde_json::from_str::<Reference>(&json).unwrap(), reference);
-    assert_eq!(
-        serde_json::from_str::<Tag>(r#""\u0061""#).unwrap().as_str(),
-        "a"
-    );
+    assert_eq!(serde_json::from_str::<Tag>(r#""\u0061""#).unwrap().as_str(), "a");
     assert!(serde_json::from_str::<Tag>(r#""\n""#).is_err());
     assert!(serde_json::from_str::<Name>("1").is_err());
 }

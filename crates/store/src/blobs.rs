@@ -1,0 +1,155 @@
+//! Blobs as files: `blobs/ALGORITHM/ENCODED`, as a layout, the local store and the server keep them.
+//!
+//! A blob that was verified when it was written carries a **seal**: the nanoseconds of its
+//! modification time are a value that follows from its digest. Whoever changes the file where it
+//! lies breaks the seal, so [`Blobs::intact`] answers cheaply and still finds a damaged blob
+//! that other tools take for present. A blob without a seal (another tool wrote it, an archive
+//! dropped the nanoseconds) is hashed once and then sealed.
+
+use std::fs::File;
+use std::os::fd::AsFd;
+use std::os::unix::fs::MetadataExt;
+
+use bytes::Bytes;
+use rustix::fs::{Timespec, Timestamps, UTIME_OMIT, futimens};
+
+use conex_spec::{Descriptor, Digest, Error, Result};
+
+use crate::commit::Folder;
+use crate::verify::Verifier;
+
+/// The folder of all blobs.
+pub const BLOBS: &str = "blobs";
+/// What is hashed at once, in bytes.
+const CHUNK: usize = 256 << 10;
+
+/// The blobs of one folder.
+#[derive(Clone, Copy, Debug)]
+pub struct Blobs<'a>(pub &'a Folder);
+
+impl Blobs<'_> {
+    /// The blob as an open file, of the right size; nothing if there is none.
+    pub fn file(self, blob: &Descriptor) -> Result<Option<File>> {
+        let Some(file) = self.0.file(&path(&blob.digest)?)? else { return Ok(None) };
+        let found = length(&file, &blob.digest)?;
+        if found == blob.size {
+            return Ok(Some(file));
+        }
+        Err(blob.wrong_size(found).context(self.0.path().display()))
+    }
+
+    /// The length of a blob in bytes; nothing if there is none.
+    pub fn size(self, digest: &Digest) -> Result<Option<u64>> {
+        match self.0.file(&path(digest)?)? {
+            Some(file) => length(&file, digest).map(Some),
+            None => Ok(None),
+        }
+    }
+
+    /// Whether the blob is there with the content that its digest names.
+    pub fn intact(self, blob: &Descriptor) -> Result<bool> {
+        let Some(file) = self.0.file(&path(&blob.digest)?)? else { return Ok(false) };
+        if length(&file, &blob.digest)? != blob.size {
+            return Ok(false);
+        }
+        if is_sealed(&file, &blob.digest)? {
+            return Ok(true);
+        }
+        let intact = hash(&file, blob)?;
+        if intact {
+            // A file of another owner cannot be sealed; it is hashed again next time.
+            let _ = seal(&file, &blob.digest);
+        }
+        Ok(intact)
+    }
+
+    /// Writes a blob: verified, sealed and durable, or not there at all. A damaged blob of the
+    /// same digest is replaced.
+    pub fn put(
+        self,
+        blob: &Descriptor,
+        content: &mut dyn Iterator<Item = Result<Bytes>>,
+    ) -> Result<()> {
+        let mut verifier = Verifier::new(blob)?;
+        let mut staged = self.0.stage()?;
+        for chunk in content {
+            let chunk = chunk?;
+            verifier.update(&chunk)?;
+            staged.write(&chunk)?;
+        }
+        verifier.finish()?;
+        seal(staged.file(), &blob.digest)?;
+        staged.publish(&path(&blob.digest)?)
+    }
+
+    /// Writes a blob whose bytes are all at hand.
+    pub fn put_bytes(self, blob: &Descriptor, bytes: &[u8]) -> Result<()> {
+        blob.verify(bytes)?;
+        let mut staged = self.0.stage()?;
+        staged.write(bytes)?;
+        seal(staged.file(), &blob.digest)?;
+        staged.publish(&path(&blob.digest)?)
+    }
+
+    /// Takes over a sealed file of the same file system as a hard link. Returns whether it did.
+    pub fn link(self, blob: &Descriptor, file: &File) -> Result<bool> {
+        let sound = length(file, &blob.digest)? == blob.size && is_sealed(file, &blob.digest)?;
+        Ok(sound && self.0.link(file, &path(&blob.digest)?)?)
+    }
+}
+
+/// Where a blob lies. image-spec, image-layout.md, "Blobs".
+pub fn path(digest: &Digest) -> Result<String> {
+    // Only a registered algorithm has an encoded part that is known to be safe in a path.
+    let algorithm = digest.algorithm()?;
+    Ok(format!("{BLOBS}/{algorithm}/{}", digest.encoded()))
+}
+
+/// Marks a file whose content was verified against the digest.
+pub fn seal(file: &File, digest: &Digest) -> Result<()> {
+    let fault = |err: std::io::Error| Error::from_io(err, || format!("cannot seal {digest}"));
+    let seconds = file.metadata().map_err(fault)?.mtime();
+    let times = Timestamps {
+        last_access: Timespec { tv_sec: 0, tv_nsec: UTIME_OMIT },
+        last_modification: Timespec { tv_sec: seconds, tv_nsec: i64::from(stamp(digest)) as _ },
+    };
+    futimens(file.as_fd(), &times).map_err(|err| fault(err.into()))
+}
+
+/// Whether a file carries the seal of the digest.
+pub fn is_sealed(file: &File, digest: &Digest) -> Result<bool> {
+    let meta =
+        file.metadata().map_err(|err| Error::from_io(err, || format!("cannot read {digest}")))?;
+    Ok(meta.mtime_nsec() == i64::from(stamp(digest)))
+}
+
+/// From 1 to 999,999,999, never a round value that a coarse clock would write.
+fn stamp(digest: &Digest) -> u32 {
+    let start = digest.encoded().get(..8).unwrap_or_default();
+    let value = u32::from_str_radix(start, 16).unwrap_or_default() % 999_999_999;
+    let stamp = value + 1;
+    if stamp.is_multiple_of(100) { stamp + 1 } else { stamp }
+}
+
+fn hash(file: &File, blob: &Descriptor) -> Result<bool> {
+    use std::os::unix::fs::FileExt;
+    let mut hasher = blob.digest.algorithm()?.hasher();
+    let mut buffer = vec![0; CHUNK];
+    let mut at = 0;
+    loop {
+        let count = file
+            .read_at(&mut buffer, at)
+            .map_err(|err| Error::from_io(err, || format!("cannot read {}", blob.digest)))?;
+        if count == 0 {
+            return Ok(hasher.finish() == blob.digest);
+        }
+        hasher.update(&buffer[..count]);
+        at += count as u64;
+    }
+}
+
+fn length(file: &File, digest: &Digest) -> Result<u64> {
+    let meta = file.metadata();
+    let meta = meta.map_err(|err| Error::from_io(err, || format!("cannot read {digest}")))?;
+    Ok(meta.len())
+}

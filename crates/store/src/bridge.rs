@@ -1,0 +1,152 @@
+//! The one border between async and blocking code.
+//!
+//! Content crosses it in chunks through bounded queues, so that receiving overlaps with hashing
+//! and writing, and memory stays the same whatever the size of a blob.
+
+use std::collections::VecDeque;
+use std::fs::File;
+use std::io::{self, Read};
+use std::ops::Range;
+use std::os::unix::fs::FileExt;
+use std::sync::Arc;
+
+use bytes::{Buf, Bytes, BytesMut};
+use futures_util::{StreamExt, stream};
+use tokio::runtime::Handle;
+use tokio::sync::mpsc;
+
+use conex_spec::{Error, Kind, Result};
+
+use crate::source::ByteStream;
+
+/// What is read from a file at once, in bytes.
+const CHUNK: usize = 256 << 10;
+/// How many chunks may wait on either side of the border.
+const QUEUE: usize = 8;
+
+/// Runs blocking work on a thread of its own.
+pub async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T> + Send + 'static,
+) -> Result<T> {
+    match tokio::task::spawn_blocking(work).await {
+        Ok(result) => result,
+        Err(err) => Err(Error::new(Kind::Io, "a worker thread failed").source(err)),
+    }
+}
+
+/// Feeds a stream to blocking work, which runs while the next chunks arrive.
+/// The work sees an error of the stream as an item of the [`Feed`].
+pub async fn feed<T: Send + 'static>(
+    mut content: ByteStream,
+    work: impl FnOnce(Feed) -> Result<T> + Send + 'static,
+) -> Result<T> {
+    let (sender, receiver) = mpsc::channel(QUEUE);
+    let worker = blocking(move || work(Feed(receiver)));
+    let pump = async move {
+        while let Some(chunk) = content.next().await {
+            if sender.send(chunk).await.is_err() {
+                break;
+            }
+        }
+    };
+    let (result, ()) = futures_util::future::join(worker, pump).await;
+    result
+}
+
+/// The blocking end of [`feed`].
+#[derive(Debug)]
+pub struct Feed(mpsc::Receiver<Result<Bytes>>);
+
+impl Iterator for Feed {
+    type Item = Result<Bytes>;
+
+    /// Waits for the next chunk; nothing at the end.
+    fn next(&mut self) -> Option<Result<Bytes>> {
+        self.0.blocking_recv()
+    }
+}
+
+/// A stream as a blocking reader. Must be called inside a runtime; the reader itself must be
+/// used outside of its worker threads.
+pub fn reader(mut content: ByteStream) -> StreamReader {
+    let (sender, receiver) = mpsc::channel(QUEUE);
+    Handle::current().spawn(async move {
+        while let Some(chunk) = content.next().await {
+            if sender.send(chunk).await.is_err() {
+                break;
+            }
+        }
+    });
+    StreamReader { receiver, chunk: Bytes::new() }
+}
+
+/// See [`reader`].
+#[derive(Debug)]
+pub struct StreamReader {
+    receiver: mpsc::Receiver<Result<Bytes>>,
+    chunk: Bytes,
+}
+
+impl Read for StreamReader {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        while self.chunk.is_empty() {
+            match self.receiver.blocking_recv() {
+                Some(chunk) => self.chunk = chunk?,
+                None => return Ok(0),
+            }
+        }
+        let length = buffer.len().min(self.chunk.len());
+        self.chunk.copy_to_slice(&mut buffer[..length]);
+        Ok(length)
+    }
+}
+
+/// A part of a file as a stream. A file that is too short ends the stream early, which the
+/// verifier then tells.
+pub fn file_stream(file: Arc<File>, range: Range<u64>, what: String) -> ByteStream {
+    let (sender, receiver) = mpsc::channel(QUEUE);
+    tokio::task::spawn_blocking(move || {
+        let mut at = range.start;
+        while at < range.end {
+            let length = CHUNK.min(usize::try_from(range.end - at).unwrap_or(CHUNK));
+            let chunk = read_at(&file, at, length);
+            let count = chunk.as_ref().map_or(0, Bytes::len);
+            let chunk = chunk.map_err(|err| Error::from_io(err, || what.clone()));
+            at += count as u64;
+            if sender.blocking_send(chunk).is_err() || count == 0 {
+                break;
+            }
+        }
+    });
+    receive(receiver)
+}
+
+fn read_at(file: &File, at: u64, length: usize) -> io::Result<Bytes> {
+    let mut chunk = BytesMut::zeroed(length);
+    let mut filled = 0;
+    while filled < length {
+        match file.read_at(&mut chunk[filled..], at + filled as u64) {
+            Ok(0) => break,
+            Ok(count) => filled += count,
+            Err(err) if err.kind() == io::ErrorKind::Interrupted => {}
+            Err(err) => return Err(err),
+        }
+    }
+    chunk.truncate(filled);
+    Ok(chunk.freeze())
+}
+
+fn receive(receiver: mpsc::Receiver<Result<Bytes>>) -> ByteStream {
+    stream::unfold(receiver, |mut receiver| async {
+        receiver.recv().await.map(|chunk| (chunk, receiver))
+    })
+    .boxed()
+}
+
+/// Bytes that are all at hand, as a stream.
+pub fn bytes_stream(bytes: Bytes, range: Range<u64>) -> ByteStream {
+    let end = bytes.len().min(usize::try_from(range.end).unwrap_or(usize::MAX));
+    let start = end.min(usize::try_from(range.start).unwrap_or(usize::MAX));
+    let chunks: VecDeque<_> = [Ok(bytes.slice(start..end))].into();
+    stream::iter(chunks).boxed()
+}

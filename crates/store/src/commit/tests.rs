@@ -1,0 +1,93 @@
+use std::fs;
+use std::os::unix::fs::symlink;
+use std::time::Duration;
+
+use super::*;
+
+fn folder() -> (tempfile::TempDir, Folder) {
+    let dir = tempfile::tempdir().unwrap();
+    let folder = Folder::create(&dir.path().join("a/b")).unwrap();
+    (dir, folder)
+}
+
+#[test]
+fn published_files_are_whole_and_replaced_at_once() {
+    let (_dir, folder) = folder();
+    assert_eq!(folder.read("x/y/z", 10).unwrap(), None);
+    folder.replace("x/y/z", b"one").unwrap();
+    folder.replace("x/y/z", b"two").unwrap();
+    assert_eq!(folder.read("x/y/z", 3).unwrap().unwrap(), b"two");
+    assert_eq!(folder.read("x/y/z", 2).unwrap_err().kind(), Kind::Limit);
+    assert_eq!(folder.list("x/y").unwrap(), ["z"]);
+    assert_eq!(folder.list(STAGE).unwrap(), [""; 0]);
+    assert!(folder.remove("x/y/z").unwrap());
+    assert!(!folder.remove("x/y/z").unwrap());
+}
+
+#[test]
+fn a_dropped_stage_leaves_nothing() {
+    let (_dir, folder) = folder();
+    let mut staged = folder.stage().unwrap();
+    staged.write(b"half").unwrap();
+    assert_eq!(folder.list(STAGE).unwrap().len(), 1);
+    drop(staged);
+    assert_eq!(folder.list(STAGE).unwrap(), [""; 0]);
+}
+
+#[test]
+fn a_sweep_takes_what_the_dead_left_and_nothing_else() {
+    let (_dir, folder) = folder();
+    let mut living = folder.stage().unwrap();
+    living.write(b"alive").unwrap();
+    drop(folder.create_file(".conex/stage/dead").unwrap());
+    assert_eq!(folder.sweep().unwrap(), 1);
+    living.publish("kept").unwrap();
+    assert_eq!(folder.read("kept", 9).unwrap().unwrap(), b"alive");
+}
+
+/// Rule D6.
+#[test]
+fn only_regular_files_beneath_the_folder_are_opened() {
+    let (dir, folder) = folder();
+    let root = folder.path().to_owned();
+    let secret = dir.path().join("secret");
+    fs::write(&secret, "secret").unwrap();
+    symlink(&secret, root.join("link")).unwrap();
+    symlink(dir.path(), root.join("up")).unwrap();
+    fs::create_dir(root.join("folder")).unwrap();
+    rustix::fs::mknodat(rustix::fs::CWD, root.join("pipe"), FileType::Fifo, file_mode(), 0)
+        .unwrap();
+    for name in ["link", "up/secret", "../../secret", "folder", "pipe"] {
+        assert!(folder.file(name).is_err(), "{name}");
+    }
+    let absolute = folder.file(secret.to_str().unwrap());
+    assert!(absolute.is_err());
+}
+
+#[test]
+fn an_exclusive_lock_waits_for_the_shared_ones() {
+    let (_dir, folder) = folder();
+    let shared = folder.lock(LockMode::Shared).unwrap();
+    let again = folder.lock(LockMode::Shared).unwrap();
+    let path = folder.path().to_owned();
+    let waiter = std::thread::spawn(move || {
+        let other = Folder::open(&path).unwrap();
+        drop(other.lock(LockMode::Exclusive).unwrap());
+    });
+    std::thread::sleep(Duration::from_millis(30));
+    assert!(!waiter.is_finished());
+    drop((shared, again));
+    waiter.join().unwrap();
+}
+
+#[test]
+fn a_file_can_be_linked_into_another_folder_and_onto_itself() {
+    let (dir, folder) = folder();
+    folder.replace("from", b"content").unwrap();
+    let file = folder.file("from").unwrap().unwrap();
+    let other = Folder::create(&dir.path().join("other")).unwrap();
+    assert!(other.link(&file, "deep/to").unwrap());
+    assert_eq!(other.read("deep/to", 10).unwrap().unwrap(), b"content");
+    assert!(folder.link(&file, "from").unwrap());
+    assert_eq!(folder.list(STAGE).unwrap(), [""; 0]);
+}
