@@ -115,6 +115,26 @@ impl Folder {
         Ok(names)
     }
 
+    /// Whether there is a file or folder of this name.
+    pub fn has(&self, name: &str) -> Result<bool> {
+        self.openat(name, OFlags::PATH | OFlags::NOFOLLOW, Mode::empty()).map(|fd| fd.is_some())
+    }
+
+    /// Makes an empty file, durably; the folders above it are made where missing. One that is
+    /// there already stays, and is durable too when this returns.
+    pub fn touch(&self, name: &str) -> Result<()> {
+        let fd = self.open_or_make(name, OFlags::CREATE | OFlags::RDWR | OFlags::NOFOLLOW)?;
+        // An empty file is never half-written, so it needs no stage.
+        rustix::fs::fsync(fd).map_err(|err| self.fault("cannot sync", name, err.into()))?;
+        self.sync_folder(parent(name))
+    }
+
+    /// Makes a file that is there already, and its name, durable.
+    pub fn sync(&self, file: &File, name: &str) -> Result<()> {
+        rustix::fs::fsync(file).map_err(|err| self.fault("cannot sync", name, err.into()))?;
+        self.sync_folder(parent(name))
+    }
+
     /// A new file to be written and then published.
     pub fn stage(&self) -> Result<Staged<'_>> {
         loop {
@@ -201,6 +221,18 @@ impl Folder {
         retry(|| flock(&fd, operation))
             .map_err(|err| self.fault("cannot lock", LOCK, err.into()))?;
         Ok(Lock(fd))
+    }
+
+    /// Takes the folder's lock for this process alone if nobody holds it; nothing if someone does.
+    pub fn try_lock(&self) -> Result<Option<Lock>> {
+        let fd = self.open_or_make(LOCK, OFlags::CREATE | OFlags::RDWR)?;
+        match retry(|| match flock(&fd, FlockOperation::NonBlockingLockExclusive) {
+            Err(Errno::AGAIN) => Ok(false),
+            other => other.map(|()| true),
+        }) {
+            Ok(held) => Ok(held.then_some(Lock(fd))),
+            Err(err) => Err(self.fault("cannot lock", LOCK, err.into())),
+        }
     }
 
     /// Makes a folder below this one and those above it, durably.

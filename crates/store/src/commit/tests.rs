@@ -91,3 +91,29 @@ fn a_file_can_be_linked_into_another_folder_and_onto_itself() {
     assert!(folder.link(&file, "from").unwrap());
     assert_eq!(folder.list(STAGE).unwrap(), [""; 0]);
 }
+
+#[test]
+fn a_touched_file_is_empty_and_stays() {
+    let (_dir, folder) = folder();
+    assert!(!folder.has("links/a").unwrap());
+    folder.touch("links/a").unwrap();
+    folder.replace("links/b", b"full").unwrap();
+    folder.touch("links/b").unwrap();
+    assert_eq!(folder.read("links/a", 0).unwrap().unwrap(), b"");
+    assert_eq!(folder.read("links/b", 9).unwrap().unwrap(), b"full");
+    assert!(folder.has("links").unwrap() && folder.has("links/a").unwrap());
+    folder.sync(&folder.file("links/b").unwrap().unwrap(), "links/b").unwrap();
+}
+
+#[test]
+fn a_tried_lock_never_waits() {
+    let (_dir, folder) = folder();
+    let other = Folder::open(folder.path()).unwrap();
+    let held = folder.try_lock().unwrap();
+    assert!(held.is_some() && other.try_lock().unwrap().is_none());
+    drop(held);
+    let shared = other.lock(LockMode::Shared).unwrap();
+    assert!(folder.try_lock().unwrap().is_none());
+    drop(shared);
+    assert!(folder.try_lock().unwrap().is_some());
+}
