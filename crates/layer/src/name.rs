@@ -1,0 +1,164 @@
+//! Names of entries: from the bytes in a tar to a path below the root.
+//!
+//! A name is bytes, in no encoding. It is cleaned lexically before anything looks at the disk:
+//! `/x`, `./x` and `a/../x` are all `x` in the root. A name that would climb above the root has
+//! no honest writer and is refused (rule U1), never bent into the root.
+
+use conex_spec::{Error, Result};
+
+/// The path of an entry below the root: no empty, `.` or `..` component. Empty is the root itself.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Name {
+    /// Components joined by single slashes.
+    bytes: Vec<u8>,
+}
+
+impl Name {
+    /// Cleans the bytes of a tar header; fails for an empty name, for a NUL and for a name that
+    /// climbs above the root.
+    pub fn parse(raw: &[u8]) -> Result<Self> {
+        if raw.is_empty() {
+            return Err(Error::invalid("tar entry has an empty name"));
+        }
+        if raw.contains(&0) {
+            let message = format!("name of tar entry {} holds a NUL byte", show(raw));
+            return Err(Error::invalid(message));
+        }
+        let mut name = Self::default();
+        for component in raw.split(|&b| b == b'/') {
+            match component {
+                b"" | b"." => {}
+                b".." => name.pop(raw)?,
+                _ => name.push(component),
+            }
+        }
+        Ok(name)
+    }
+
+    /// The components joined by `/`; empty for the root.
+    pub fn as_bytes(&self) -> &[u8] {
+        &self.bytes
+    }
+
+    /// Whether it is the root itself.
+    pub fn is_root(&self) -> bool {
+        self.bytes.is_empty()
+    }
+
+    /// The directory's path and the last component; the last is empty only for the root.
+    pub fn split(&self) -> (&[u8], &[u8]) {
+        match self.bytes.iter().rposition(|&b| b == b'/') {
+            Some(slash) => (&self.bytes[..slash], &self.bytes[slash + 1..]),
+            None => (&[], &self.bytes),
+        }
+    }
+
+    fn push(&mut self, component: &[u8]) {
+        if !self.bytes.is_empty() {
+            self.bytes.push(b'/');
+        }
+        self.bytes.extend_from_slice(component);
+    }
+
+    fn pop(&mut self, raw: &[u8]) -> Result<()> {
+        if self.bytes.is_empty() {
+            return Err(Error::invalid("name of tar entry leaves the root")
+                .expected("a path below the root")
+                .found(show(raw)));
+        }
+        let parent = self.split().0.len();
+        self.bytes.truncate(parent);
+        Ok(())
+    }
+}
+
+/// The components of a cleaned path; none for the root.
+pub(crate) fn components(path: &[u8]) -> impl Iterator<Item = &[u8]> {
+    path.split(|&b| b == b'/').filter(|part| !part.is_empty())
+}
+
+/// A name as it can be shown: control characters and bytes outside UTF-8 escaped, so that a
+/// layer cannot speak to the terminal (rule T8); very long names are cut in the middle.
+pub fn show(raw: &[u8]) -> String {
+    const ENDS: usize = 128;
+    if raw.len() > 2 * ENDS {
+        let (head, tail) = (&raw[..ENDS], &raw[raw.len() - ENDS..]);
+        return format!("{}[...]{}", show(head), show(tail));
+    }
+    let mut text = String::with_capacity(raw.len());
+    for chunk in raw.utf8_chunks() {
+        for c in chunk.valid().chars() {
+            if c.is_control() || is_bidi(c) {
+                text.extend(c.escape_default());
+            } else {
+                text.push(c);
+            }
+        }
+        for byte in chunk.invalid() {
+            text.push_str(&format!("\\x{byte:02x}"));
+        }
+    }
+    text
+}
+
+/// Characters that turn the direction of writing, with which a name can look like another.
+fn is_bidi(c: char) -> bool {
+    matches!(c, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_cleaned() {
+        for (raw, clean) in [
+            ("a", "a"),
+            ("./a", "a"),
+            ("/abs", "abs"),
+            ("//a//b/", "a/b"),
+            ("a/../x", "x"),
+            ("a/b/../../x/.", "x"),
+            ("/", ""),
+            (".", ""),
+            ("./", ""),
+            ("a/..", ""),
+            ("...", "..."),
+            ("a/..b", "a/..b"),
+            ("a\\..\\b", "a\\..\\b"),
+        ] {
+            let name = Name::parse(raw.as_bytes()).unwrap();
+            assert_eq!(name.as_bytes(), clean.as_bytes(), "{raw}");
+        }
+    }
+
+    /// Rule U1: reject, never clamp.
+    #[test]
+    fn names_above_the_root_are_refused() {
+        for raw in ["..", "../x", "a/../../x", "/../x", "a/b/../../../c", "", "a\0b"] {
+            assert!(Name::parse(raw.as_bytes()).is_err(), "{raw:?}");
+        }
+    }
+
+    #[test]
+    fn parts() {
+        let split = |raw: &str| {
+            let name = Name::parse(raw.as_bytes()).unwrap();
+            let (parent, last) = name.split();
+            (parent.to_vec(), last.to_vec())
+        };
+        assert_eq!(split("a/b/c"), (b"a/b".to_vec(), b"c".to_vec()));
+        assert_eq!(split("c"), (b"".to_vec(), b"c".to_vec()));
+        assert_eq!(split("/"), (b"".to_vec(), b"".to_vec()));
+        assert_eq!(components(b"a/b").count(), 2);
+        assert_eq!(components(b"").count(), 0);
+    }
+
+    #[test]
+    fn shown_names_cannot_speak_to_the_terminal() {
+        assert_eq!(show(b"a\x1b[31m\n"), "a\\u{1b}[31m\\n");
+        assert_eq!(show(b"caf\xc3\xa9 \xff"), "caf\u{e9} \\xff");
+        assert_eq!(show("a\u{202e}b".as_bytes()), "a\\u{202e}b");
+        assert!(show(&[b'x'; 1 << 20]).len() < 300);
+    }
+}

@@ -1,0 +1,593 @@
+//! Reads a tar as a stream: one entry at a time, memory bounded whatever the archive claims.
+
+use std::io::{self, BufRead, BufReader, Read};
+
+use conex_spec::{Error, Kind as Fault, Result};
+
+use super::header::{Header, c_string};
+use super::pax::{self, Pax};
+use super::sparse::{self, BodyMap, Map, Region};
+use super::{BLOCK, Entry, Kind, padding};
+use crate::name::show;
+use crate::warning::{Code, Warnings};
+
+/// Extended headers and long names end here; honest ones are a thousand times smaller.
+const MAX_EXTENSION: u64 = 1 << 20;
+
+/// Entries of a tar in their order. The content of the entry last returned is read through
+/// [`Reader::next_piece`] or [`Read`]; what is left of it is skipped by the next
+/// [`Reader::next_entry`].
+///
+/// # Security
+/// Nothing is allocated by a size that the archive claims. What different readers would take
+/// differently is an error; after any error the reader must not be used further.
+#[derive(Debug)]
+pub struct Reader<R> {
+    inner: R,
+    /// Bytes of the tar handed out or skipped.
+    position: u64,
+    /// Bytes at the front of `inner` that the last piece lent out.
+    lent: usize,
+    body: Body,
+    path: Vec<u8>,
+    ended: bool,
+    warnings: Warnings,
+}
+
+/// Some content of a file.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Piece<'a> {
+    /// Bytes.
+    Data(&'a [u8]),
+    /// This many zeros that are not stored in the tar.
+    Hole(u64),
+}
+
+/// Where the content of the current entry stands.
+#[derive(Debug, Default)]
+struct Body {
+    map: Map,
+    /// The region being read.
+    region: usize,
+    /// How far the file was given out, holes included.
+    at: u64,
+    /// Bytes of the file that are still in the tar.
+    stored: u64,
+    /// Zeros after them.
+    padding: u64,
+}
+
+/// Extensions that wait for the entry they describe.
+#[derive(Default)]
+struct Pending {
+    start: Option<u64>,
+    pax: Option<Pax>,
+    long_name: Option<Vec<u8>>,
+    long_link: Option<Vec<u8>>,
+}
+
+impl Pending {
+    fn is_empty(&self) -> bool {
+        self.start.is_none()
+    }
+}
+
+impl<R: Read> Reader<BufReader<R>> {
+    /// Reads from any stream, through a buffer.
+    pub fn new(inner: R) -> Self {
+        Self::from_buffered(BufReader::with_capacity(128 << 10, inner))
+    }
+}
+
+impl<R: BufRead> Reader<R> {
+    /// Reads from a stream that has a buffer of its own.
+    pub fn from_buffered(inner: R) -> Self {
+        Self {
+            inner,
+            position: 0,
+            lent: 0,
+            body: Body::default(),
+            path: Vec::new(),
+            ended: false,
+            warnings: Warnings::default(),
+        }
+    }
+
+    /// The next entry. After the last one the rest of the stream is read to its end and
+    /// searched for hidden archives; then, and only then, nothing is returned.
+    pub fn next_entry(&mut self) -> Result<Option<Entry>> {
+        self.skip_body()?;
+        let mut pending = Pending::default();
+        while let Some(header) = self.next_header(&pending)? {
+            let start = self.position - BLOCK as u64;
+            match header.typeflag() {
+                b'x' | b'L' | b'K' => {
+                    let bytes = self.read_extension(&header)?;
+                    pending.start.get_or_insert(start);
+                    self.extend(&mut pending, header.typeflag(), &bytes)?;
+                }
+                b'g' => {
+                    if !pending.is_empty() {
+                        return Err(orphan());
+                    }
+                    let bytes = self.read_extension(&header)?;
+                    pax::check_global(&bytes)?;
+                }
+                _ => {
+                    let entry = self.entry(&header, pending, start);
+                    return entry.map(Some).map_err(|err| self.at(err));
+                }
+            }
+        }
+        Ok(None)
+    }
+
+    /// More content of the entry last returned; nothing at its end. Empty pieces do not occur.
+    pub fn next_piece(&mut self) -> Result<Option<Piece<'_>>> {
+        self.give_back();
+        let body = &mut self.body;
+        while body.map.regions.get(body.region).is_some_and(|r| body.at == r.offset + r.length) {
+            body.region += 1;
+        }
+        let (start, end) = match body.map.regions.get(body.region) {
+            Some(region) => (region.offset, region.offset + region.length),
+            None => (body.map.size, body.map.size),
+        };
+        if body.at < start {
+            let hole = start - body.at;
+            body.at = start;
+            return Ok(Some(Piece::Hole(hole)));
+        }
+        if body.at == end {
+            return Ok(None);
+        }
+        let wanted = usize::try_from(end - body.at).unwrap_or(usize::MAX);
+        let data = fill(&mut self.inner, &self.path)?;
+        let data = &data[..data.len().min(wanted)];
+        self.lent = data.len();
+        body.at += data.len() as u64;
+        body.stored -= data.len() as u64;
+        Ok(Some(Piece::Data(data)))
+    }
+
+    /// How many bytes of the tar have been read or skipped.
+    pub fn position(&self) -> u64 {
+        self.position + self.lent as u64
+    }
+
+    /// What was odd so far.
+    pub fn warnings(&self) -> &Warnings {
+        &self.warnings
+    }
+
+    /// What was odd; the list starts anew.
+    pub fn take_warnings(&mut self) -> Warnings {
+        std::mem::take(&mut self.warnings)
+    }
+
+    /// The stream below.
+    pub fn into_inner(self) -> R {
+        self.inner
+    }
+
+    fn at(&self, err: Error) -> Error {
+        match self.path.is_empty() {
+            true => err,
+            false => err.context(format!("tar entry {}", show(&self.path))),
+        }
+    }
+
+    fn give_back(&mut self) {
+        self.inner.consume(self.lent);
+        self.position += self.lent as u64;
+        self.lent = 0;
+    }
+
+    fn skip_body(&mut self) -> Result<()> {
+        self.give_back();
+        let (stored, padding) = (self.body.stored, self.body.padding);
+        self.body = Body::default();
+        self.skip(stored)?;
+        // Some writers leave the padding of the last body away; then the stream is at its end
+        // and the missing end marker is what gets reported.
+        let mut left = padding;
+        while left > 0 {
+            let available = fill_or_end(&mut self.inner)?.len() as u64;
+            if available == 0 {
+                break;
+            }
+            let n = available.min(left);
+            self.consume(n);
+            left -= n;
+        }
+        Ok(())
+    }
+
+    fn skip(&mut self, mut left: u64) -> Result<()> {
+        while left > 0 {
+            let n = (fill(&mut self.inner, &self.path)?.len() as u64).min(left);
+            self.consume(n);
+            left -= n;
+        }
+        Ok(())
+    }
+
+    fn consume(&mut self, n: u64) {
+        // `n` is at most the length of a buffer.
+        self.inner.consume(n as usize);
+        self.position += n;
+    }
+
+    /// A whole block; nothing where the stream ends before it.
+    fn read_block(&mut self) -> Result<Option<Box<[u8; BLOCK]>>> {
+        let mut block = Box::new([0; BLOCK]);
+        let mut have = 0;
+        while have < BLOCK {
+            let buffer = fill_or_end(&mut self.inner)?;
+            if buffer.is_empty() {
+                break;
+            }
+            let n = buffer.len().min(BLOCK - have);
+            block[have..have + n].copy_from_slice(&buffer[..n]);
+            have += n;
+            self.consume(n as u64);
+        }
+        match have {
+            0 => Ok(None),
+            BLOCK => Ok(Some(block)),
+            _ => Err(truncated(&self.path).found(format!("{have} of 512 bytes of a block"))),
+        }
+    }
+
+    /// The next header; nothing at the end of the archive, which is then read out.
+    fn next_header(&mut self, pending: &Pending) -> Result<Option<Header>> {
+        if self.ended {
+            return Ok(None);
+        }
+        let block = self.read_block()?;
+        let at = self.position - BLOCK as u64 * u64::from(block.is_some());
+        match block {
+            Some(block) if !is_zero(&block[..]) => Header::parse(block, at).map(Some),
+            _ if !pending.is_empty() => Err(orphan()),
+            Some(_) => self.end().map(|()| None),
+            None => {
+                self.ended = true;
+                self.warnings.add(Code::NoEndMarker, b"", "tar has no end marker");
+                Ok(None)
+            }
+        }
+    }
+
+    /// After the first block of zeros.
+    fn end(&mut self) -> Result<()> {
+        self.ended = true;
+        match self.read_block()? {
+            None => self.warnings.add(Code::NoEndMarker, b"", "tar has half an end marker"),
+            Some(block) if is_zero(&block[..]) => self.read_trailer()?,
+            Some(_) => {
+                let message = "a block of zeros stands between two tar entries";
+                return Err(Error::invalid(message).expected("two blocks of zeros and the end"));
+            }
+        }
+        Ok(())
+    }
+
+    /// Everything after the end marker: zeros, or something else that is worth a warning, or a
+    /// second archive, which some readers see and others do not (rule T5).
+    fn read_trailer(&mut self) -> Result<()> {
+        let mut junk = 0;
+        loop {
+            let buffer = fill_or_end(&mut self.inner)?;
+            if buffer.is_empty() {
+                break;
+            }
+            // Whole blocks straight from the buffer while they are zeros.
+            let whole = buffer.len() / BLOCK * BLOCK;
+            if whole > 0 && is_zero(&buffer[..whole]) {
+                self.consume(whole as u64);
+                continue;
+            }
+            let (block, length) = self.read_partial_block()?;
+            if length == BLOCK && !is_zero(&block[..]) && Header::looks_valid(&block[..]) {
+                let at = self.position - BLOCK as u64;
+                return Err(Error::invalid("second tar archive after the end of the first")
+                    .expected("zeros to the end of the layer")
+                    .found(format!("a tar header at byte {at}")));
+            }
+            junk += block[..length].iter().filter(|&&b| b != 0).count();
+        }
+        if junk > 0 {
+            let detail = format!("{junk} bytes after the end of the tar");
+            self.warnings.add(Code::TrailingData, b"", detail);
+        }
+        Ok(())
+    }
+
+    fn read_partial_block(&mut self) -> Result<(Box<[u8; BLOCK]>, usize)> {
+        let mut block = Box::new([0; BLOCK]);
+        let mut have = 0;
+        while have < BLOCK {
+            let buffer = fill_or_end(&mut self.inner)?;
+            if buffer.is_empty() {
+                break;
+            }
+            let n = buffer.len().min(BLOCK - have);
+            block[have..have + n].copy_from_slice(&buffer[..n]);
+            have += n;
+            self.consume(n as u64);
+        }
+        Ok((block, have))
+    }
+
+    fn read_extension(&mut self, header: &Header) -> Result<Vec<u8>> {
+        let size = header.size()?;
+        if size > MAX_EXTENSION {
+            return Err(Error::new(Fault::Limit, "extended tar header is too long")
+                .expected(format!("at most {MAX_EXTENSION} bytes"))
+                .found(size));
+        }
+        let mut bytes = Vec::new();
+        let mut left = size as usize;
+        while left > 0 {
+            let buffer = fill(&mut self.inner, b"")?;
+            let n = buffer.len().min(left);
+            bytes.extend_from_slice(&buffer[..n]);
+            left -= n;
+            self.consume(n as u64);
+        }
+        self.skip(padding(size))?;
+        Ok(bytes)
+    }
+
+    fn extend(&mut self, pending: &mut Pending, flag: u8, bytes: &[u8]) -> Result<()> {
+        let repeated = match flag {
+            b'x' => pending.pax.replace(pax::parse(bytes, &mut self.warnings)?).is_some(),
+            b'L' => pending.long_name.replace(long_name(bytes)?).is_some(),
+            _ => pending.long_link.replace(long_name(bytes)?).is_some(),
+        };
+        if repeated {
+            let message = "two extended headers of one kind before one tar entry";
+            return Err(Error::invalid(message));
+        }
+        Ok(())
+    }
+
+    fn entry(&mut self, header: &Header, pending: Pending, start: u64) -> Result<Entry> {
+        let offset = pending.start.unwrap_or(start);
+        let mut pax = pending.pax.unwrap_or_default();
+        let path = one_of("name", pax.path.take(), pending.long_name)?;
+        self.path = path.unwrap_or_else(|| header.name());
+        if let Some(name) = pax.sparse.name.take() {
+            self.path = name;
+        }
+        let link = one_of("link name", pax.linkpath.take(), pending.long_link)?;
+        let kind = self.kind(header, link)?;
+        let size = self.size(header, &pax, &kind)?;
+        self.set_body(header, &pax, size, &kind)?;
+        Ok(Entry {
+            path: self.path.clone(),
+            mode: header.mode()?,
+            uid: pax.uid.map_or_else(|| header.uid(), Ok)?,
+            gid: pax.gid.map_or_else(|| header.gid(), Ok)?,
+            mtime: pax.mtime.map_or_else(|| header.mtime(), Ok)?,
+            xattrs: pax.xattrs,
+            size: self.body.map.size,
+            sparse: self.body.map.size != self.body.stored,
+            offset,
+            body_offset: self.position,
+            kind,
+        })
+    }
+
+    fn kind(&self, header: &Header, link: Option<Vec<u8>>) -> Result<Kind> {
+        let target = || {
+            let target = link.clone().unwrap_or_else(|| header.link_name().to_vec());
+            if target.is_empty() {
+                return Err(Error::invalid("link without a target"));
+            }
+            Ok(target)
+        };
+        Ok(match header.typeflag() {
+            // Before ustar, a slash at the end was the only mark of a directory.
+            b'\0' if self.path.ends_with(b"/") => Kind::Dir,
+            b'0' | b'\0' | b'7' | b'S' => Kind::File,
+            b'1' => Kind::HardLink(target()?),
+            b'2' => Kind::Symlink(target()?),
+            b'3' | b'4' => {
+                let (major, minor) = header.device()?;
+                match header.typeflag() {
+                    b'3' => Kind::CharDevice { major, minor },
+                    _ => Kind::BlockDevice { major, minor },
+                }
+            }
+            b'5' => Kind::Dir,
+            b'6' => Kind::Fifo,
+            // POSIX takes an unknown type for a file, others skip it (rule T10).
+            flag => {
+                return Err(Error::invalid("unknown type of tar entry")
+                    .expected("0 to 7, S, x, g, L or K")
+                    .found(show(&[flag])));
+            }
+        })
+    }
+
+    /// The bytes stored in the tar. The PAX size wins over the header's, always (rule T1);
+    /// anything but a file has no body, as in Go's reader, which all engines use.
+    fn size(&mut self, header: &Header, pax: &Pax, kind: &Kind) -> Result<u64> {
+        let in_header = header.size()?;
+        let size = pax.size.unwrap_or(in_header);
+        if size != in_header && in_header != 0 {
+            let detail = format!("PAX size {size} differs from size {in_header} in the header");
+            self.warnings.add(Code::SizesDiffer, &self.path, detail);
+        }
+        if *kind == Kind::File || size == 0 {
+            return Ok(size);
+        }
+        let detail = format!("{} claims {size} bytes of content", kind.noun());
+        self.warnings.add(Code::SizeIgnored, &self.path, detail);
+        Ok(0)
+    }
+
+    fn set_body(&mut self, header: &Header, pax: &Pax, size: u64, kind: &Kind) -> Result<()> {
+        let map = match kind {
+            Kind::File => self.sparse_map(header, pax, size)?,
+            _ => None,
+        };
+        let padding = padding(size);
+        if let Some((map, stored)) = map {
+            let detail = "sparse file, which not every tool can read";
+            self.warnings.add(Code::Sparse, &self.path, detail);
+            self.body = Body { map, stored, padding, ..Body::default() };
+            return Ok(());
+        }
+        let region = Region { offset: 0, length: size };
+        let map = Map { regions: vec![region], size };
+        self.body = Body { map, stored: size, padding, ..Body::default() };
+        Ok(())
+    }
+
+    /// The map and how many bytes of content are stored, where the file is sparse.
+    fn sparse_map(&mut self, header: &Header, pax: &Pax, size: u64) -> Result<Option<(Map, u64)>> {
+        if header.typeflag() == b'S' {
+            let (regions, real) = sparse::from_gnu(header.bytes(), || {
+                self.read_block()?.ok_or_else(|| truncated(&self.path))
+            })?;
+            return Ok(Some((Map::new(regions, real, size)?, size)));
+        }
+        let sparse = &pax.sparse;
+        let real_size = || {
+            let missing = || Error::invalid("sparse file without its real size");
+            sparse.real_size.ok_or_else(missing)
+        };
+        match (sparse.major, sparse.minor) {
+            (Some(1), Some(0)) => {
+                let (regions, used) = self.map_in_body(size)?;
+                let map = Map::new(regions, real_size()?, size - used)?;
+                Ok(Some((map, size - used)))
+            }
+            (None, None) | (Some(0), Some(0 | 1)) => {
+                let Some(regions) = sparse::from_pax(sparse)? else {
+                    return Ok(None);
+                };
+                Ok(Some((Map::new(regions, real_size()?, size)?, size)))
+            }
+            (major, minor) => Err(Error::invalid("unknown version of sparse file")
+                .expected("0.0, 0.1 or 1.0")
+                .found(format!("{}.{}", major.unwrap_or(0), minor.unwrap_or(0)))),
+        }
+    }
+
+    fn map_in_body(&mut self, size: u64) -> Result<(Vec<Region>, u64)> {
+        let mut map = BodyMap::default();
+        let mut used = 0;
+        loop {
+            used += BLOCK as u64;
+            if used > size {
+                return Err(Error::invalid("map of a sparse file is longer than its body"));
+            }
+            let block = self.read_block()?.ok_or_else(|| truncated(&self.path))?;
+            if map.push(&block)? {
+                return Ok((map.finish()?, used));
+            }
+        }
+    }
+}
+
+/// The content of the entry last returned, holes as zeros.
+impl<R: BufRead> Read for Reader<R> {
+    fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
+        if buf.is_empty() {
+            return Ok(0);
+        }
+        let (n, hole) = match self.next_piece()? {
+            None => return Ok(0),
+            Some(Piece::Data(data)) => {
+                let n = data.len().min(buf.len());
+                buf[..n].copy_from_slice(&data[..n]);
+                (n, 0)
+            }
+            Some(Piece::Hole(length)) => {
+                let n = usize::try_from(length).unwrap_or(usize::MAX).min(buf.len());
+                buf[..n].fill(0);
+                (n, length)
+            }
+        };
+        self.unread(n, hole);
+        Ok(n)
+    }
+}
+
+impl<R> Reader<R> {
+    /// Takes back what of the last piece was not used: all but `n` bytes.
+    fn unread(&mut self, n: usize, hole: u64) {
+        if hole > 0 {
+            self.body.at -= hole - n as u64;
+            return;
+        }
+        let unused = (self.lent - n) as u64;
+        self.lent = n;
+        self.body.at -= unused;
+        self.body.stored += unused;
+    }
+}
+
+/// One of two ways to say the same thing; both only where they agree.
+fn one_of(what: &str, pax: Option<Vec<u8>>, gnu: Option<Vec<u8>>) -> Result<Option<Vec<u8>>> {
+    match (&pax, &gnu) {
+        (Some(pax), Some(gnu)) if pax != gnu => {
+            Err(Error::invalid(format!("PAX and GNU headers give one entry two {what}s"))
+                .expected(show(pax))
+                .found(show(gnu)))
+        }
+        _ => Ok(pax.or(gnu)),
+    }
+}
+
+fn long_name(bytes: &[u8]) -> Result<Vec<u8>> {
+    match c_string(bytes) {
+        b"" => Err(Error::invalid("GNU long name is empty")),
+        name => Ok(name.to_vec()),
+    }
+}
+
+fn is_zero(bytes: &[u8]) -> bool {
+    let (words, rest) = bytes.as_chunks::<16>();
+    words.iter().all(|word| u128::from_ne_bytes(*word) == 0) && rest.iter().all(|&b| b == 0)
+}
+
+fn fill_or_end<R: BufRead>(inner: &mut R) -> Result<&[u8]> {
+    // A first call settles interruptions; the second lends what is there without reading.
+    loop {
+        match inner.fill_buf() {
+            Ok([]) => return Ok(&[]),
+            Ok(_) => break,
+            Err(err) if err.kind() == io::ErrorKind::Interrupted => {}
+            Err(err) => return Err(Error::from_io(err, || "cannot read the layer".into())),
+        }
+    }
+    inner.fill_buf().map_err(|err| Error::from_io(err, || "cannot read the layer".into()))
+}
+
+fn fill<'a, R: BufRead>(inner: &'a mut R, path: &[u8]) -> Result<&'a [u8]> {
+    let buffer = fill_or_end(inner)?;
+    if buffer.is_empty() {
+        return Err(truncated(path));
+    }
+    Ok(buffer)
+}
+
+fn truncated(path: &[u8]) -> Error {
+    let at = match path {
+        b"" => String::new(),
+        path => format!(" in or after entry {}", show(path)),
+    };
+    Error::invalid(format!("tar ends too early{at}"))
+}
+
+fn orphan() -> Error {
+    Error::invalid("extended tar header without an entry that it describes")
+}
+
+#[cfg(test)]
+#[path = "reader_tests.rs"]
+mod tests;

@@ -1,0 +1,425 @@
+//! Applies the entries of one layer to the tree, in their order.
+//! image-spec, layer.md, "Applying Changesets".
+
+use std::io::{BufRead, Seek, SeekFrom, Write};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+
+use conex_spec::{Error, Kind as Fault, Result};
+use rustix::fs::{
+    AtFlags, FileType, Gid, Mode, OFlags, Uid, chownat, linkat, makedev, mkdirat, mknodat, openat,
+    statat, symlinkat, utimensat,
+};
+use rustix::io::Errno;
+
+use super::cursor::{Cursor, Missing};
+use super::file::{Finisher, Meta, SMALL, Unfinished};
+use super::{Devices, LayerReport};
+use crate::name::{Name, show};
+use crate::root::Root;
+use crate::sys::{HANDLE, failed, open_dir, proc_path, times};
+use crate::tar::{Entry, Kind, Piece, Reader};
+use crate::warning::Code;
+use crate::whiteout::{self, Whiteout};
+use crate::xattr::{self, CAPABILITY, Target, set_all};
+
+/// What one layer may still do, and what it has done.
+pub(super) struct Applier<'a> {
+    pub(super) cursor: &'a mut Cursor,
+    pub(super) root: &'a Root,
+    pub(super) devices: Devices,
+    /// Bytes that files may still take, holes included.
+    pub(super) bytes_left: u64,
+    pub(super) entries_left: u64,
+    pub(super) finisher: Finisher,
+    pub(super) report: LayerReport,
+}
+
+impl Applier<'_> {
+    /// Reads the whole stream and applies every entry.
+    pub(super) fn apply(mut self, stream: impl BufRead) -> Result<LayerReport> {
+        let mut reader = Reader::from_buffered(stream);
+        while let Some(entry) = reader.next_entry()? {
+            self.count(&entry)?;
+            let name = Name::parse(&entry.path)?;
+            self.entry(&entry, &name, &mut reader).map_err(|err| {
+                err.context(format!("{} {}", entry.kind.noun(), show(&entry.path)))
+            })?;
+        }
+        self.finisher.flush()?;
+        self.cursor.finish()?;
+        self.report.warnings.append(reader.take_warnings());
+        Ok(self.report)
+    }
+
+    fn count(&mut self, entry: &Entry) -> Result<()> {
+        let limit = |what: &str| {
+            Error::new(Fault::Limit, format!("layer has too many {what}"))
+                .found(format!("more than is left at entry {}", show(&entry.path)))
+        };
+        self.entries_left = self.entries_left.checked_sub(1).ok_or_else(|| limit("entries"))?;
+        let left = self.bytes_left.checked_sub(entry.size);
+        self.bytes_left = left.ok_or_else(|| limit("bytes"))?;
+        self.report.entries += 1;
+        self.report.bytes += entry.size;
+        Ok(())
+    }
+
+    fn entry<R: BufRead>(
+        &mut self,
+        entry: &Entry,
+        name: &Name,
+        reader: &mut Reader<R>,
+    ) -> Result<()> {
+        if name.is_root() {
+            return self.root_entry(entry);
+        }
+        let (parent, last) = name.split();
+        if self.is_below_marker(entry, parent)? {
+            return Ok(());
+        }
+        if let Some(whiteout) = whiteout::parse(last)? {
+            return self.whiteout(entry, parent, whiteout);
+        }
+        self.cursor.enter(parent, Missing::Make)?;
+        match &entry.kind {
+            Kind::Dir => return self.dir(entry, name, last),
+            Kind::File => self.file(entry, last, reader)?,
+            Kind::HardLink(target) => self.hard_link(entry, target, last)?,
+            Kind::Symlink(target) => {
+                self.node(entry, last, |at| symlinkat(&target[..], at, last))?;
+            }
+            Kind::Fifo => self.special(entry, last, FileType::Fifo, 0)?,
+            Kind::CharDevice { major, minor } => {
+                self.device(entry, last, FileType::CharacterDevice, (*major, *minor))?;
+            }
+            Kind::BlockDevice { major, minor } => {
+                self.device(entry, last, FileType::BlockDevice, (*major, *minor))?;
+            }
+        }
+        let top = self.cursor.top_mut();
+        top.dirty = true;
+        let ino = top.ino;
+        self.cursor.seen.add(ino, last);
+        Ok(())
+    }
+
+    /// "It is not possible to create a filesystem which has a file or directory with a name
+    /// beginning with `.wh.`". Below AUFS's own directories everything is ignored.
+    fn is_below_marker(&mut self, entry: &Entry, parent: &[u8]) -> Result<bool> {
+        for component in crate::name::components(parent) {
+            match whiteout::parse(component)? {
+                None => {}
+                Some(Whiteout::Aufs) => {
+                    self.warn(Code::AufsMarker, entry, "marker of AUFS left out");
+                    return Ok(true);
+                }
+                Some(_) => {
+                    return Err(Error::invalid("tar entry below a whiteout").found(show(component)));
+                }
+            }
+        }
+        Ok(false)
+    }
+
+    /// The root may only be a directory, and only its attributes change (rule U4).
+    fn root_entry(&mut self, entry: &Entry) -> Result<()> {
+        if entry.kind != Kind::Dir {
+            return Err(Error::invalid("tar entry would replace the root")
+                .expected("a directory")
+                .found(entry.kind.noun()));
+        }
+        self.cursor.enter(b"", Missing::Stop)?;
+        self.set_dir(entry)
+    }
+
+    fn dir(&mut self, entry: &Entry, name: &Name, last: &[u8]) -> Result<()> {
+        let ino = self.cursor.top().ino;
+        // Without privilege it must be writable until the end.
+        let wanted = if self.cursor.privileged { entry.mode } else { entry.mode | 0o700 };
+        let mode = Mode::from_raw_mode(wanted & 0o777);
+        let mut made = mkdirat(self.cursor.fd()?, last, mode);
+        if made == Err(Errno::EXIST) {
+            match open_dir(self.cursor.fd()?, last) {
+                Ok(fd) => return self.existing_dir(entry, name, last, fd),
+                Err(Errno::NOTDIR | Errno::LOOP) => self.replace(entry, last)?,
+                Err(errno) => return Err(failed("open", last, errno)),
+            }
+            made = mkdirat(self.cursor.fd()?, last, mode);
+        }
+        made.map_err(|errno| failed("make", last, errno))?;
+        let fd = open_dir(self.cursor.fd()?, last).map_err(|errno| failed("open", last, errno))?;
+        self.cursor.seen.add(ino, last);
+        self.cursor.top_mut().dirty = true;
+        self.cursor.descend(last, fd, name.as_bytes())?;
+        self.set_dir(entry)
+    }
+
+    /// "If the entry and the existing path are both directories, then the existing path's
+    /// attributes MUST be replaced by those of the entry".
+    fn existing_dir(&mut self, entry: &Entry, name: &Name, last: &[u8], fd: OwnedFd) -> Result<()> {
+        let ino = self.cursor.top().ino;
+        let (seen, first) = (&self.cursor.seen, self.cursor.seen.is_first());
+        let ours = seen.contains(ino, last) && !seen.is_implied(ino, last);
+        if ours {
+            self.warn(Code::DuplicateEntry, entry, "appears twice in one layer");
+        }
+        if ours || !first {
+            xattr::clear(fd.as_fd(), &entry.path)?;
+        }
+        self.cursor.seen.add(ino, last);
+        self.cursor.descend(last, fd, name.as_bytes())?;
+        self.set_dir(entry)
+    }
+
+    /// Attributes of the current directory.
+    fn set_dir(&mut self, entry: &Entry) -> Result<()> {
+        self.note_owner(entry);
+        self.cursor.set_top(&Meta::of(entry), &entry.path)?;
+        if entry.xattrs.is_empty() {
+            return Ok(());
+        }
+        let privileged = self.cursor.privileged;
+        let target = Target::Open(self.cursor.fd()?);
+        let warnings = &mut self.report.warnings;
+        set_all(target, &entry.xattrs, privileged, &entry.path, warnings)
+    }
+
+    fn file<R: BufRead>(
+        &mut self,
+        entry: &Entry,
+        last: &[u8],
+        reader: &mut Reader<R>,
+    ) -> Result<()> {
+        let fd = self.create(entry, last)?;
+        let owner = self.owner(entry);
+        let special = entry.mode & (0o7000 | self.cursor.creation.masked) != 0;
+        let mut file = Unfinished {
+            file: fd.into(),
+            path: entry.path.clone(),
+            content: Vec::new(),
+            owner,
+            mode: special.then_some(entry.mode),
+            mtime: entry.mtime,
+            xattrs: entry.xattrs.clone(),
+            privileged: self.cursor.privileged,
+        };
+        self.note_privileges(entry);
+        if entry.size <= SMALL && !entry.sparse {
+            file.content.reserve_exact(entry.size as usize);
+            while let Some(Piece::Data(data)) = reader.next_piece()? {
+                file.content.extend_from_slice(data);
+            }
+            return self.finisher.hand_over(file);
+        }
+        write_content(&mut file.file, entry, reader)?;
+        file.finish(&mut self.report.warnings)
+    }
+
+    fn create(&mut self, entry: &Entry, last: &[u8]) -> Result<OwnedFd> {
+        let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW;
+        let mode = Mode::from_raw_mode(entry.mode & 0o777);
+        self.retry(entry, last, |at| openat(at, last, flags | OFlags::CLOEXEC, mode))
+    }
+
+    /// Makes something; what stands in the way is removed first. That is cheaper than to look.
+    fn retry<T>(
+        &mut self,
+        entry: &Entry,
+        last: &[u8],
+        make: impl Fn(BorrowedFd<'_>) -> rustix::io::Result<T>,
+    ) -> Result<T> {
+        let fail = |errno| failed("make", last, errno);
+        match make(self.cursor.fd()?) {
+            Err(Errno::EXIST) => {
+                self.replace(entry, last)?;
+                make(self.cursor.fd()?).map_err(fail)
+            }
+            result => result.map_err(fail),
+        }
+    }
+
+    fn replace(&mut self, entry: &Entry, last: &[u8]) -> Result<()> {
+        if self.cursor.seen.contains(self.cursor.top().ino, last) {
+            let detail = "appears twice in one layer, the last entry counts";
+            self.warn(Code::DuplicateEntry, entry, detail);
+        }
+        self.cursor.remove(last).map(drop)
+    }
+
+    /// A link, pipe or device: made by name, given its attributes without following it.
+    fn node(
+        &mut self,
+        entry: &Entry,
+        last: &[u8],
+        make: impl Fn(BorrowedFd<'_>) -> rustix::io::Result<()>,
+    ) -> Result<()> {
+        let fail = |errno| failed("set the attributes of", last, errno);
+        self.retry(entry, last, make)?;
+        let owner = self.owner(entry);
+        let (privileged, masked) = (self.cursor.privileged, self.cursor.creation.masked);
+        let at = self.cursor.fd()?;
+        let nofollow = AtFlags::SYMLINK_NOFOLLOW;
+        if let Some((uid, gid)) = owner {
+            let (uid, gid) = (Uid::from_raw(uid), Gid::from_raw(gid));
+            chownat(at, last, Some(uid), Some(gid), nofollow).map_err(fail)?;
+        }
+        let is_link = matches!(entry.kind, Kind::Symlink(_));
+        let chmod = !is_link && entry.mode & (0o7000 | masked) != 0;
+        if chmod || !entry.xattrs.is_empty() {
+            let handle = openat(at, last, HANDLE, Mode::empty()).map_err(fail)?;
+            if chmod {
+                let path = proc_path(handle.as_fd());
+                rustix::fs::chmod(path, Mode::from_raw_mode(entry.mode)).map_err(fail)?;
+            }
+            let warnings = &mut self.report.warnings;
+            set_all(Target::handle(&handle), &entry.xattrs, privileged, &entry.path, warnings)?;
+        }
+        utimensat(at, last, &times(entry.mtime), nofollow).map_err(fail)
+    }
+
+    fn special(&mut self, entry: &Entry, last: &[u8], kind: FileType, device: u64) -> Result<()> {
+        let mode = Mode::from_raw_mode(entry.mode & 0o777);
+        self.node(entry, last, |at| mknodat(at, last, kind, mode, device))
+    }
+
+    /// Devices give access to the host's hardware, so they need a privileged caller who wants
+    /// them; and a character device 0:0 is how overlayfs marks a deleted file (rule U9).
+    fn device(
+        &mut self,
+        entry: &Entry,
+        last: &[u8],
+        kind: FileType,
+        (major, minor): (u32, u32),
+    ) -> Result<()> {
+        let whiteout = kind == FileType::CharacterDevice && (major, minor) == (0, 0);
+        match self.devices {
+            Devices::Create if self.cursor.privileged && !whiteout => {
+                return self.special(entry, last, kind, makedev(major, minor));
+            }
+            Devices::Skip => {
+                let detail = format!("device {major}:{minor} left out");
+                self.warn(Code::DeviceReplaced, entry, detail);
+                return self.retry(entry, last, |at| match statat(at, last, AtFlags::empty()) {
+                    Ok(_) => Err(Errno::EXIST),
+                    Err(_) => Ok(()),
+                });
+            }
+            Devices::Create | Devices::Replace => {}
+        }
+        let detail = format!("device {major}:{minor} replaced by an empty file");
+        self.warn(Code::DeviceReplaced, entry, detail);
+        let plain = Entry { kind: Kind::File, mode: entry.mode & 0o777, ..entry.clone() };
+        let fd = self.create(&plain, last)?;
+        Unfinished {
+            file: fd.into(),
+            path: entry.path.clone(),
+            content: Vec::new(),
+            owner: self.owner(&plain),
+            mode: Some(plain.mode),
+            mtime: entry.mtime,
+            xattrs: Vec::new(),
+            privileged: self.cursor.privileged,
+        }
+        .finish(&mut self.report.warnings)
+    }
+
+    /// The target is a path of the image, never of the host: it is cleaned as a name is, its
+    /// directories are resolved inside the root, and itself it is not followed (rule U6). It
+    /// must be there already. A hard link has no attributes of its own.
+    fn hard_link(&mut self, entry: &Entry, target: &[u8], last: &[u8]) -> Result<()> {
+        let target = Name::parse(target)?;
+        let (parent, file) = target.split();
+        let missing = |err: Error| {
+            Error::invalid("hard link to a file that is not there")
+                .expected("an earlier entry or a file of a lower layer")
+                .found(show(target.as_bytes()))
+                .source(err)
+        };
+        let from = self.root.dir(parent).map_err(missing)?;
+        let stat = statat(&from, file, AtFlags::SYMLINK_NOFOLLOW)
+            .map_err(|errno| missing(failed("find", file, errno)))?;
+        if FileType::from_raw_mode(stat.st_mode) == FileType::Directory {
+            return Err(Error::invalid("hard link to a directory").found(show(target.as_bytes())));
+        }
+        // A link to itself must not remove its target first.
+        let nofollow = AtFlags::SYMLINK_NOFOLLOW;
+        if let Ok(there) = statat(self.cursor.fd()?, last, nofollow)
+            && (there.st_dev, there.st_ino) == (stat.st_dev, stat.st_ino)
+        {
+            return Ok(());
+        }
+        self.retry(entry, last, |at| linkat(&from, file, at, last, AtFlags::empty()))
+    }
+
+    fn whiteout(&mut self, entry: &Entry, parent: &[u8], whiteout: Whiteout<'_>) -> Result<()> {
+        if entry.kind != Kind::File || entry.size > 0 {
+            self.warn(Code::WhiteoutContent, entry, "whiteout that is not an empty file");
+        }
+        if whiteout == Whiteout::Aufs {
+            self.warn(Code::AufsMarker, entry, "marker of AUFS left out");
+            return Ok(());
+        }
+        // Nothing is below the first layer.
+        if self.cursor.seen.is_first() || !self.cursor.enter(parent, Missing::Stop)? {
+            return Ok(());
+        }
+        match whiteout {
+            Whiteout::Hide(name) => self.cursor.hide(name),
+            Whiteout::Opaque | Whiteout::Aufs => self.cursor.hide_children(),
+        }
+    }
+
+    /// The owner, where it must be changed after creation.
+    fn owner(&mut self, entry: &Entry) -> Option<(u32, u32)> {
+        self.note_owner(entry);
+        let created = (self.cursor.creation.uid, self.cursor.new_gid());
+        let wanted = (entry.uid, entry.gid);
+        (self.cursor.privileged && created != wanted).then_some(wanted)
+    }
+
+    /// Without privilege all belongs to the caller; said once.
+    fn note_owner(&mut self, entry: &Entry) {
+        let own = self.cursor.creation.uid == entry.uid && self.cursor.creation.gid == entry.gid;
+        if !self.cursor.privileged && !own && !self.report.warnings.has(Code::OwnersKept) {
+            let detail = "owners are not restored without privilege";
+            self.report.warnings.add(Code::OwnersKept, b"", detail);
+        }
+    }
+
+    /// Set-id programs and capabilities are listed (rule U10).
+    fn note_privileges(&mut self, entry: &Entry) {
+        let set_id = entry.mode & 0o6000 != 0;
+        let capable = entry.xattrs.iter().any(|xattr| xattr.name == CAPABILITY);
+        self.report.set_id += u64::from(set_id);
+        self.report.capable += u64::from(capable);
+        if (set_id || capable) && self.report.privileged.len() < super::MAX_LISTED {
+            self.report.privileged.push(entry.path.clone());
+        }
+    }
+
+    fn warn(&mut self, code: Code, entry: &Entry, detail: impl Into<String>) {
+        self.report.warnings.add(code, &entry.path, detail);
+    }
+}
+
+/// Content that is too long to be handed over; holes stay holes.
+fn write_content<R: BufRead>(
+    file: &mut std::fs::File,
+    entry: &Entry,
+    reader: &mut Reader<R>,
+) -> Result<()> {
+    let fail = |err| Error::from_io(err, || format!("cannot write {}", show(&entry.path)));
+    while let Some(piece) = reader.next_piece()? {
+        match piece {
+            Piece::Data(data) => file.write_all(data).map_err(fail)?,
+            Piece::Hole(length) => {
+                // Sizes are below 2^62.
+                file.seek(SeekFrom::Current(length as i64)).map_err(fail)?;
+            }
+        }
+    }
+    if entry.sparse {
+        file.set_len(entry.size).map_err(fail)?;
+    }
+    Ok(())
+}

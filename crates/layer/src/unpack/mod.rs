@@ -1,0 +1,252 @@
+//! Unpacks an image: its layers, in order, become one directory.
+//!
+//! Everything is written to a private folder beside the target and checked there; one rename
+//! makes it visible. A layer that fails, or whose bytes are not those of its diff ID, leaves
+//! nothing behind.
+//!
+//! # Security
+//! Layers are hostile. Every name is resolved inside the tree through held directory
+//! descriptors, attributes are set on open files, and what a layer asks for beyond its own
+//! files is refused or reported: see the rules in `cursor`, `apply` and `xattr`.
+
+mod apply;
+mod cursor;
+mod file;
+mod pipeline;
+mod remove;
+mod seen;
+mod staging;
+
+use std::io::Read;
+use std::path::Path;
+use std::thread;
+
+use conex_spec::{Compression, Digest, Error, Kind, Result};
+use crossbeam_channel::bounded;
+
+use self::apply::Applier;
+use self::cursor::Cursor;
+use self::file::{Finisher, PARCELS, finish_all};
+use self::seen::Seen;
+use self::staging::Staging;
+use crate::root::Root;
+use crate::warning::Warnings;
+
+/// How many set-id files and files with capabilities are listed by name.
+const MAX_LISTED: usize = 1000;
+/// What the default limit of bytes leaves free on the file system.
+const RESERVE: u64 = 64 << 20;
+
+/// What to do with character and block devices.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Devices {
+    /// Make them where the process may, which is what a root file system for a container
+    /// needs; elsewhere replace them.
+    #[default]
+    Create,
+    /// An empty file in the place of each.
+    Replace,
+    /// Nothing in the place of each.
+    Skip,
+}
+
+/// How to unpack.
+#[derive(Clone, Copy, Debug)]
+pub struct Options {
+    /// What becomes of devices.
+    pub devices: Devices,
+    /// Whether the process may change owners and make devices; by default, whether it is root.
+    pub privileged: Option<bool>,
+    /// The most bytes that all layers may have uncompressed, and that all files may have
+    /// together; by default the free space of the file system less 64 MiB.
+    pub max_bytes: Option<u64>,
+    /// The most entries of all layers together.
+    pub max_entries: u64,
+    /// Whether everything is on the disk before it becomes visible, so that a power cut leaves
+    /// either the whole tree or none.
+    pub sync: bool,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            devices: Devices::default(),
+            privileged: None,
+            max_bytes: None,
+            max_entries: 10_000_000,
+            sync: true,
+        }
+    }
+}
+
+/// One layer to be applied.
+pub struct LayerInput {
+    /// As the media type of its descriptor says.
+    pub compression: Compression,
+    /// The digest of the uncompressed bytes, from the image's config.
+    pub diff_id: Digest,
+    /// The compressed bytes. Whether they have the descriptor's digest is the reader's to
+    /// check, and its error comes out whole.
+    pub reader: Box<dyn Read + Send>,
+    /// What the layer is called in errors.
+    pub name: String,
+}
+
+impl std::fmt::Debug for LayerInput {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "LayerInput({}, {})", self.name, self.compression)
+    }
+}
+
+/// What one layer held, or, summed up, what all of them held.
+#[derive(Clone, Debug, Default)]
+pub struct LayerReport {
+    /// Entries in the tar, whiteouts included.
+    pub entries: u64,
+    /// Bytes of content in its files, holes included.
+    pub bytes: u64,
+    /// Bytes of the uncompressed tar.
+    pub uncompressed: u64,
+    /// Files with the set-user-id or set-group-id bit.
+    pub set_id: u64,
+    /// Files with capabilities.
+    pub capable: u64,
+    /// The names of such files as in the tar, the first thousand.
+    pub privileged: Vec<Vec<u8>>,
+    /// What was odd.
+    pub warnings: Warnings,
+}
+
+/// What the image held; see [`LayerReport`].
+pub type Report = LayerReport;
+
+/// An image being unpacked. Dropped without [`Unpacker::publish`], it leaves nothing behind.
+#[derive(Debug)]
+pub struct Unpacker {
+    // Dropped first: its descriptors lie in the staging folder.
+    cursor: Cursor,
+    root: Root,
+    staging: Staging,
+    options: Options,
+    bytes_left: u64,
+    total: Report,
+    layers: usize,
+    failed: bool,
+}
+
+impl Unpacker {
+    /// Prepares a private folder beside `target`, which must not exist or be an empty
+    /// directory, and whose parent must exist.
+    pub fn new(target: &Path, options: Options) -> Result<Self> {
+        let staging = Staging::new(target)?;
+        let creation = staging.probe()?;
+        let privileged = options.privileged.unwrap_or(creation.uid == 0);
+        let bytes_left = options.max_bytes.unwrap_or_else(|| {
+            staging.free_space().map_or(u64::MAX, |free| free.saturating_sub(RESERVE))
+        });
+        let (root, trash) = staging.open()?;
+        let cursor = Cursor::new(root, trash, creation, privileged)?;
+        let root = Root::from_fd(staging.open()?.0);
+        let mut unpacker = Self {
+            cursor,
+            root,
+            staging,
+            options,
+            bytes_left,
+            total: Report::default(),
+            layers: 0,
+            failed: false,
+        };
+        unpacker.cursor.set_top(&file::Meta::implied(), b"/")?;
+        Ok(unpacker)
+    }
+
+    /// Applies the next layer over what is there. After an error the unpacker can only be
+    /// dropped.
+    pub fn apply(&mut self, layer: LayerInput) -> Result<LayerReport> {
+        self.check_sound()?;
+        self.failed = true;
+        let name = layer.name.clone();
+        let report = self.apply_inner(layer).map_err(|err| err.context(name))?;
+        self.failed = false;
+        self.layers += 1;
+        self.bytes_left = self.bytes_left.saturating_sub(report.uncompressed.max(report.bytes));
+        self.total.add(&report);
+        Ok(report)
+    }
+
+    /// Makes the tree visible under the name of the target.
+    pub fn publish(mut self) -> Result<Report> {
+        self.check_sound()?;
+        self.cursor.finish()?;
+        self.cursor.set_deferred_modes()?;
+        if self.options.sync {
+            self.staging.sync()?;
+        }
+        self.staging.publish()?;
+        // A directory that cannot be written cannot be moved, so the root's own mode is last.
+        self.cursor.set_real_mode()?;
+        if self.options.sync {
+            self.staging.sync_parent()?;
+        }
+        Ok(std::mem::take(&mut self.total))
+    }
+
+    fn check_sound(&self) -> Result<()> {
+        if self.failed {
+            return Err(Error::new(Kind::Usage, "a layer of this image could not be unpacked"));
+        }
+        Ok(())
+    }
+
+    fn apply_inner(&mut self, layer: LayerInput) -> Result<LayerReport> {
+        let algorithm = layer.diff_id.algorithm()?;
+        self.cursor.seen = Seen::new(self.layers == 0);
+        let (sender, receiver) = bounded(PARCELS);
+        let allowance = self.bytes_left;
+        let applier = Applier {
+            cursor: &mut self.cursor,
+            root: &self.root,
+            devices: self.options.devices,
+            bytes_left: self.bytes_left,
+            entries_left: self.options.max_entries - self.total.entries,
+            finisher: Finisher::new(sender),
+            report: LayerReport::default(),
+        };
+        let (applied, finished) = thread::scope(|scope| {
+            let finish = thread::Builder::new().spawn_scoped(scope, move || finish_all(&receiver));
+            let finish = match finish {
+                Ok(finish) => finish,
+                Err(err) => {
+                    let err = Error::from_io(err, || "cannot start a thread".into());
+                    return (Err(err), Ok(Warnings::default()));
+                }
+            };
+            let apply = |stream| applier.apply(stream);
+            let applied =
+                pipeline::run(layer.reader, layer.compression, algorithm, allowance, apply);
+            let stopped = |_| Err(Error::new(Kind::Io, "the writing thread stopped"));
+            (applied, finish.join().unwrap_or_else(stopped))
+        });
+        // If the writing thread failed, that is the cause of the other failure.
+        let warnings = finished?;
+        let (mut report, digest, uncompressed) = applied?;
+        layer.diff_id.check(&digest, || "layer is not the one of the diff ID".into())?;
+        report.uncompressed = uncompressed;
+        report.warnings.append(warnings);
+        Ok(report)
+    }
+}
+
+impl LayerReport {
+    fn add(&mut self, layer: &Self) {
+        self.entries += layer.entries;
+        self.bytes += layer.bytes;
+        self.uncompressed += layer.uncompressed;
+        self.set_id += layer.set_id;
+        self.capable += layer.capable;
+        let room = MAX_LISTED.saturating_sub(self.privileged.len());
+        self.privileged.extend(layer.privileged.iter().take(room).cloned());
+        self.warnings.append(layer.warnings.clone());
+    }
+}

@@ -1,0 +1,208 @@
+//! Extended attributes: which ones travel in layers, and how they are read and set.
+//!
+//! | attribute | in a layer |
+//! |---|---|
+//! | `user.*`, `trusted.*` | kept |
+//! | `security.capability`, `system.posix_acl_*` | kept |
+//! | `user.overlay.*`, `trusted.overlay.*` | left out: they would steer overlayfs (rule U11) |
+//! | `security.selinux`, `.ima`, `.evm`, … | left out: they belong to the host's policy |
+//! | any other | left out: what it means here nobody knows |
+
+use std::os::fd::{AsFd, BorrowedFd};
+
+use conex_spec::{Error, Result};
+use rustix::fs::XattrFlags;
+use rustix::io::Errno;
+
+use crate::name::show;
+use crate::sys::{failed, proc_path};
+use crate::tar::Xattr;
+use crate::warning::{Code, Warnings};
+
+/// What grants capabilities to a program.
+pub(crate) const CAPABILITY: &[u8] = b"security.capability";
+
+/// The kernel's limit of a value, and of the list of names.
+const MAX_VALUE: usize = 64 << 10;
+
+/// Whether an attribute may travel in a layer; see the table above.
+pub(crate) fn travels(name: &[u8]) -> bool {
+    let overlay = |namespace: &[u8]| name.strip_prefix(namespace).is_some_and(is_overlay);
+    match name {
+        CAPABILITY | b"system.posix_acl_access" | b"system.posix_acl_default" => true,
+        _ if overlay(b"user.") || overlay(b"trusted.") => false,
+        _ => name.starts_with(b"user.") || name.starts_with(b"trusted."),
+    }
+}
+
+fn is_overlay(rest: &[u8]) -> bool {
+    rest == b"overlay" || rest.starts_with(b"overlay.")
+}
+
+/// An inode whose attributes are set or read.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Target<'a> {
+    /// Open for reading or writing.
+    Open(BorrowedFd<'a>),
+    /// Open as `O_PATH`: links and devices.
+    Handle(BorrowedFd<'a>),
+}
+
+/// Sets the attributes that may travel; warns about the others and about those that this file
+/// system or user cannot store.
+pub(crate) fn set_all(
+    target: Target<'_>,
+    xattrs: &[Xattr],
+    privileged: bool,
+    path: &[u8],
+    warnings: &mut Warnings,
+) -> Result<()> {
+    for xattr in xattrs {
+        let name = &xattr.name;
+        if !travels(name) {
+            let detail = format!("attribute {} is not taken from a layer", show(name));
+            warnings.add(Code::XattrDropped, path, detail);
+            continue;
+        }
+        let result = match target {
+            Target::Open(fd) => {
+                rustix::fs::fsetxattr(fd, &name[..], &xattr.value, XattrFlags::empty())
+            }
+            Target::Handle(fd) => {
+                rustix::fs::setxattr(proc_path(fd), &name[..], &xattr.value, XattrFlags::empty())
+            }
+        };
+        let Err(errno) = result else { continue };
+        // The kernel allows user attributes on files and directories only.
+        let forgivable = errno == Errno::OPNOTSUPP
+            || errno == Errno::PERM && (!privileged || name.starts_with(b"user."));
+        if !forgivable {
+            let action = format!("set attribute {} ({} bytes) of", show(name), xattr.value.len());
+            return Err(failed(&action, path, errno));
+        }
+        let detail = format!("attribute {} cannot be stored here: {errno}", show(name));
+        warnings.add(Code::XattrRefused, path, detail);
+    }
+    Ok(())
+}
+
+/// Removes the attributes that a lower layer may have set, before others take their place.
+pub(crate) fn clear(fd: BorrowedFd<'_>, path: &[u8]) -> Result<()> {
+    for name in names(Target::Open(fd), path)? {
+        if travels(&name) {
+            let removed = rustix::fs::fremovexattr(fd, &name[..]);
+            removed.map_err(|errno| failed("remove an attribute of", path, errno))?;
+        }
+    }
+    Ok(())
+}
+
+/// The attributes of an inode, sorted by name; those that do not travel are left out.
+pub(crate) fn get_all(target: Target<'_>, path: &[u8]) -> Result<Vec<Xattr>> {
+    let mut xattrs = Vec::new();
+    for name in names(target, path)? {
+        if !travels(&name) {
+            continue;
+        }
+        let mut value = vec![0; MAX_VALUE];
+        let length = match target {
+            Target::Open(fd) => rustix::fs::fgetxattr(fd, &name[..], &mut value[..]),
+            Target::Handle(fd) => rustix::fs::getxattr(proc_path(fd), &name[..], &mut value[..]),
+        };
+        let length = length.map_err(|errno| failed("read an attribute of", path, errno))?;
+        value.truncate(length);
+        value.shrink_to_fit();
+        xattrs.push(Xattr { name, value });
+    }
+    xattrs.sort();
+    Ok(xattrs)
+}
+
+fn names(target: Target<'_>, path: &[u8]) -> Result<Vec<Vec<u8>>> {
+    let list = |buffer: &mut [u8]| match target {
+        Target::Open(fd) => rustix::fs::flistxattr(fd, buffer),
+        Target::Handle(fd) => rustix::fs::listxattr(proc_path(fd), buffer),
+    };
+    let mut buffer = vec![0; 1024];
+    let length = match list(&mut buffer) {
+        Err(Errno::RANGE) => {
+            buffer.resize(MAX_VALUE, 0);
+            list(&mut buffer)
+        }
+        other => other,
+    };
+    let length = match length {
+        Ok(length) => length,
+        Err(Errno::OPNOTSUPP) => 0,
+        Err(errno) => return Err(failed("list the attributes of", path, errno)),
+    };
+    let names = buffer[..length].split(|&b| b == 0).filter(|name| !name.is_empty());
+    Ok(names.map(<[u8]>::to_vec).collect())
+}
+
+/// Attributes whose names no PAX record can hold.
+pub(crate) fn check_name(name: &[u8]) -> Result<()> {
+    if name.contains(&b'=') {
+        return Err(Error::invalid("attribute cannot be stored in a tar").found(show(name)));
+    }
+    Ok(())
+}
+
+impl<'a> Target<'a> {
+    /// An inode that is open for reading or writing.
+    pub(crate) fn open(fd: &'a impl AsFd) -> Self {
+        Self::Open(fd.as_fd())
+    }
+
+    /// An inode that is open as `O_PATH`.
+    pub(crate) fn handle(fd: &'a impl AsFd) -> Self {
+        Self::Handle(fd.as_fd())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Rule U11.
+    #[test]
+    fn which_attributes_travel() {
+        for name in ["user.a", "trusted.a", "security.capability", "system.posix_acl_default"] {
+            assert!(travels(name.as_bytes()), "{name}");
+        }
+        for name in [
+            "trusted.overlay.opaque",
+            "trusted.overlay.overlay.opaque",
+            "user.overlay.redirect",
+            "user.overlay",
+            "security.selinux",
+            "security.ima",
+            "security.evm",
+            "security.apparmor",
+            "system.nfs4_acl",
+            "com.apple.quarantine",
+            "user",
+            "",
+        ] {
+            assert!(!travels(name.as_bytes()), "{name}");
+        }
+    }
+
+    #[test]
+    fn attributes_are_set_read_and_cleared() {
+        let file = tempfile::tempfile().unwrap();
+        let xattr =
+            |name: &[u8], value: &[u8]| Xattr { name: name.to_vec(), value: value.to_vec() };
+        let wanted = [xattr(b"user.b", b"2"), xattr(b"user.a", b""), xattr(b"user.overlay.x", b"")];
+        let mut warnings = Warnings::default();
+        set_all(Target::open(&file), &wanted, true, b"f", &mut warnings).unwrap();
+        assert!(warnings.has(Code::XattrDropped));
+        if warnings.has(Code::XattrRefused) {
+            return; // This file system has no attributes.
+        }
+        let found = get_all(Target::open(&file), b"f").unwrap();
+        assert_eq!(found, [xattr(b"user.a", b""), xattr(b"user.b", b"2")]);
+        clear(file.as_fd(), b"f").unwrap();
+        assert!(get_all(Target::open(&file), b"f").unwrap().is_empty());
+    }
+}
