@@ -1,0 +1,52 @@
+//! Holds the crate graph to `ARCHITECTURE.md`: no arrow that is not drawn there.
+#![expect(clippy::disallowed_methods, reason = "cargo itself knows the graph")]
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::process::Command;
+
+/// Each crate, and which others it may use.
+const ALLOWED: [(&str, &[&str]); 8] = [
+    ("spec", &[]),
+    ("layer", &["spec"]),
+    ("store", &["spec"]),
+    ("client", &["spec", "store"]),
+    ("server", &["spec", "store"]),
+    ("ops", &["spec", "layer", "store", "client"]),
+    ("cli", &["spec", "layer", "store", "client", "server", "ops"]),
+    ("testkit", &["spec", "layer", "store", "client", "server", "ops"]),
+];
+
+#[test]
+fn no_crate_uses_what_it_may_not() {
+    let graph = graph();
+    let known: BTreeSet<_> = ALLOWED.iter().map(|(name, _)| (*name).to_owned()).collect();
+    assert_eq!(graph.keys().cloned().collect::<BTreeSet<_>>(), known);
+    for (name, allowed) in ALLOWED {
+        for used in &graph[name] {
+            assert!(allowed.contains(&used.as_str()), "{name} uses {used}");
+        }
+    }
+}
+
+/// The normal dependencies among the crates of the workspace; those of tests are free.
+fn graph() -> BTreeMap<String, Vec<String>> {
+    let output = Command::new(env!("CARGO"))
+        .args(["metadata", "--format-version", "1", "--no-deps", "--locked", "--offline"])
+        .current_dir(env!("CARGO_MANIFEST_DIR"))
+        .output()
+        .unwrap();
+    let metadata: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    let short = |name: &str| name.strip_prefix("conex-").map(str::to_owned);
+    let mut graph = BTreeMap::new();
+    for package in metadata["packages"].as_array().unwrap() {
+        let used = package["dependencies"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .filter(|dependency| dependency["kind"].is_null())
+            .filter_map(|dependency| short(dependency["name"].as_str().unwrap()))
+            .collect();
+        graph.insert(short(package["name"].as_str().unwrap()).unwrap(), used);
+    }
+    graph
+}
