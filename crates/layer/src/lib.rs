@@ -10,6 +10,7 @@
 //! | gzip, zstd | [`compression::Decoder`], [`compression::Encoder`], [`compression::detect`] |
 //! | `.wh.` files | [`whiteout::parse`] |
 //! | layers to a directory | [`unpack::Unpacker`] |
+//! | a directory to a layer | [`pack::pack`] |
 //! | a file of an unpacked image, safely | [`Root::file`] |
 //! | the path of an entry below the root | [`Name`] |
 //! | a name on a terminal | [`show`] |
@@ -17,6 +18,7 @@
 
 pub mod compression;
 mod name;
+pub mod pack;
 mod root;
 mod sys;
 pub mod tar;

@@ -10,7 +10,7 @@
 
 use std::os::fd::{AsFd, BorrowedFd};
 
-use conex_spec::{Error, Result};
+use conex_spec::Result;
 use rustix::fs::XattrFlags;
 use rustix::io::Errno;
 
@@ -138,14 +138,6 @@ fn names(target: Target<'_>, path: &[u8]) -> Result<Vec<Vec<u8>>> {
     };
     let names = buffer[..length].split(|&b| b == 0).filter(|name| !name.is_empty());
     Ok(names.map(<[u8]>::to_vec).collect())
-}
-
-/// Attributes whose names no PAX record can hold.
-pub(crate) fn check_name(name: &[u8]) -> Result<()> {
-    if name.contains(&b'=') {
-        return Err(Error::invalid("attribute cannot be stored in a tar").found(show(name)));
-    }
-    Ok(())
 }
 
 impl<'a> Target<'a> {

@@ -1,0 +1,81 @@
+//! Packs a directory into a layer: the same tree gives the same bytes on every machine.
+//!
+//! Names are sorted by their bytes, nothing of the host but what image-spec, layer.md, "File
+//! Attributes" asks for is written, and no link is followed. One thread reads the tree and makes
+//! the tar, another hashes and compresses it.
+
+mod output;
+mod walk;
+
+use std::io::Write;
+use std::path::Path;
+
+use conex_spec::{Digest, Result};
+
+use self::walk::Walker;
+use crate::compression::Settings;
+use crate::tar::Time;
+use crate::warning::Warnings;
+
+/// Whose the files in the layer are.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Owners {
+    /// Their owners in the directory.
+    #[default]
+    Keep,
+    /// All belong to one user and group.
+    Set {
+        /// The user's number.
+        uid: u32,
+        /// The group's number.
+        gid: u32,
+    },
+}
+
+/// How to pack.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Options {
+    /// Format and level of the compression.
+    pub settings: Settings,
+    /// Whose the files are.
+    pub owners: Owners,
+    /// Later times are written as this one; `SOURCE_DATE_EPOCH` of reproducible-builds.org.
+    pub latest: Option<Time>,
+    /// Whether files named `.wh.…` are packed as the whiteouts they will be. Otherwise they are
+    /// an error: "it is not possible to create a filesystem which has a file or directory with
+    /// a name beginning with `.wh.`" (image-spec, layer.md, "Whiteouts").
+    pub whiteouts: bool,
+}
+
+/// A layer that was written.
+#[derive(Clone, Debug)]
+pub struct Packed {
+    /// The digest of the uncompressed tar, for the image's config.
+    pub diff_id: Digest,
+    /// The digest of the bytes written, for the descriptor.
+    pub digest: Digest,
+    /// How many bytes were written.
+    pub size: u64,
+    /// How many bytes the tar has uncompressed.
+    pub uncompressed: u64,
+    /// How many entries it has.
+    pub entries: u64,
+    /// What could not be packed as it is.
+    pub warnings: Warnings,
+}
+
+/// Packs the tree below `dir` and writes the layer to `out`.
+///
+/// The tree must not change meanwhile: a file whose length changes is an error.
+pub fn pack(dir: &Path, out: impl Write + Send, options: &Options) -> Result<Packed> {
+    let walker = Walker::open(dir, options)?;
+    let (walked, written) = output::run(out, options.settings, |tar| walker.walk(tar))?;
+    Ok(Packed {
+        diff_id: written.diff_id,
+        digest: written.digest,
+        size: written.size,
+        uncompressed: written.uncompressed,
+        entries: walked.entries,
+        warnings: walked.warnings,
+    })
+}
