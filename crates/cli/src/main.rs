@@ -1,1 +1,30 @@
-fn main() {}
+//! The program `conex`: arguments → verb → text or JSON. The only crate that prints, and that
+//! reads the environment, the home folder or the clock.
+
+#![allow(unreachable_pub, reason = "a program has no outside; `pub` means the neighbour module")]
+
+mod args;
+mod commands;
+mod environment;
+mod failure;
+mod output;
+mod progress;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+
+use crate::args::Args;
+use crate::output::Output;
+
+fn main() -> ExitCode {
+    let args = match Args::try_parse() {
+        Ok(args) => args,
+        Err(err) => return failure::usage(&err),
+    };
+    let output = Output::new(args.global.format);
+    match commands::run(&args, &output) {
+        Ok(code) => code,
+        Err(err) => failure::report(&err, &output),
+    }
+}

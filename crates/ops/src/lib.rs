@@ -1,1 +1,35 @@
-//! ops
+//! The verbs on whole images and artifacts, one file each.
+//!
+//! | looking for | module |
+//! |---|---|
+//! | a `Location` as something to read or write | [`open`] |
+//! | which image of an index suits a platform | [`choose`] |
+//! | what can be reached from a root | [`walk`] |
+//! | `conex copy` | [`copy`] |
+//! | `conex pull`, `conex push` | [`pull`], [`push`] |
+//! | `conex inspect` | [`inspect`] |
+//! | `conex validate` | [`validate`] |
+//! | `conex pack` | [`pack`] |
+//! | `conex unpack` | [`unpack`]; with `--bundle` [`bundle`] and [`runtime_config`] |
+//! | a user of an image by name | [`user`] |
+//! | `conex index create` | [`index`] |
+//! | `conex images` | [`images`] |
+
+pub mod bundle;
+pub mod choose;
+pub mod copy;
+pub mod images;
+pub mod index;
+pub mod inspect;
+pub mod open;
+pub mod pack;
+pub mod pull;
+pub mod push;
+pub mod runtime_config;
+pub mod unpack;
+pub mod user;
+pub mod validate;
+pub mod walk;
+
+pub use copy::{CopyOptions, Summary, copy};
+pub use open::Context;

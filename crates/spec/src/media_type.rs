@@ -142,6 +142,17 @@ impl MediaType {
         self.role() == Role::Index
     }
 
+    /// Whether content of this type may be given on. image-spec, layer.md, "Non-Distributable Layers".
+    pub fn is_distributable(&self) -> bool {
+        let kept = [
+            Self::FOREIGN_LAYER,
+            Self::FOREIGN_LAYER_GZIP,
+            Self::FOREIGN_LAYER_ZSTD,
+            Self::DOCKER_FOREIGN_LAYER_GZIP,
+        ];
+        !kept.contains(self)
+    }
+
     /// How a layer of this type is compressed; nothing if it is no layer of a known type.
     pub fn compression(&self) -> Option<Compression> {
         match self.role() {

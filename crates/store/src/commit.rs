@@ -202,6 +202,14 @@ impl Folder {
         staged.publish(name)
     }
 
+    /// Writes a small new file, durably, in a folder that nobody else sees yet: without a stage.
+    pub fn write_new(&self, name: &str, bytes: &[u8]) -> Result<()> {
+        let mut file = self.create_file(name)?;
+        file.write_all(bytes).map_err(|err| self.fault("cannot write", name, err))?;
+        file.sync_all().map_err(|err| self.fault("cannot sync", name, err))?;
+        self.sync_folder(parent(name))
+    }
+
     /// Removes a file, durably. Returns whether it was there.
     pub fn remove(&self, name: &str) -> Result<bool> {
         let removed = self.unlink(name)?;

@@ -1,0 +1,95 @@
+//! What can be typed. The doc comments are the help texts.
+
+use std::path::PathBuf;
+
+use clap::{Args as ClapArgs, Parser, Subcommand, ValueEnum};
+
+use crate::commands;
+
+/// One toolkit for OCI images and artifacts: copy, inspect, build, unpack and serve them.
+#[derive(Debug, Parser)]
+#[command(name = "conex", version, about, after_help = AFTER_HELP, propagate_version = true)]
+#[command(arg_required_else_help = true, disable_help_subcommand = true)]
+pub struct Args {
+    #[command(flatten)]
+    pub global: Global,
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+const AFTER_HELP: &str = "\
+Locations:
+  registry.example/repo:tag     a registry; short names mean what Docker makes of them
+  oci:DIR[:TAG|@DIGEST]         an OCI layout directory
+  store:NAME                    the local store, which `conex pull` fills
+
+Exit codes:
+  0  done                       5  not allowed: who you are, or what you may
+  1  failed otherwise           6  the network or the other side failed
+  2  the command makes no sense 7  this machine failed: disk full, no permission
+  3  not found                  8  content passes a limit
+  4  content is not sound
+
+Environment:
+  CONEX_STORE          the folder of the local store
+  DOCKER_CONFIG        the folder of Docker's config.json, which holds logins
+  SOURCE_DATE_EPOCH    the time in seconds that `conex pack` writes";
+
+/// Options that every command has.
+#[derive(Debug, ClapArgs)]
+#[command(next_help_heading = "Options of every command")]
+pub struct Global {
+    /// How the result is printed
+    #[arg(long, global = true, value_enum, default_value_t = Format::Text, value_name = "FORMAT")]
+    pub format: Format,
+    /// How progress is shown, on standard error
+    #[arg(long, global = true, value_enum, default_value_t = Progress::Auto, value_name = "HOW")]
+    pub progress: Progress,
+    /// The folder of the local store
+    #[arg(long, global = true, value_name = "DIR")]
+    pub store: Option<PathBuf>,
+    /// Speak plain HTTP to registries; without it only this machine's own are spoken to so
+    #[arg(long, global = true)]
+    pub plain_http: bool,
+    /// How many blobs move at a time
+    #[arg(long, global = true, default_value_t = 4, value_name = "N")]
+    pub jobs: usize,
+}
+
+/// How a result is printed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Format {
+    /// For people
+    Text,
+    /// One JSON document
+    Json,
+}
+
+/// How progress is shown.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Progress {
+    /// Bars on a terminal, lines elsewhere
+    Auto,
+    /// One line for each blob
+    Plain,
+    /// One JSON object a line
+    Json,
+    /// Nothing
+    None,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    Inspect(commands::inspect::Inspect),
+    Copy(commands::copy::Copy),
+    Pull(commands::pull::Pull),
+    Push(commands::push::Push),
+    Pack(commands::pack::Pack),
+    Unpack(commands::unpack::Unpack),
+    Validate(commands::validate::Validate),
+    #[command(subcommand)]
+    Index(commands::index::Index),
+    Images(commands::images::Images),
+    Serve(commands::serve::Serve),
+    Demo(commands::demo::Demo),
+}

@@ -1,0 +1,74 @@
+//! `conex copy`
+
+use clap::Args;
+use serde::Serialize;
+
+use conex_ops::choose::choose;
+use conex_ops::copy::tag_for;
+use conex_ops::{Context, CopyOptions, Summary, copy};
+use conex_spec::{Descriptor, Location, Platform, Result};
+
+use crate::output::Output;
+
+/// Copy an image or artifact, with all platforms of an index, from anywhere to anywhere
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  conex copy alpine oci:./alpine:latest
+  conex copy oci:./app:1.2 registry.example/team/app:1.2
+  conex copy --platform linux/arm64 debian:12 store:debian:12")]
+pub struct Copy {
+    /// What to copy
+    from: Location,
+    /// Where to
+    to: Location,
+    /// Copy only the image for this platform: OS/ARCH[/VARIANT]
+    #[arg(long, value_name = "PLATFORM")]
+    platform: Option<Platform>,
+}
+
+#[derive(Serialize)]
+struct Report {
+    from: Location,
+    to: Location,
+    root: Descriptor,
+    images: usize,
+    summary: Summary,
+}
+
+impl Copy {
+    pub async fn run(
+        &self,
+        context: &Context,
+        options: &CopyOptions,
+        output: &Output,
+    ) -> Result<()> {
+        let (source, mut root) = context.resolve(&self.from).await?;
+        if let Some(platform) = &self.platform {
+            root = choose(source.as_ref(), &root, platform).await?;
+        }
+        let images = conex_ops::choose::images(source.as_ref(), &root).await?.len();
+        let sink = context.sink(&self.to)?;
+        let tag = tag_for(&root, &self.to)?;
+        let summary =
+            copy(source.as_ref(), &root, sink.as_ref(), tag.as_ref(), options, &context.observer)
+                .await?;
+        let report = Report { from: self.from.clone(), to: self.to.clone(), root, images, summary };
+        output.report(&report, text)
+    }
+}
+
+fn text(report: &Report) -> String {
+    let what = if report.root.media_type.is_index() {
+        format!("the whole index of {} images (`--platform` narrows it)", report.images)
+    } else {
+        "one image".into()
+    };
+    format!(
+        "copied {what} from {} to {}\n{}\n{}\n",
+        report.from,
+        report.to,
+        super::summary(&report.summary),
+        report.root.digest
+    )
+}

@@ -1,0 +1,96 @@
+//! One file for each command: arguments → verb → text or JSON.
+
+pub mod copy;
+pub mod demo;
+pub mod images;
+pub mod index;
+pub mod inspect;
+pub mod pack;
+pub mod pull;
+pub mod push;
+pub mod serve;
+pub mod unpack;
+pub mod validate;
+
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use conex_client::{Client, Credentials, Options, PlainHttp};
+use conex_ops::{Context, CopyOptions, Summary};
+use conex_spec::{Error, Kind, Platform, Result};
+use conex_store::Observer;
+
+use crate::args::{Args, Command, Global};
+use crate::environment;
+use crate::output::{Output, size};
+use crate::progress;
+
+/// Runs the command that was typed.
+pub fn run(args: &Args, output: &Output) -> Result<ExitCode> {
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .map_err(|err| Error::new(Kind::Io, "cannot start threads").source(err))?;
+    let result = runtime.block_on(dispatch(args, output));
+    // What still moves when a command has failed must not hold the program up.
+    runtime.shutdown_background();
+    result
+}
+
+async fn dispatch(args: &Args, output: &Output) -> Result<ExitCode> {
+    let global = &args.global;
+    match &args.command {
+        Command::Inspect(command) => command.run(&context(global)?, output).await?,
+        Command::Copy(command) => command.run(&context(global)?, &options(global), output).await?,
+        Command::Pull(command) => command.run(&context(global)?, &options(global), output).await?,
+        Command::Push(command) => command.run(&context(global)?, &options(global), output).await?,
+        Command::Pack(command) => command.run(&context(global)?, &options(global), output).await?,
+        Command::Unpack(command) => command.run(&context(global)?, output).await?,
+        Command::Validate(command) => return command.run(&context(global)?, output).await,
+        Command::Index(command) => command.run(&context(global)?, &options(global), output).await?,
+        Command::Images(command) => command.run(&context(global)?, output).await?,
+        Command::Serve(command) => command.run(output).await?,
+        Command::Demo(command) => command.run(output).await?,
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// The world of the verbs, as the options of every command describe it.
+fn context(global: &Global) -> Result<Context> {
+    let observer = progress::observer(global.progress);
+    let client = Client::new(client_options(global, Arc::clone(&observer)));
+    Ok(Context { client, store: environment::store_folder(global.store.as_ref())?, observer })
+}
+
+fn options(global: &Global) -> CopyOptions {
+    CopyOptions { jobs: global.jobs }
+}
+
+fn client_options(global: &Global, observer: Arc<dyn Observer>) -> Options {
+    let mut credentials = Credentials::anonymous();
+    if let Some(file) = environment::docker_config() {
+        credentials = credentials.with_docker_config(file);
+    }
+    let plain_http = if global.plain_http { PlainHttp::Any } else { PlainHttp::Loopback };
+    Options { credentials, plain_http, observer, ..Options::default() }
+}
+
+/// The platform that was asked for, or this machine's.
+fn platform_or_host(asked: Option<&Platform>) -> Platform {
+    asked.cloned().unwrap_or_else(Platform::host)
+}
+
+/// What a copy did, on one line.
+fn summary(summary: &Summary) -> String {
+    let mut text = format!("moved {} in {} blobs", size(summary.moved.bytes), summary.moved.blobs);
+    for (what, count) in [
+        ("already there", summary.present),
+        ("taken over", summary.adopted),
+        ("left out", summary.left_out),
+    ] {
+        if count.blobs > 0 {
+            text += &format!(", {what} {} in {}", size(count.bytes), count.blobs);
+        }
+    }
+    text
+}

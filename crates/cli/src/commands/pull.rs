@@ -1,0 +1,68 @@
+//! `conex pull`
+
+use clap::Args;
+
+use conex_ops::pull::{Report, pull};
+use conex_ops::{Context, CopyOptions};
+use conex_spec::{Error, Kind, Location, Platform, Reference, Result};
+
+use crate::output::{Output, size};
+
+/// Pull an image for one platform into the local store; only what is missing moves
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  conex pull alpine
+  conex pull --platform linux/arm64 registry.example/team/app:1.2
+  conex pull --all-platforms debian:12")]
+pub struct Pull {
+    /// The image in a registry
+    image: Location,
+    /// The platform; this machine's without it: OS/ARCH[/VARIANT]
+    #[arg(long, value_name = "PLATFORM")]
+    platform: Option<Platform>,
+    /// Pull the whole index
+    #[arg(long, conflicts_with = "platform")]
+    all_platforms: bool,
+}
+
+impl Pull {
+    pub async fn run(
+        &self,
+        context: &Context,
+        options: &CopyOptions,
+        output: &Output,
+    ) -> Result<()> {
+        let reference = registry_reference(&self.image)?;
+        let platform = super::platform_or_host(self.platform.as_ref());
+        let platform = (!self.all_platforms).then_some(&platform);
+        let report = pull(context, reference, platform, options).await?;
+        output.report(&report, text)
+    }
+}
+
+/// The reference of a location that must be in a registry.
+pub fn registry_reference(location: &Location) -> Result<&Reference> {
+    match location {
+        Location::Registry(reference) => Ok(reference),
+        other => Err(Error::new(Kind::Usage, format!("{other} is in no registry"))
+            .expected("REGISTRY/REPOSITORY[:TAG][@DIGEST]")
+            .found(other.kind_str())
+            .hint("`conex copy FROM TO` copies between all kinds of places")),
+    }
+}
+
+fn text(report: &Report) -> String {
+    let (moved, present) = (&report.summary.moved, &report.summary.present);
+    let platform = report.image.platform.as_ref();
+    let platform = platform.map_or_else(String::new, |platform| format!(" for {platform}"));
+    format!(
+        "pulled {}{platform}\nmoved {} in {} blobs; {} in {} blobs were there already\n{}\n",
+        report.location,
+        size(moved.bytes),
+        moved.blobs,
+        size(present.bytes),
+        present.blobs,
+        report.image.digest
+    )
+}

@@ -1,0 +1,67 @@
+//! `conex unpack`
+
+use std::path::PathBuf;
+
+use clap::Args;
+
+use conex_layer::unpack::Options;
+use conex_ops::Context;
+use conex_ops::bundle::bundle;
+use conex_ops::unpack::{Report, unpack};
+use conex_spec::{Location, Platform, Result};
+
+use crate::output::{Output, escape, size};
+
+/// Unpack an image to a root file system
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  conex unpack alpine ./rootfs
+  conex unpack --platform linux/arm64 oci:./build:1.2 ./rootfs
+  conex unpack --bundle store:alpine ./bundle && sudo runc run -b ./bundle test")]
+pub struct Unpack {
+    /// What to unpack
+    location: Location,
+    /// A folder that is not there yet, or is empty
+    dir: PathBuf,
+    /// The platform; this machine's without it: OS/ARCH[/VARIANT]
+    #[arg(long, value_name = "PLATFORM")]
+    platform: Option<Platform>,
+    /// Make a bundle that a runtime starts: the root file system in `rootfs`, and a `config.json`
+    #[arg(long)]
+    bundle: bool,
+}
+
+impl Unpack {
+    pub async fn run(&self, context: &Context, output: &Output) -> Result<()> {
+        let platform = super::platform_or_host(self.platform.as_ref());
+        let options = Options::default();
+        let report = if self.bundle {
+            bundle(context, &self.location, &platform, &self.dir, options).await?
+        } else {
+            unpack(context, &self.location, &platform, &self.dir, options).await?
+        };
+        output.report(&report, |report| self.text(report))
+    }
+
+    fn text(&self, report: &Report) -> String {
+        let tree = &report.tree;
+        let mut text: String =
+            tree.warnings.iter().map(|warning| format!("warning: {}\n", escape(warning))).collect();
+        let hidden = tree.odd.saturating_sub(tree.warnings.len() as u64);
+        if hidden > 0 {
+            text += &format!("warning: {hidden} more of these\n");
+        }
+        text + &format!(
+            "unpacked {} for {} to {}\n{} entries, {} in files, {} set-ID, {} with capabilities\n{}\n",
+            self.location,
+            report.platform,
+            self.dir.display(),
+            tree.entries,
+            size(tree.bytes),
+            tree.set_id,
+            tree.capable,
+            report.image.digest
+        )
+    }
+}

@@ -1,0 +1,60 @@
+//! What the program reads from its surroundings, and nothing else does.
+#![expect(clippy::disallowed_methods, reason = "this is the one place that reads the environment")]
+
+use std::env;
+use std::path::PathBuf;
+
+use conex_spec::{Error, Kind, Result};
+
+/// The folder of the local store: the option, `CONEX_STORE`, or the XDG data folder.
+pub fn store_folder(option: Option<&PathBuf>) -> Result<PathBuf> {
+    if let Some(dir) = option {
+        return Ok(dir.clone());
+    }
+    if let Some(dir) = folder("CONEX_STORE") {
+        return Ok(dir);
+    }
+    if let Some(data) = folder("XDG_DATA_HOME") {
+        return Ok(data.join("conex"));
+    }
+    match folder("HOME") {
+        Some(home) => Ok(home.join(".local/share/conex")),
+        None => Err(Error::new(Kind::Usage, "no folder for the local store")
+            .expected("one of CONEX_STORE, XDG_DATA_HOME and HOME in the environment")
+            .hint("name one with `--store DIR`")),
+    }
+}
+
+/// Docker's `config.json`: in `DOCKER_CONFIG`, or in the home folder.
+pub fn docker_config() -> Option<PathBuf> {
+    let dir = folder("DOCKER_CONFIG").or_else(|| Some(folder("HOME")?.join(".docker")))?;
+    Some(dir.join("config.json"))
+}
+
+/// The time that builds write, in seconds since 1970. <https://reproducible-builds.org/specs/source-date-epoch/>
+pub fn source_date_epoch() -> Result<Option<u64>> {
+    let Some(text) = env::var_os("SOURCE_DATE_EPOCH") else { return Ok(None) };
+    let text = text.to_string_lossy();
+    let seconds = text.parse().map_err(|_| {
+        Error::new(Kind::Usage, "SOURCE_DATE_EPOCH makes no sense")
+            .expected("whole seconds since 1970")
+            .found(text.escape_debug())
+    })?;
+    Ok(Some(seconds))
+}
+
+/// A new folder for what a demonstration makes.
+pub fn temporary_folder() -> PathBuf {
+    env::temp_dir()
+}
+
+/// A program on the search path.
+pub fn find_program(name: &str) -> Option<PathBuf> {
+    let path = env::var_os("PATH")?;
+    let sbin = ["/usr/local/sbin", "/usr/sbin", "/sbin"].map(PathBuf::from);
+    env::split_paths(&path).chain(sbin).map(|dir| dir.join(name)).find(|file| file.is_file())
+}
+
+fn folder(variable: &str) -> Option<PathBuf> {
+    env::var_os(variable).filter(|value| !value.is_empty()).map(PathBuf::from)
+}

@@ -1,0 +1,89 @@
+//! How a failure is told: one clear error, its parts on lines of their own, a hint apart.
+
+use std::io::Write;
+use std::process::ExitCode;
+
+use conex_spec::{Error, Kind};
+use serde_json::json;
+
+use crate::args::Format;
+use crate::output::{Output, escape};
+
+/// Prints a failure on standard error; the exit code tells its kind.
+pub fn report(err: &Error, output: &Output) -> ExitCode {
+    let text = match output.format() {
+        Format::Text => text(err),
+        Format::Json => format!("{}\n", as_json(err)),
+    };
+    // Nobody is left to tell if standard error is gone.
+    let _ = std::io::stderr().write_all(text.as_bytes());
+    ExitCode::from(code(err.kind()))
+}
+
+/// Prints what clap has to say; its own exit codes are 0 for help and 2 for mistakes.
+pub fn usage(err: &clap::Error) -> ExitCode {
+    // As above.
+    let _ = err.print();
+    ExitCode::from(u8::try_from(err.exit_code()).unwrap_or(2))
+}
+
+fn text(err: &Error) -> String {
+    let mut text = format!("error: {}\n", escape(err.message()));
+    let mut line = |name: &str, value: Option<&str>| {
+        if let Some(value) = value {
+            text += &format!("  {name:<8} {}\n", escape(value));
+        }
+    };
+    line("expected", err.expected_value());
+    line("found", err.found_value());
+    let mut cause = std::error::Error::source(err);
+    while let Some(source) = cause {
+        line("cause", Some(&source.to_string()));
+        cause = source.source();
+    }
+    if let Some(hint) = err.hint_text() {
+        text += &format!("hint: {}\n", escape(hint));
+    }
+    text
+}
+
+fn as_json(err: &Error) -> serde_json::Value {
+    json!({
+        "error": err.message(),
+        "kind": format!("{:?}", err.kind()),
+        "expected": err.expected_value(),
+        "found": err.found_value(),
+        "cause": std::error::Error::source(err).map(ToString::to_string),
+        "hint": err.hint_text(),
+    })
+}
+
+/// The exit codes of `conex --help`.
+fn code(kind: Kind) -> u8 {
+    match kind {
+        Kind::Usage => 2,
+        Kind::NotFound => 3,
+        Kind::Invalid | Kind::Mismatch => 4,
+        Kind::Unauthorized | Kind::Denied => 5,
+        Kind::Network => 6,
+        Kind::NoSpace | Kind::Io => 7,
+        Kind::Limit => 8,
+        _ => 1,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn parts_have_lines_of_their_own() {
+        let err = Error::new(Kind::Mismatch, "content of x has another digest")
+            .expected("a")
+            .found("b\x1b[31m")
+            .hint("look again");
+        let expected = "error: content of x has another digest\n  expected a\n  found    b\\u{1b}[31m\nhint: look again\n";
+        assert_eq!(text(&err), expected);
+        assert_eq!(code(err.kind()), 4);
+    }
+}

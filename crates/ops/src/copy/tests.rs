@@ -1,0 +1,100 @@
+use std::sync::Mutex;
+
+use super::*;
+use conex_spec::{MediaType, Name, Platform};
+use conex_store::{Layout, Memory, SourceExt};
+use conex_testkit::images;
+
+#[derive(Default)]
+struct Log(Mutex<Vec<String>>);
+
+impl Observer for Log {
+    fn event(&self, event: Event<'_>) {
+        let line = match event {
+            Event::Done(blob) => format!("done {}", blob.media_type),
+            Event::Present(blob) => format!("present {}", blob.media_type),
+            _ => return,
+        };
+        self.0.lock().unwrap().push(line);
+    }
+}
+
+fn nobody() -> Arc<dyn Observer> {
+    Arc::new(())
+}
+
+async fn run(from: &dyn Source, root: &Descriptor, to: &dyn Sink) -> Result<Summary> {
+    let tag = Tag::new("v1").unwrap();
+    copy(from, root, to, Some(&tag), &CopyOptions::default(), &nobody()).await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_second_copy_moves_only_what_is_new() {
+    let (from, dir) = (Memory::new(), tempfile::tempdir().unwrap());
+    let to = Layout::create(dir.path()).unwrap();
+    let amd64 = Platform::new("linux", "amd64");
+    let first = images::image(&from, &amd64, 3, 5000);
+    let summary = run(&from, &first, &to).await.unwrap();
+    assert_eq!(summary.moved.blobs, 5);
+    let second = images::image(&from, &amd64, 4, 5000);
+    let summary = run(&from, &second, &to).await.unwrap();
+    assert_eq!((summary.moved.blobs, summary.present.blobs), (3, 3));
+    assert_eq!(summary.present.bytes, 15_000);
+    let again = run(&from, &second, &to).await.unwrap();
+    assert_eq!((again.moved.blobs, again.present.blobs), (0, 6));
+    let found = to.resolve(Some(&Name::Tag(Tag::new("v1").unwrap()))).await.unwrap();
+    assert_eq!(found.digest, second.digest);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn parents_come_last() {
+    let (from, to) = (Memory::new(), Memory::new());
+    let root = images::two_platforms(&from);
+    let log = Arc::new(Log::default());
+    let observer: Arc<dyn Observer> = log.clone();
+    copy(&from, &root, &to, None, &CopyOptions { jobs: 16 }, &observer).await.unwrap();
+    let lines = log.0.lock().unwrap().clone();
+    let first_manifest = lines.iter().position(|line| line.contains("manifest")).unwrap();
+    assert_eq!(first_manifest, 5, "{lines:?}");
+    assert_eq!(lines[7], format!("done {}", MediaType::INDEX));
+    assert_eq!(to.resolve(None).await.unwrap().digest, root.digest);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_damaged_blob_at_the_destination_is_mended() {
+    let (from, dir) = (Memory::new(), tempfile::tempdir().unwrap());
+    let to = Layout::create(dir.path()).unwrap();
+    let root = images::two_platforms(&from);
+    run(&from, &root, &to).await.unwrap();
+    let manifest = from.manifest(&from.children(&root).await.unwrap()[0]).await.unwrap();
+    let layer = manifest.children()[1].clone();
+    let file = dir.path().join(conex_store::blobs::path(&layer.digest).unwrap());
+    let mut bytes = std::fs::read(&file).unwrap();
+    bytes[7] ^= 1;
+    std::fs::write(&file, bytes).unwrap();
+    let summary = run(&from, &root, &to).await.unwrap();
+    assert_eq!(summary.moved.blobs, 1);
+    assert!(to.read(&layer).await.is_ok());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_missing_child_leaves_no_parent_and_no_tag() {
+    let (from, dir) = (Memory::new(), tempfile::tempdir().unwrap());
+    let to = Layout::create(dir.path()).unwrap();
+    let lost = Descriptor::new(MediaType::LAYER, images::nowhere(), 5);
+    let root = images::image_of(&from, &Platform::new("linux", "amd64"), vec![lost]);
+    let err = run(&from, &root, &to).await.unwrap_err();
+    assert_eq!(err.kind(), Kind::NotFound);
+    assert!(!to.has(&root).await.unwrap());
+    assert!(to.roots().unwrap().is_empty());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn layers_that_may_not_be_distributed_are_left_out_when_missing() {
+    let (from, to) = (Memory::new(), Memory::new());
+    let foreign = Descriptor::new(MediaType::FOREIGN_LAYER_GZIP, images::nowhere(), 5);
+    let root = images::image_of(&from, &Platform::new("windows", "amd64"), vec![foreign]);
+    let summary = run(&from, &root, &to).await.unwrap();
+    assert_eq!(summary.left_out, Count { blobs: 1, bytes: 5 });
+    assert!(to.has(&root).await.unwrap());
+}

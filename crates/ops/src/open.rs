@@ -1,0 +1,84 @@
+//! A `Location` as something to read from or to write to.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use conex_client::Client;
+use conex_spec::{Descriptor, Error, Kind, Location, Name, Reference, Result, Tag};
+use conex_store::{Layout, LocalStore, Observer, Sink, Source};
+
+/// What the verbs need of the world; the program fills it in.
+#[derive(Clone)]
+pub struct Context {
+    /// Speaks to registries.
+    pub client: Client,
+    /// The folder of the local store.
+    pub store: PathBuf,
+    /// Told of progress.
+    pub observer: Arc<dyn Observer>,
+}
+
+impl Context {
+    /// Something to read from.
+    pub fn source(&self, location: &Location) -> Result<Arc<dyn Source>> {
+        Ok(match location {
+            Location::Registry(reference) => Arc::new(self.client.repository(reference)),
+            Location::Layout { path, .. } => Arc::new(Layout::open(path)?),
+            Location::Store(_) => Arc::new(LocalStore::open(&self.store, location.clone())?),
+            other => return Err(not_yet(other, "read")),
+        })
+    }
+
+    /// Something to write to. A layout is made where there is none.
+    pub fn sink(&self, location: &Location) -> Result<Arc<dyn Sink>> {
+        Ok(match location {
+            Location::Registry(reference) => Arc::new(self.client.repository(reference)),
+            Location::Layout { path, .. } => Arc::new(Layout::create(path)?),
+            Location::Store(_) => Arc::new(LocalStore::open(&self.store, location.clone())?),
+            other => return Err(not_yet(other, "written")),
+        })
+    }
+
+    /// The source of a location and the root that the location names there.
+    pub async fn resolve(&self, location: &Location) -> Result<(Arc<dyn Source>, Descriptor)> {
+        let source = self.source(location)?;
+        let root = source.resolve(name_in(location)?.as_ref()).await?;
+        Ok((source, root))
+    }
+
+    /// A folder on the file system of a destination, where what is built for it can lie.
+    pub fn stage_folder(&self, destination: &Location) -> PathBuf {
+        match destination {
+            Location::Layout { path, .. } => path.clone(),
+            _ => self.store.clone(),
+        }
+    }
+}
+
+/// The name of the root that a location asks for, in the words of the store behind it: the local
+/// store calls an image by its whole reference.
+pub fn name_in(location: &Location) -> Result<Option<Name>> {
+    match location {
+        Location::Store(reference) => stored_name(reference).map(Some),
+        Location::Registry(reference) => Ok(Some(reference.name_or_latest())),
+        other => Ok(other.name()),
+    }
+}
+
+/// What the local store calls an image: by digest where the reference has one, else by its
+/// canonical reference with the tag.
+pub fn stored_name(reference: &Reference) -> Result<Name> {
+    match reference.name_or_latest() {
+        Name::Digest(digest) => Ok(Name::Digest(digest)),
+        Name::Tag(tag) => {
+            let canonical = reference.without_name().with_tag(tag)?;
+            Tag::new(&canonical.to_string()).map(Name::Tag)
+        }
+    }
+}
+
+fn not_yet(location: &Location, verb: &str) -> Error {
+    Error::new(Kind::Unsupported, format!("{location} cannot be {verb} yet"))
+        .expected("a registry, `oci:DIR` or `store:NAME`")
+        .found(location.kind_str())
+}

@@ -1,0 +1,194 @@
+//! The config of an image as the `config.json` of a runtime bundle. image-spec, conversion.md;
+//! the other document is that of the OCI runtime specification.
+
+use indexmap::IndexMap;
+use serde_json::{Value, json};
+
+use conex_layer::Root;
+use conex_spec::config::Execution;
+use conex_spec::{Error, ImageConfig, Result};
+
+use crate::user;
+
+/// Where programs are looked for in an image that does not say.
+const DEFAULT_PATH: &str = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+/// What a container's root may do; what Docker and Podman give as well.
+const CAPABILITIES: [&str; 11] = [
+    "CAP_CHOWN",
+    "CAP_DAC_OVERRIDE",
+    "CAP_FOWNER",
+    "CAP_FSETID",
+    "CAP_KILL",
+    "CAP_NET_BIND_SERVICE",
+    "CAP_SETFCAP",
+    "CAP_SETGID",
+    "CAP_SETPCAP",
+    "CAP_SETUID",
+    "CAP_SYS_CHROOT",
+];
+
+/// Converts a config; names of users are looked up in the unpacked tree.
+pub fn runtime_config(config: &ImageConfig, root: &Root) -> Result<Value> {
+    let execution = config.config.clone().unwrap_or_default();
+    let user = user::find(&execution.user, root)?;
+    Ok(json!({
+        "ociVersion": "1.0.2",
+        "process": {
+            "terminal": false,
+            "user": user,
+            "args": args(&execution),
+            "env": env(&execution)?,
+            "cwd": working_dir(&execution),
+            "capabilities": {
+                "bounding": CAPABILITIES,
+                "effective": CAPABILITIES,
+                "permitted": CAPABILITIES,
+            },
+            "rlimits": [{"type": "RLIMIT_NOFILE", "hard": 1024, "soft": 1024}],
+            "noNewPrivileges": true,
+        },
+        "root": {"path": "rootfs", "readonly": false},
+        "hostname": "conex",
+        "mounts": mounts(&execution),
+        "annotations": annotations(config, &execution),
+        "linux": {
+            "resources": {"devices": [{"allow": false, "access": "rwm"}]},
+            "namespaces": namespaces(),
+            "maskedPaths": [
+                "/proc/acpi", "/proc/kcore", "/proc/keys", "/proc/latency_stats", "/proc/sched_debug",
+                "/proc/scsi", "/proc/timer_list", "/proc/timer_stats", "/sys/firmware",
+            ],
+            "readonlyPaths": ["/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger"],
+        },
+    }))
+}
+
+/// "the converter MUST append the value of `Config.Cmd` to the value of `Config.Entrypoint`".
+fn args(execution: &Execution) -> Vec<&str> {
+    let args: Vec<_> =
+        execution.entrypoint.iter().chain(&execution.cmd).map(String::as_str).collect();
+    if args.is_empty() { vec!["sh"] } else { args }
+}
+
+/// A variable without a name once leaked the host's (rule U14).
+fn env(execution: &Execution) -> Result<Vec<&str>> {
+    let named = |variable: &&String| variable.find('=').is_none_or(|at| at == 0);
+    if let Some(bad) = execution.env.iter().find(named) {
+        return Err(Error::invalid("environment of the image makes no sense")
+            .expected("NAME=VALUE")
+            .found(format!("{bad:?}")));
+    }
+    let mut env: Vec<_> = execution.env.iter().map(String::as_str).collect();
+    // "The converter MAY add additional entries to `process.env`", never one that is there.
+    if !env.iter().any(|variable| variable.starts_with("PATH=")) {
+        env.push(DEFAULT_PATH);
+    }
+    Ok(env)
+}
+
+/// A runtime wants an absolute folder.
+fn working_dir(execution: &Execution) -> String {
+    format!("/{}", execution.working_dir.trim_start_matches('/'))
+}
+
+fn namespaces() -> Vec<Value> {
+    ["pid", "network", "ipc", "uts", "mount"].iter().map(|kind| json!({"type": kind})).collect()
+}
+
+fn mounts(execution: &Execution) -> Vec<Value> {
+    let mount = |destination: &str, kind: &str, options: &[&str]| json!({"destination": destination, "type": kind, "source": kind, "options": options});
+    let mut mounts = vec![
+        mount("/proc", "proc", &["nosuid", "noexec", "nodev"]),
+        mount("/dev", "tmpfs", &["nosuid", "strictatime", "mode=755", "size=65536k"]),
+        mount(
+            "/dev/pts",
+            "devpts",
+            &["nosuid", "noexec", "newinstance", "ptmxmode=0666", "mode=0620", "gid=5"],
+        ),
+        mount("/dev/shm", "tmpfs", &["nosuid", "noexec", "nodev", "mode=1777", "size=65536k"]),
+        mount("/dev/mqueue", "mqueue", &["nosuid", "noexec", "nodev"]),
+        mount("/sys", "sysfs", &["nosuid", "noexec", "nodev", "ro"]),
+    ];
+    // "Implementations SHOULD provide mounts for these locations" (conversion.md, "Optional Fields").
+    mounts.extend(
+        execution
+            .volumes
+            .keys()
+            .map(|volume| mount(volume, "tmpfs", &["nosuid", "nodev", "mode=755"])),
+    );
+    mounts
+}
+
+/// Implicit annotations, over which the labels of the image take precedence.
+fn annotations(config: &ImageConfig, execution: &Execution) -> IndexMap<String, String> {
+    let ports: Vec<_> = execution.exposed_ports.keys().map(String::as_str).collect();
+    let implicit = [
+        ("os", Some(config.os.clone())),
+        ("architecture", Some(config.architecture.clone())),
+        ("variant", config.variant.clone()),
+        ("os.version", config.os_version.clone()),
+        ("os.features", Some(config.os_features.join(","))),
+        ("author", config.author.clone()),
+        ("created", config.created.clone()),
+        ("stopSignal", execution.stop_signal.clone()),
+        ("exposedPorts", Some(ports.join(","))),
+    ];
+    let mut annotations: IndexMap<_, _> = implicit
+        .into_iter()
+        .filter_map(|(name, value)| Some((name, value.filter(|value| !value.is_empty())?)))
+        .map(|(name, value)| (format!("org.opencontainers.image.{name}"), value))
+        .collect();
+    annotations.extend(execution.labels.clone());
+    annotations
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use conex_spec::Document;
+
+    fn convert(json: &str) -> Result<Value> {
+        let dir = tempfile::tempdir().unwrap();
+        let config = Document::<ImageConfig>::parse(json.to_owned()).unwrap();
+        runtime_config(&config, &Root::open(dir.path()).unwrap())
+    }
+
+    #[test]
+    fn verbatim_fields() {
+        let config = convert(
+            r#"{"os":"linux","architecture":"amd64","config":{"Entrypoint":["/app","-v"],"Cmd":["serve"],
+            "Env":["A=1=2","B="],"WorkingDir":"srv","User":"5:6","Volumes":{"/data":{}},"ExposedPorts":{"80/tcp":{},"53/udp":{}},
+            "Labels":{"org.opencontainers.image.os":"mine","x":"y"},"StopSignal":"SIGUSR1"}}"#,
+        )
+        .unwrap();
+        let process = &config["process"];
+        assert_eq!(process["args"], json!(["/app", "-v", "serve"]));
+        assert_eq!(process["env"], json!(["A=1=2", "B=", DEFAULT_PATH]));
+        assert_eq!(process["cwd"], "/srv");
+        assert_eq!(process["user"], json!({"uid": 5, "gid": 6}));
+        assert_eq!(config["mounts"][6]["destination"], "/data");
+        let annotations = &config["annotations"];
+        assert_eq!(annotations["org.opencontainers.image.os"], "mine");
+        assert_eq!(annotations["org.opencontainers.image.architecture"], "amd64");
+        assert_eq!(annotations["org.opencontainers.image.stopSignal"], "SIGUSR1");
+        assert_eq!(annotations["org.opencontainers.image.exposedPorts"], "80/tcp,53/udp");
+        assert_eq!(annotations["x"], "y");
+        assert!(annotations.get("org.opencontainers.image.variant").is_none());
+    }
+
+    #[test]
+    fn an_image_that_says_nothing_gets_a_shell() {
+        let config = convert("{}").unwrap();
+        assert_eq!(config["process"]["args"], json!(["sh"]));
+        assert_eq!(config["process"]["cwd"], "/");
+        assert_eq!(config["process"]["user"], json!({"uid": 0, "gid": 0}));
+    }
+
+    #[test]
+    fn variables_have_names() {
+        for bad in ["PATH", "=x", ""] {
+            let json = format!(r#"{{"config":{{"Env":["{bad}"]}}}}"#);
+            assert!(convert(&json).is_err(), "{bad}");
+        }
+    }
+}

@@ -1,0 +1,170 @@
+//! `conex unpack`: an image as a root file system.
+
+use std::fs::File;
+use std::io::Read;
+use std::os::unix::fs::FileExt;
+use std::path::Path;
+use std::sync::Arc;
+
+use serde::Serialize;
+
+use conex_layer::show;
+use conex_layer::unpack::{LayerInput, Options, Report as LayerReport, Unpacker};
+use conex_spec::{
+    Compression, Descriptor, Document, Error, ImageConfig, ImageManifest, Kind, Location, Platform,
+    Result,
+};
+use conex_store::blobs::is_sealed;
+use conex_store::{Event, Source, SourceExt, bridge};
+
+use crate::choose::choose;
+use crate::open::Context;
+
+/// What was unpacked.
+#[derive(Clone, Debug, Serialize)]
+pub struct Report {
+    /// The image.
+    pub image: Descriptor,
+    /// What it runs on.
+    pub platform: Platform,
+    /// What was written.
+    pub tree: Tree,
+}
+
+/// What was written.
+#[derive(Clone, Debug, Serialize)]
+pub struct Tree {
+    /// Entries of all layers, whiteouts included.
+    pub entries: u64,
+    /// Bytes of content in files.
+    pub bytes: u64,
+    /// Files with the set-user-id or set-group-id bit.
+    #[serde(rename = "setId")]
+    pub set_id: u64,
+    /// Files with capabilities.
+    pub capable: u64,
+    /// The names of such files, the first thousand.
+    pub privileged: Vec<String>,
+    /// How many things were odd.
+    pub odd: u64,
+    /// The first of them.
+    pub warnings: Vec<String>,
+}
+
+impl From<LayerReport> for Tree {
+    fn from(report: LayerReport) -> Self {
+        Self {
+            entries: report.entries,
+            bytes: report.bytes,
+            set_id: report.set_id,
+            capable: report.capable,
+            privileged: report.privileged.iter().map(|name| show(name)).collect(),
+            odd: report.warnings.count(),
+            warnings: report.warnings.kept().iter().map(ToString::to_string).collect(),
+        }
+    }
+}
+
+/// An image that is about to be unpacked: its documents agree with each other.
+#[derive(Debug)]
+pub struct Image {
+    /// The manifest's descriptor.
+    pub root: Descriptor,
+    /// The manifest.
+    pub manifest: ImageManifest,
+    /// The config.
+    pub config: Document<ImageConfig>,
+}
+
+/// Unpacks the image that suits `platform` to a folder that does not exist yet, or is empty.
+/// The folder appears whole, or not at all.
+pub async fn unpack(
+    context: &Context,
+    location: &Location,
+    platform: &Platform,
+    target: &Path,
+    options: Options,
+) -> Result<Report> {
+    let (source, root) = context.resolve(location).await?;
+    let image = load(source.as_ref(), &root, platform).await?;
+    let tree = unpack_image(context, &source, &image, target, options).await;
+    let tree = tree.map_err(|err| err.context(format_args!("cannot unpack {location}")))?;
+    Ok(Report { platform: image.config.platform(), image: image.root, tree })
+}
+
+/// Reads the documents of the image that suits `platform`.
+pub async fn load(source: &dyn Source, root: &Descriptor, platform: &Platform) -> Result<Image> {
+    let root = choose(source, root, platform).await?;
+    let manifest = source.manifest(&root).await?.into_value().into_image()?;
+    if !manifest.is_image() {
+        return Err(Error::invalid(format!("{} is no container image", root.digest.short()))
+            .expected("an image config")
+            .found(manifest.artifact_type()));
+    }
+    let config = source.document::<ImageConfig>(&manifest.config).await?;
+    config.diff_ids(manifest.layers.len())?;
+    Ok(Image { root, manifest, config })
+}
+
+/// Applies the layers one upon the other, and publishes the tree.
+pub async fn unpack_image(
+    context: &Context,
+    source: &Arc<dyn Source>,
+    image: &Image,
+    target: &Path,
+    options: Options,
+) -> Result<Tree> {
+    let mut unpacker = Unpacker::new(target, options)?;
+    let diff_ids = image.config.diff_ids(image.manifest.layers.len())?;
+    for (layer, diff_id) in image.manifest.layers.iter().zip(diff_ids) {
+        context.observer.event(Event::Started(layer));
+        let input = LayerInput {
+            compression: compression(layer)?,
+            diff_id: diff_id.clone(),
+            reader: reader(source.as_ref(), layer).await?,
+            name: layer.digest.short().to_owned(),
+        };
+        unpacker = bridge::blocking(move || {
+            unpacker.apply(input)?;
+            Ok(unpacker)
+        })
+        .await?;
+        context.observer.event(Event::Done(layer));
+    }
+    bridge::blocking(move || unpacker.publish().map(Tree::from)).await
+}
+
+fn compression(layer: &Descriptor) -> Result<Compression> {
+    layer.media_type.compression().ok_or_else(|| {
+        Error::new(
+            Kind::Unsupported,
+            format!("layer {} is of an unknown type", layer.digest.short()),
+        )
+        .expected("a tar, plain or compressed with gzip or zstd")
+        .found(&layer.media_type)
+    })
+}
+
+/// A sealed file of this machine is read as it is; everything else is verified on the way.
+async fn reader(source: &dyn Source, layer: &Descriptor) -> Result<Box<dyn Read + Send>> {
+    if let Some(file) = source.file(layer).await?
+        && is_sealed(&file, &layer.digest)?
+    {
+        return Ok(Box::new(SharedFile { file, at: 0 }));
+    }
+    Ok(Box::new(bridge::reader(source.fetch(layer).await?)))
+}
+
+/// A file read from its start, wherever else the same open file is read.
+struct SharedFile {
+    file: Arc<File>,
+    at: u64,
+}
+
+impl Read for SharedFile {
+    fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
+        let count = self.file.read_at(buffer, self.at)?;
+        self.at += count as u64;
+        Ok(count)
+    }
+}
