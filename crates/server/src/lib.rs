@@ -1,1 +1,51 @@
-//! server
+//! A registry as a service over a folder: the API of the OCI distribution specification.
+//!
+//! ```no_run
+//! # async fn example() -> conex_spec::Result<()> {
+//! use conex_server::{Config, Server};
+//!
+//! let server = Server::bind(Config::new("/srv/registry", ([127, 0, 0, 1], 5000).into())).await?;
+//! println!("http://{}", server.local_addr());
+//! server.run(async { tokio::signal::ctrl_c().await.unwrap_or_default() }).await
+//! # }
+//! ```
+//!
+//! What is promised: whatever was acknowledged survives a crash; bytes served under a digest have
+//! that digest, or the transfer fails; a tag is replaced at once or not at all; a request never
+//! takes more memory than a few chunks, whatever the size of the blob. What is not: content that
+//! nothing refers to stays on the disk until it is collected, and one folder is served by one
+//! process at a time.
+//!
+//! | looking for | module |
+//! |---|---|
+//! | what can be set | [`config`] |
+//! | the access log | [`log`] |
+//! | listening, connections, shutdown | [`server`] |
+//! | one request from its head to its answer | `app` |
+//! | URL paths and queries | `routes` |
+//! | status and error codes | `failure` |
+//! | the tree on the disk | `paths`, `storage` |
+//! | upload sessions | `uploads` |
+//! | what each endpoint does | `handlers` |
+
+pub mod config;
+pub mod log;
+pub mod server;
+
+mod app;
+mod cache;
+mod failure;
+mod file_body;
+mod handlers;
+mod inspect;
+mod paths;
+mod range;
+mod receive;
+mod reply;
+mod routes;
+mod storage;
+mod uploads;
+
+pub use config::{Config, Limits};
+pub use log::{Access, Log};
+pub use server::Server;

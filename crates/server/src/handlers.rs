@@ -1,0 +1,6 @@
+//! What each endpoint does.
+
+mod blobs;
+mod lists;
+mod manifests;
+mod uploads;

@@ -1,0 +1,112 @@
+//! What there is: the base, the catalog, tags and referrers. distribution-spec, "Content Discovery".
+
+use std::sync::Arc;
+
+use conex_spec::{Descriptor, Digest, ImageIndex, MediaType};
+use serde_json::json;
+
+use crate::app::{App, Asked};
+use crate::failure::{Code, Failure};
+use crate::paths::{Repository, flat};
+use crate::reply::{Answer, OCI_FILTERS, With, json};
+use crate::routes::encode;
+use crate::storage::blocking;
+
+/// The most tags in one answer.
+const MAX_TAGS: usize = 10_000;
+/// The most repositories in one answer.
+const MAX_REPOSITORIES: usize = 1000;
+/// What one answer holds of referrers, in bytes: what clients take as a manifest.
+const MAX_REFERRERS: usize = 4 << 20;
+/// What an index is beside its entries, generously.
+const INDEX: usize = 1 << 10;
+
+const JSON: &str = "application/json";
+const INDEX_TYPE: &str = "application/vnd.oci.image.index.v1+json";
+
+impl App {
+    pub(crate) fn base(&self, asked: &Asked<'_>) -> Answer {
+        only_reads(asked)?;
+        Ok(json(&json!({}), JSON))
+    }
+
+    /// An extension of Docker's registry: all repositories.
+    pub(crate) async fn catalog(&self, asked: &Asked<'_>) -> Answer {
+        only_reads(asked)?;
+        let count = asked.query.count()?.unwrap_or(MAX_REPOSITORIES).min(MAX_REPOSITORIES);
+        let last = asked.query.one("last")?.unwrap_or_default().to_owned();
+        let storage = Arc::clone(&self.storage);
+        let page = blocking(move || Ok(storage.repositories(&last, count)?)).await?;
+        let answer = json(&json!({ "repositories": page.items }), JSON);
+        Ok(match page.items.last().filter(|_| page.more) {
+            Some(last) => answer.with_next(&format!("/v2/_catalog?n={count}&last={last}")),
+            None => answer,
+        })
+    }
+
+    pub(crate) async fn tags(&self, asked: &Asked<'_>, repository: Repository) -> Answer {
+        only_reads(asked)?;
+        let count = asked.query.count()?.unwrap_or(MAX_TAGS).min(MAX_TAGS);
+        let last = asked.query.one("last")?.unwrap_or_default().to_owned();
+        let storage = Arc::clone(&self.storage);
+        blocking(move || {
+            if !storage.has_repository(&repository)? {
+                return Err(Code::NameUnknown.says(format!("there is no repository {repository}")));
+            }
+            let page = storage.tags(&repository, &last, count)?;
+            let answer = json(&json!({ "name": repository.as_str(), "tags": page.items }), JSON);
+            // "When n is zero, this endpoint MUST return an empty list, and MUST NOT include a
+            // Link header": then there is no last one.
+            Ok(match page.items.last().filter(|_| page.more) {
+                Some(last) => {
+                    answer.with_next(&format!("/v2/{repository}/tags/list?n={count}&last={last}"))
+                }
+                None => answer,
+            })
+        })
+        .await
+    }
+
+    /// Never 404: "If the registry supports the referrers API, the registry MUST NOT return a
+    /// 404 Not Found to a referrers API requests."
+    pub(crate) async fn referrers(
+        &self,
+        asked: &Asked<'_>,
+        repository: Repository,
+        subject: Digest,
+    ) -> Answer {
+        only_reads(asked)?;
+        let filter = asked.query.one("artifactType")?.filter(|kind| !kind.is_empty());
+        let filter = filter.map(MediaType::new);
+        let last = match asked.query.one("last")? {
+            Some(last) => flat(&crate::routes::digest(last)?)
+                .map_err(|err| Failure::client(Code::DigestInvalid, &err))?,
+            None => String::new(),
+        };
+        let storage = Arc::clone(&self.storage);
+        blocking(move || {
+            let wanted = |entry: &Descriptor| filter.is_none() || entry.artifact_type == filter;
+            let (page, at) =
+                storage.referrers(&repository, &subject, &last, MAX_REFERRERS - INDEX, wanted)?;
+            let mut answer = json(&ImageIndex::new(page.items), INDEX_TYPE);
+            if page.more {
+                answer = answer.with_next(&next(&repository, &subject, filter.as_ref(), &at));
+            }
+            Ok(match filter {
+                Some(_) => answer.with(OCI_FILTERS, "artifactType"),
+                None => answer,
+            })
+        })
+        .await
+    }
+}
+
+fn next(repository: &Repository, subject: &Digest, filter: Option<&MediaType>, at: &str) -> String {
+    let filter = filter.map(|kind| format!("&artifactType={}", encode(kind.as_str())));
+    let last = at.replacen('-', ":", 1);
+    format!("/v2/{repository}/referrers/{subject}?last={last}{}", filter.unwrap_or_default())
+}
+
+fn only_reads(asked: &Asked<'_>) -> Result<(), Failure> {
+    if asked.reads() { Ok(()) } else { Err(Failure::method("GET, HEAD")) }
+}

@@ -1,0 +1,231 @@
+//! `/v2/<name>/blobs/uploads/` and `<blob-push-location>`. distribution-spec, "Pushing blobs".
+
+use std::sync::Arc;
+
+use conex_spec::{Algorithm, Digest};
+use http::{HeaderValue, Method, Response, StatusCode, header};
+use uuid::Uuid;
+
+use crate::app::{App, Asked};
+use crate::failure::{Code, Failure};
+use crate::paths::Repository;
+use crate::range::{content_range, uploaded};
+use crate::reply::{Answer, Body, CONTENT_DIGEST, UPLOAD_UUID, With, empty};
+use crate::routes;
+use crate::storage::blocking;
+use crate::uploads::Upload;
+
+impl App {
+    pub(crate) async fn start_upload(&self, asked: Asked<'_>, repository: Repository) -> Answer {
+        if *asked.method != Method::POST {
+            return Err(Failure::method("POST"));
+        }
+        if let Some(digest) = asked.query.one("mount")? {
+            let digest = verifiable(digest)?;
+            let from = asked.query.one("from")?.and_then(|from| from.parse().ok());
+            if self.mount(&repository, &digest, from).await? {
+                return Ok(created(&repository, &digest));
+            }
+            return self.open_upload(&repository, digest.algorithm()?).await;
+        }
+        if let Some(digest) = asked.query.one("digest")? {
+            let digest = verifiable(digest)?;
+            return self.put_at_once(asked, &repository, &digest).await;
+        }
+        let algorithm = match asked.query.one("digest-algorithm")? {
+            Some(name) => name.parse().map_err(|err| Failure::client(Code::DigestInvalid, &err))?,
+            None => Algorithm::Sha256,
+        };
+        self.open_upload(&repository, algorithm).await
+    }
+
+    pub(crate) async fn upload(
+        &self,
+        asked: Asked<'_>,
+        repository: Repository,
+        id: Uuid,
+    ) -> Answer {
+        match *asked.method {
+            Method::PATCH => self.patch(asked, &repository, id).await,
+            Method::PUT => self.put(asked, &repository, id).await,
+            Method::GET => {
+                let upload = self.uploads.take(&self.storage, &repository, id).await?;
+                Ok(underway(StatusCode::NO_CONTENT, &repository, &upload))
+            }
+            Method::DELETE => {
+                let upload = self.uploads.take(&self.storage, &repository, id).await?;
+                self.uploads.forget(&repository, id);
+                discard(upload).await;
+                Ok(empty(StatusCode::NO_CONTENT))
+            }
+            _ => Err(Failure::method("GET, PATCH, PUT, DELETE")),
+        }
+    }
+
+    /// Without `from` nothing is mounted: whether some repository has a blob is not for everyone
+    /// to know (rule R1).
+    async fn mount(
+        &self,
+        repository: &Repository,
+        digest: &Digest,
+        from: Option<Repository>,
+    ) -> Result<bool, Failure> {
+        let Some(from) = from else { return Ok(false) };
+        let (storage, repository) = (Arc::clone(&self.storage), repository.clone());
+        let digest = digest.clone();
+        blocking(move || {
+            let there = storage.blob(&from, &digest)?.is_some();
+            if there {
+                storage.link_blob(&repository, &digest)?;
+            }
+            Ok(there)
+        })
+        .await
+    }
+
+    async fn open_upload(&self, repository: &Repository, algorithm: Algorithm) -> Answer {
+        let upload = self.uploads.start(&self.storage, repository, algorithm, false).await?;
+        Ok(underway(StatusCode::ACCEPTED, repository, &upload))
+    }
+
+    /// "Single POST".
+    async fn put_at_once(
+        &self,
+        asked: Asked<'_>,
+        repository: &Repository,
+        digest: &Digest,
+    ) -> Answer {
+        let algorithm = digest.algorithm()?;
+        let upload = self.uploads.start(&self.storage, repository, algorithm, true).await?;
+        let (upload, received) = upload.receive(asked.body).await;
+        received?;
+        if let Some(upload) = upload {
+            let digest = digest.clone();
+            blocking(move || upload.finish(&digest)).await?;
+        }
+        Ok(created(repository, digest))
+    }
+
+    async fn patch(&self, mut asked: Asked<'_>, repository: &Repository, id: Uuid) -> Answer {
+        let upload = self.uploads.take(&self.storage, repository, id).await?;
+        let upload = append(&mut asked, repository, upload).await?;
+        Ok(underway(StatusCode::ACCEPTED, repository, &upload))
+    }
+
+    async fn put(&self, mut asked: Asked<'_>, repository: &Repository, id: Uuid) -> Answer {
+        let digest = asked
+            .query
+            .one("digest")?
+            .ok_or_else(|| Code::DigestInvalid.says("the digest of the whole blob is missing"))?;
+        let digest = verifiable(digest)?;
+        let upload = self.uploads.take(&self.storage, repository, id).await?;
+        let upload = append(&mut asked, repository, upload).await?;
+        let answer = created(repository, &digest);
+        let finished = blocking(move || upload.finish(&digest)).await;
+        self.uploads.forget(repository, id);
+        finished.map(|()| answer)
+    }
+}
+
+/// Adds the request's body to the session. A body that breaks off leaves what came; one that is
+/// not what its head says leaves nothing.
+async fn append(
+    asked: &mut Asked<'_>,
+    repository: &Repository,
+    upload: Upload,
+) -> Result<Upload, Failure> {
+    let stated = stated_length(asked, repository, &upload)?;
+    let mark = upload.mark();
+    let start = upload.length;
+    let (upload, received) = upload.receive(asked.body).await;
+    received?;
+    let Some(mut upload) = upload else {
+        return Err(Code::BlobUploadUnknown.says("the upload is lost"));
+    };
+    let found = upload.length - start;
+    match stated {
+        Some(stated) if stated != found => {
+            blocking(move || {
+                upload.back_to(mark);
+                Ok(())
+            })
+            .await?;
+            Err(wrong_length(stated, found))
+        }
+        _ => Ok(upload),
+    }
+}
+
+/// The bytes that the body must have. "Chunks MUST be uploaded in order, with the first byte of a
+/// chunk being the last chunk's `<end-of-range>` plus one. If a chunk is uploaded out of order, the
+/// registry MUST respond with a 416".
+fn stated_length(
+    asked: &Asked<'_>,
+    repository: &Repository,
+    upload: &Upload,
+) -> Result<Option<u64>, Failure> {
+    let Some(header) = asked.header(&header::CONTENT_RANGE) else { return Ok(None) };
+    let range = content_range(header)
+        .ok_or_else(|| Code::BlobUploadInvalid.says("the Content-Range is not of the form 0-99"))?;
+    if range.start != upload.length {
+        return Err(out_of_order(repository, upload, range.start));
+    }
+    let length = range.end - range.start;
+    match asked.body.declared() {
+        Some(declared) if declared != length => Err(wrong_length(length, declared)),
+        _ => Ok(Some(length)),
+    }
+}
+
+fn wrong_length(expected: u64, found: u64) -> Failure {
+    Code::SizeInvalid.says(format!(
+        "the body is not what its head says (expected {expected} bytes, found {found})"
+    ))
+}
+
+fn out_of_order(repository: &Repository, upload: &Upload, start: u64) -> Failure {
+    let failure = Code::BlobUploadInvalid
+        .says(format!("the chunk is out of order (expected {}, found {start})", upload.length))
+        .status(StatusCode::RANGE_NOT_SATISFIABLE);
+    let headers = [
+        (header::LOCATION, location(repository, upload)),
+        (header::RANGE, uploaded(upload.length)),
+    ];
+    headers.into_iter().fold(failure, |failure, (name, value)| match HeaderValue::try_from(value) {
+        Ok(value) => failure.header(name, value),
+        Err(_) => failure,
+    })
+}
+
+fn verifiable(text: &str) -> Result<Digest, Failure> {
+    let digest = routes::digest(text)?;
+    match digest.algorithm() {
+        Ok(_) => Ok(digest),
+        Err(err) => Err(Failure::client(Code::DigestInvalid, &err)),
+    }
+}
+
+async fn discard(upload: Upload) {
+    let _ = blocking(move || {
+        upload.discard();
+        Ok(())
+    })
+    .await;
+}
+
+fn location(repository: &Repository, upload: &Upload) -> String {
+    format!("/v2/{repository}/blobs/uploads/{}", upload.id)
+}
+
+fn underway(status: StatusCode, repository: &Repository, upload: &Upload) -> Response<Body> {
+    empty(status)
+        .with(header::LOCATION, location(repository, upload))
+        .with(header::RANGE, uploaded(upload.length))
+        .with(UPLOAD_UUID, upload.id.to_string())
+}
+
+fn created(repository: &Repository, digest: &Digest) -> Response<Body> {
+    empty(StatusCode::CREATED)
+        .with(header::LOCATION, format!("/v2/{repository}/blobs/{digest}"))
+        .with(CONTENT_DIGEST, digest.as_str())
+}

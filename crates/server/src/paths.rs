@@ -1,0 +1,147 @@
+//! The tree of a registry's folder. No other module makes a path of it.
+//!
+//! ```text
+//! ROOT/
+//!   .conex/
+//!     registry                     the format's version
+//!     lock                         held by the one server of this folder
+//!     stage/UUID                   a small file being written
+//!   blobs/ALGORITHM/ENCODED        content, once for all repositories; manifests too
+//!   repositories/NAME/             NAME may hold slashes; no part of it begins with `_`
+//!     _blobs/ALGORITHM/ENCODED     empty: the repository has this blob
+//!     _manifests/ALGORITHM/ENCODED the media type: the repository has this manifest
+//!     _tags/TAG                    a digest
+//!     _referrers/SUBJECT/MANIFEST  the descriptor of a manifest with this subject
+//!     _uploads/UUID                a blob being received, for this repository alone
+//! ```
+//! SUBJECT and MANIFEST are digests with `-` for the colon; a SUBJECT of an algorithm that is not
+//! registered, which may be long, is the SHA-256 of its text after `other-`.
+//!
+//! Whether a repository has something is answered by its own links and by nothing else: that the
+//! content lies in `blobs/` says only that some repository had it (CVE-2024-39897).
+
+use std::fmt;
+use std::str::FromStr;
+use std::sync::Arc;
+
+use conex_spec::{Digest, Error, Reference, Result, Tag};
+use uuid::Uuid;
+
+/// The version of this tree.
+pub(crate) const VERSION: &str = ".conex/registry";
+/// All repositories.
+pub(crate) const REPOSITORIES: &str = "repositories";
+
+/// The name of a repository, which fits the grammar: each of its parts is the safe name of a
+/// folder. Cheap to clone.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct Repository(Arc<str>);
+
+impl Repository {
+    pub(crate) fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    pub(crate) fn blobs(&self) -> String {
+        format!("{REPOSITORIES}/{self}/_blobs")
+    }
+
+    pub(crate) fn blob(&self, digest: &Digest) -> Result<String> {
+        Ok(format!("{}/{}", self.blobs(), parts(digest)?))
+    }
+
+    pub(crate) fn manifests(&self) -> String {
+        format!("{REPOSITORIES}/{self}/_manifests")
+    }
+
+    pub(crate) fn manifest(&self, digest: &Digest) -> Result<String> {
+        Ok(format!("{}/{}", self.manifests(), parts(digest)?))
+    }
+
+    pub(crate) fn tags(&self) -> String {
+        format!("{REPOSITORIES}/{self}/_tags")
+    }
+
+    /// Fails for a tag that no registry takes, and so for any that is no plain file name.
+    pub(crate) fn tag(&self, tag: &Tag) -> Result<String> {
+        Ok(format!("{}/{}", self.tags(), tag.check_registry()?))
+    }
+
+    pub(crate) fn referrers(&self, subject: &Digest) -> String {
+        let name = flat(subject).unwrap_or_else(|_| {
+            format!("other-{}", Digest::sha256(subject.as_str().as_bytes()).encoded())
+        });
+        format!("{REPOSITORIES}/{self}/_referrers/{name}")
+    }
+
+    pub(crate) fn referrer(&self, subject: &Digest, manifest: &Digest) -> Result<String> {
+        Ok(format!("{}/{}", self.referrers(subject), flat(manifest)?))
+    }
+
+    pub(crate) fn upload(&self, id: Uuid) -> String {
+        format!("{REPOSITORIES}/{self}/_uploads/{id}")
+    }
+}
+
+impl FromStr for Repository {
+    type Err = Error;
+
+    fn from_str(text: &str) -> Result<Self> {
+        Reference::check_repository(text).map(|name| Self(name.into()))
+    }
+}
+
+impl fmt::Display for Repository {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// Only a registered algorithm has an encoded part that is known to be safe in a path.
+fn parts(digest: &Digest) -> Result<String> {
+    Ok(format!("{}/{}", digest.algorithm()?, digest.encoded()))
+}
+
+/// A digest as one file name.
+pub(crate) fn flat(digest: &Digest) -> Result<String> {
+    Ok(format!("{}-{}", digest.algorithm()?, digest.encoded()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_stay_in_their_folder() {
+        let repository: Repository = "a/b-c/d__e".parse().unwrap();
+        let digest = Digest::sha256(b"");
+        let start = "repositories/a/b-c/d__e/_";
+        for path in [
+            repository.blob(&digest).unwrap(),
+            repository.manifest(&digest).unwrap(),
+            repository.tag(&Tag::latest()).unwrap(),
+            repository.referrer(&digest, &digest).unwrap(),
+            repository.upload(Uuid::nil()),
+        ] {
+            assert!(path.starts_with(start) && !path.contains(".."), "{path}");
+        }
+        for bad in
+            ["", "..", "a/../b", "a//b", "/a", "a/", "_blobs", "a/_tags", "A", "a\\b", "a\0", "."]
+        {
+            assert!(bad.parse::<Repository>().is_err(), "{bad:?}");
+        }
+        for bad in ["../x", "a/b", "..", ".hidden", "-x"] {
+            let tag = Tag::new(bad).unwrap();
+            assert!(repository.tag(&tag).is_err(), "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn unregistered_algorithms_have_no_path_but_as_subjects() {
+        let repository: Repository = "a".parse().unwrap();
+        let long: Digest = format!("x+y:{}", "=".repeat(500)).parse().unwrap();
+        assert!(repository.blob(&long).is_err() && repository.manifest(&long).is_err());
+        let folder = repository.referrers(&long);
+        assert!(folder.starts_with("repositories/a/_referrers/other-") && folder.len() < 128);
+    }
+}

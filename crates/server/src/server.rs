@@ -1,0 +1,201 @@
+//! Listening, connections and shutdown.
+
+use std::convert::Infallible;
+use std::future::{Future, poll_fn};
+use std::net::SocketAddr;
+use std::pin::{Pin, pin};
+use std::sync::Arc;
+use std::time::Duration;
+
+use conex_spec::{Error, Kind, Result};
+use hyper::server::conn::{http1, http2};
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{Semaphore, watch};
+use tokio::task::JoinSet;
+use tokio::time::{Instant, sleep, timeout};
+
+use crate::app::App;
+use crate::config::{Config, Limits};
+
+/// How a connection of HTTP/2 begins. RFC 9113, 3.4.
+const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+/// What a connection buffers of what comes in, in bytes.
+const BUFFER: usize = 256 << 10;
+/// The most requests at a time on one connection, and the most that its client may take back
+/// before we saw them (CVE-2023-44487).
+const STREAMS: u32 = 128;
+const RESETS: usize = 64;
+/// The window of a stream and of a connection of HTTP/2, in bytes.
+const WINDOW: u32 = 1 << 20;
+
+/// A registry that listens.
+pub struct Server {
+    app: Arc<App>,
+    listener: TcpListener,
+    address: SocketAddr,
+}
+
+impl Server {
+    /// Opens the folder and listens. Requests wait until [`Server::run`].
+    ///
+    /// # Errors
+    /// `Conflict` where another process serves the folder; `Invalid` where it holds something else;
+    /// `Unsupported` where its format is of another version.
+    pub async fn bind(config: Config) -> Result<Self> {
+        let listen = config.listen;
+        let fault = |err| Error::from_io(err, || format!("cannot listen on {listen}"));
+        let opened = tokio::task::spawn_blocking(move || App::open(config)).await;
+        let app =
+            opened.map_err(|err| Error::new(Kind::Io, "a worker thread failed").source(err))??;
+        let listener = TcpListener::bind(listen).await.map_err(fault)?;
+        let address = listener.local_addr().map_err(fault)?;
+        Ok(Self { app: Arc::new(app), listener, address })
+    }
+
+    /// Where it listens.
+    pub fn local_addr(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Serves until `shutdown` is done; then takes no more requests and gives those underway
+    /// [`Limits::grace`] to end.
+    pub async fn run(self, shutdown: impl Future) -> Result<()> {
+        let (stop, stopping) = watch::channel(false);
+        let mut connections = JoinSet::new();
+        let room = Arc::new(Semaphore::new(self.app.config.limits.connections));
+        let mut shutdown = pin!(shutdown);
+        loop {
+            let accepted = tokio::select! {
+                biased;
+                _ = &mut shutdown => break,
+                Some(_) = connections.join_next() => continue,
+                accepted = accept(&self.listener, &room) => accepted,
+            };
+            let Some((permit, stream, peer)) = accepted else { continue };
+            let (app, stopping) = (Arc::clone(&self.app), stopping.clone());
+            connections.spawn(async move {
+                connection(app, stream, peer, stopping).await;
+                drop(permit);
+            });
+        }
+        drop(self.listener);
+        let _ = stop.send(true);
+        let all = async { while connections.join_next().await.is_some() {} };
+        // Whoever is not done then is cut off; uploads can be resumed.
+        let _ = timeout(self.app.config.limits.grace, all).await;
+        connections.shutdown().await;
+        Ok(())
+    }
+}
+
+impl std::fmt::Debug for Server {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Server").field("address", &self.address).finish_non_exhaustive()
+    }
+}
+
+type Accepted = (tokio::sync::OwnedSemaphorePermit, TcpStream, SocketAddr);
+
+async fn accept(listener: &TcpListener, room: &Arc<Semaphore>) -> Option<Accepted> {
+    let permit = Arc::clone(room).acquire_owned().await.ok()?;
+    match listener.accept().await {
+        Ok((stream, peer)) => Some((permit, stream, peer)),
+        Err(_) => {
+            // Out of files, most likely: some will be closed soon.
+            sleep(Duration::from_millis(50)).await;
+            None
+        }
+    }
+}
+
+async fn connection(
+    app: Arc<App>,
+    stream: TcpStream,
+    peer: SocketAddr,
+    mut stopping: watch::Receiver<bool>,
+) {
+    let limits = app.config.limits.clone();
+    // Answers are written whole; waiting for more of them only delays.
+    let _ = stream.set_nodelay(true);
+    let Some(is_http2) = first_bytes(&stream, limits.header_time, &mut stopping).await else {
+        return;
+    };
+    let service = service_fn(move |request| {
+        let app = Arc::clone(&app);
+        async move { Ok::<_, Infallible>(app.answer(request, peer).await) }
+    });
+    let io = TokioIo::new(stream);
+    // Errors of a connection are its client's; the access log has told of its requests.
+    if is_http2 {
+        let served = pin!(http2_builder(&limits).serve_connection(io, service));
+        let _ = until_stopped(served, |served| served.graceful_shutdown(), stopping).await;
+    } else {
+        let served = pin!(http1_builder(&limits).serve_connection(io, service));
+        let _ = until_stopped(served, |served| served.graceful_shutdown(), stopping).await;
+    }
+}
+
+/// Runs a connection; when the server stops, lets it end what it has begun.
+async fn until_stopped<C: Future>(
+    mut connection: Pin<&mut C>,
+    end: impl FnOnce(Pin<&mut C>),
+    mut stopping: watch::Receiver<bool>,
+) -> C::Output {
+    tokio::select! {
+        output = connection.as_mut() => return output,
+        _ = stopping.wait_for(|stopping| *stopping) => end(connection.as_mut()),
+    }
+    poll_fn(|cx| connection.as_mut().poll(cx)).await
+}
+
+/// Whether the client speaks HTTP/2 at once; nothing if it says too little for too long.
+async fn first_bytes(
+    stream: &TcpStream,
+    time: Duration,
+    stopping: &mut watch::Receiver<bool>,
+) -> Option<bool> {
+    let deadline = Instant::now() + time;
+    let mut start = [0; PREFACE.len()];
+    while Instant::now() < deadline {
+        let count = tokio::select! {
+            peeked = timeout(time, stream.peek(&mut start)) => peeked.ok()?.ok()?,
+            _ = stopping.wait_for(|stopping| *stopping) => return None,
+        };
+        let found = &start[..count];
+        if count == 0 {
+            return None;
+        }
+        if !PREFACE.starts_with(found) {
+            return Some(false);
+        }
+        if count == PREFACE.len() {
+            return Some(true);
+        }
+        sleep(Duration::from_millis(10)).await;
+    }
+    None
+}
+
+fn http1_builder(limits: &Limits) -> http1::Builder {
+    let mut builder = http1::Builder::new();
+    builder.timer(TokioTimer::new()).header_read_timeout(limits.header_time);
+    builder.max_buf_size(BUFFER.max(limits.header));
+    builder
+}
+
+fn http2_builder(limits: &Limits) -> http2::Builder<TokioExecutor> {
+    let mut builder = http2::Builder::new(TokioExecutor::new());
+    builder
+        .timer(TokioTimer::new())
+        .max_concurrent_streams(STREAMS)
+        .max_pending_accept_reset_streams(RESETS)
+        .max_local_error_reset_streams(RESETS)
+        .max_header_list_size(u32::try_from(limits.header).unwrap_or(u32::MAX))
+        .initial_stream_window_size(WINDOW)
+        .initial_connection_window_size(2 * WINDOW)
+        .keep_alive_interval(limits.body_time)
+        .keep_alive_timeout(limits.header_time);
+    builder
+}
