@@ -1,0 +1,53 @@
+//! What only the local store does.
+
+use std::fs;
+
+use conex_spec::{Kind, Location, Name, Tag};
+use conex_store::{LocalStore, Memory, Sink, Source};
+use conex_testkit::images;
+
+#[tokio::test]
+async fn names_are_listed_replaced_and_removed() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = LocalStore::open(dir.path(), Location::Memory).unwrap();
+    let from = Memory::new();
+    let root = images::two_platforms(&from);
+    let names =
+        ["docker.io/library/b:1", "docker.io/library/a:1"].map(|name| Tag::new(name).unwrap());
+    for name in &names {
+        store.tag(&root, Some(name)).await.unwrap();
+        store.tag(&root, Some(name)).await.unwrap();
+    }
+    store.tag(&root, None).await.unwrap();
+    let listed: Vec<_> = store.entries().unwrap().into_iter().map(|entry| entry.name).collect();
+    assert_eq!(listed, ["docker.io/library/a:1", "docker.io/library/b:1"]);
+    let name = Name::Tag(names[0].clone());
+    assert!(store.remove(&name).unwrap());
+    assert!(!store.remove(&name).unwrap());
+    let err = store.resolve(Some(&name)).await.unwrap_err();
+    assert_eq!(err.kind(), Kind::NotFound);
+    assert_eq!(err.found_value(), Some("docker.io/library/a:1"));
+    let digest = Name::Digest(root.digest.clone());
+    assert_eq!(store.resolve(Some(&digest)).await.unwrap(), root);
+}
+
+#[tokio::test]
+async fn a_store_of_another_format_is_refused() {
+    let dir = tempfile::tempdir().unwrap();
+    drop(LocalStore::open(dir.path(), Location::Memory).unwrap());
+    fs::write(dir.path().join("version"), "conex store 2\n").unwrap();
+    let err = LocalStore::open(dir.path(), Location::Memory).unwrap_err();
+    assert_eq!(err.kind(), Kind::Unsupported);
+    assert_eq!(err.found_value(), Some("conex store 2"));
+}
+
+#[tokio::test]
+async fn a_damaged_name_is_told_not_skipped() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = LocalStore::open(dir.path(), Location::Memory).unwrap();
+    let root = images::two_platforms(&Memory::new());
+    store.tag(&root, Some(&Tag::new("x").unwrap())).await.unwrap();
+    let file = fs::read_dir(dir.path().join("refs")).unwrap().next().unwrap().unwrap().path();
+    fs::write(file, "{").unwrap();
+    assert_eq!(store.entries().unwrap_err().kind(), Kind::Invalid);
+}
