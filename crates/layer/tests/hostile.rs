@@ -2,6 +2,13 @@
 //! what is accepted. Each is applied on top of a sound lower layer, with a canary beside the
 //! target that must not change.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::expect_used,
+    reason = "tests may stop at the first surprise"
+)]
+
 mod common;
 
 use std::fs;

@@ -188,7 +188,7 @@ impl World {
         options: Options,
     ) -> Result<Report> {
         let result = unpack_to(&self.target(), layers, options);
-        assert_eq!(self.look_outside(), self.canary, "the world outside has changed");
+        self.check_outside();
         let names: Vec<_> = fs::read_dir(self.temp.path())
             .unwrap()
             .map(|entry| entry.unwrap().file_name().into_string().unwrap())
@@ -197,6 +197,10 @@ impl World {
         let expected = if result.is_ok() { vec!["rootfs"] } else { vec![] };
         assert_eq!(names, expected, "{:?}", result.err());
         result
+    }
+
+    pub fn check_outside(&self) {
+        assert_eq!(self.look_outside(), self.canary, "the world outside has changed");
     }
 
     /// Everything about the canary that a layer could have changed.
