@@ -1,1 +1,65 @@
-//! client
+//! A registry repository as [`Source`](conex_store::Source) and [`Sink`](conex_store::Sink) over HTTP.
+//!
+//! ```no_run
+//! # async fn example() -> conex_spec::Result<()> {
+//! use conex_client::{Client, Options};
+//! use conex_store::{Source, SourceExt};
+//!
+//! let client = Client::new(Options::default());
+//! let repository = client.repository(&"registry.example/app".parse()?);
+//! let root = repository.resolve(None).await?;
+//! let manifest = repository.manifest(&root).await?;
+//! # drop(manifest);
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! | looking for | module |
+//! |---|---|
+//! | what a program can set | [`options`] |
+//! | which server may see which secret, and where a redirect may lead | `origin` |
+//! | the URLs of the API | `paths` |
+//! | user names, passwords, Docker's `config.json` | [`credentials`] |
+//! | `WWW-Authenticate`, bearer tokens | `challenge`, `auth` |
+//! | one request with its redirects, login and retries | `exchange` |
+//! | what a registry's error means | `fault` |
+//! | tag → descriptor | `resolve` |
+//! | a blob as a stream that mends itself | `pull` |
+//! | uploads, whole and in chunks | `push`, `chunked` |
+//! | manifests, tags and the referrers tag | `manifests` |
+//!
+//! # Security
+//! A registry is a stranger. What it sends is bounded before it is read, its URLs are checked
+//! before they are followed, and no secret leaves the origin (scheme, host and port) it belongs
+//! to. Content is raw here; [`SourceExt`](conex_store::SourceExt) verifies it. What the crate itself
+//! interprets, and all it uploads, is verified in this crate.
+
+pub mod credentials;
+pub mod options;
+pub mod secret;
+
+mod answer;
+mod auth;
+mod challenge;
+mod chunked;
+mod exchange;
+mod fault;
+mod link;
+mod manifests;
+mod origin;
+mod paths;
+mod pull;
+mod push;
+mod referrers;
+mod registry;
+mod repository;
+mod resolve;
+mod retry;
+mod tags;
+mod token;
+mod transport;
+
+pub use credentials::Credentials;
+pub use options::{Options, PlainHttp, Proxies, Retry, Timeouts};
+pub use repository::{Client, Repository};
+pub use secret::Secret;

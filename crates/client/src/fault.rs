@@ -1,0 +1,146 @@
+//! What a registry's error means. distribution-spec, "Error Codes".
+
+use conex_spec::{Error, Kind};
+use http::StatusCode;
+use serde::Deserialize;
+
+use crate::answer::Answer;
+use crate::origin::shown;
+
+/// The longest body of an error that is read, in bytes.
+const MAX_BODY: usize = 1 << 20;
+/// How many errors of one answer are shown, and how many characters of each.
+const MAX_SHOWN: (usize, usize) = (5, 300);
+
+#[derive(Deserialize)]
+struct Body {
+    #[serde(default)]
+    errors: Vec<Item>,
+    /// RFC 6749, 5.2: what a token server says.
+    #[serde(default)]
+    error: serde_json::Value,
+    #[serde(default)]
+    error_description: serde_json::Value,
+}
+
+#[derive(Deserialize)]
+struct Item {
+    #[serde(default)]
+    code: serde_json::Value,
+    #[serde(default)]
+    message: serde_json::Value,
+}
+
+/// The fault of an answer that is none of those expected; `what` says what failed.
+pub(crate) async fn fault(answer: Answer, what: impl std::fmt::Display) -> Error {
+    let (status, place) = (answer.status(), shown(&answer.url));
+    let by = answer.sent.clone().flatten().unwrap_or_else(|| "no credentials".into());
+    let body = answer.read(MAX_BODY, "error").await.unwrap_or_default();
+    let told = explain(&body);
+    let told = if told.is_empty() { String::new() } else { format!(": {told}") };
+    let err = Error::new(kind(status), format!("{what}: {place} answers {status}{told}"));
+    match status.as_u16() {
+        401 | 403 => err.found(by),
+        404 => err.hint("check the name of the registry, the repository and the tag or digest"),
+        429 => err.hint("the registry limits how often it is asked; a login may raise the limit"),
+        _ => err,
+    }
+}
+
+/// What an answer's status means for the one who asked.
+pub(crate) fn kind(status: StatusCode) -> Kind {
+    match status.as_u16() {
+        401 => Kind::Unauthorized,
+        403 => Kind::Denied,
+        404 | 410 => Kind::NotFound,
+        405 | 501 => Kind::Unsupported,
+        408 | 429 => Kind::Network,
+        409 | 412 => Kind::Conflict,
+        413 => Kind::Limit,
+        507 => Kind::NoSpace,
+        500.. => Kind::Network,
+        _ => Kind::Invalid,
+    }
+}
+
+/// Codes and messages of the body on one line, escaped: they come from a stranger.
+fn explain(body: &[u8]) -> String {
+    let Ok(body) = serde_json::from_slice::<Body>(body) else {
+        return String::new();
+    };
+    let mut told: Vec<String> = body
+        .errors
+        .iter()
+        .take(MAX_SHOWN.0)
+        .map(|item| joined(&item.code, &item.message))
+        .collect();
+    told.push(joined(&body.error, &body.error_description));
+    told.retain(|text| !text.is_empty());
+    told.join("; ")
+}
+
+fn joined(code: &serde_json::Value, message: &serde_json::Value) -> String {
+    let parts = [code, message].map(|value| escaped(value.as_str().unwrap_or_default()));
+    parts.into_iter().filter(|part| !part.is_empty()).collect::<Vec<_>>().join(": ")
+}
+
+/// A stranger's text, fit for a terminal.
+pub(crate) fn escaped(text: &str) -> String {
+    let clean = |c: char| {
+        let hidden = c.is_control()
+            || matches!(c, '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
+        if hidden { c.escape_unicode().to_string() } else { c.to_string() }
+    };
+    text.trim().chars().take(MAX_SHOWN.1).map(clean).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn errors_are_told() {
+        for (body, told) in [
+            (
+                r#"{"errors":[{"code":"MANIFEST_UNKNOWN","message":"manifest unknown","detail":{"a":1}}]}"#,
+                "MANIFEST_UNKNOWN: manifest unknown",
+            ),
+            (r#"{"errors":[{"code":"A"},{"message":"b"},{}]}"#, "A; b"),
+            (r#"{"errors":[{"code":1,"message":null}]}"#, ""),
+            (
+                r#"{"error":"invalid_grant","error_description":"expired"}"#,
+                "invalid_grant: expired",
+            ),
+            ("<html>", ""),
+            ("", ""),
+        ] {
+            assert_eq!(explain(body.as_bytes()), told, "{body}");
+        }
+    }
+
+    #[test]
+    fn errors_cannot_write_on_the_terminal() {
+        let body = r#"{"errors":[{"code":"A\u001b[2J","message":"\r\nx\u202e"}]}"#;
+        assert_eq!(explain(body.as_bytes()), "A\\u{1b}[2J: x\\u{202e}");
+        let long = format!(r#"{{"errors":[{{"message":"{}"}}]}}"#, "x".repeat(100_000));
+        assert_eq!(explain(long.as_bytes()).len(), MAX_SHOWN.1);
+    }
+
+    #[test]
+    fn kinds() {
+        for (status, expected) in [
+            (401, Kind::Unauthorized),
+            (403, Kind::Denied),
+            (404, Kind::NotFound),
+            (405, Kind::Unsupported),
+            (413, Kind::Limit),
+            (429, Kind::Network),
+            (503, Kind::Network),
+            (507, Kind::NoSpace),
+            (400, Kind::Invalid),
+            (418, Kind::Invalid),
+        ] {
+            assert_eq!(kind(StatusCode::from_u16(status).unwrap()), expected, "{status}");
+        }
+    }
+}

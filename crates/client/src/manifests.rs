@@ -1,0 +1,124 @@
+//! Manifests and tags to the registry. distribution-spec, "Pushing Manifests".
+
+use bytes::{Bytes, BytesMut};
+use conex_spec::document::LIMIT;
+use conex_spec::{
+    Descriptor, Digest, Document, Error, ImageIndex, Kind, Manifest, MediaType, Name, Result, Tag,
+};
+use conex_store::source::Place;
+use conex_store::{ByteStream, SourceExt, verify};
+use futures_util::StreamExt;
+use http::header::{CONTENT_TYPE, HeaderName};
+use http::{HeaderValue, Method, StatusCode};
+
+use crate::answer::Answer;
+use crate::auth::Scope;
+use crate::exchange::Ask;
+use crate::fault::fault;
+use crate::paths;
+use crate::repository::Repository;
+
+const SUBJECT: HeaderName = HeaderName::from_static("oci-subject");
+/// How often the referrers tag is written again because someone else wrote it at the same time.
+const MAX_ROUNDS: usize = 8;
+
+impl Repository {
+    /// Puts a manifest under its digest.
+    pub(crate) async fn put_manifest(&self, blob: &Descriptor, content: ByteStream) -> Result<()> {
+        let bytes = read_whole(blob, content).await?;
+        let manifest = Manifest::parse(bytes.clone(), Some(&blob.media_type))
+            .map_err(|err| err.context(format_args!("manifest {}", blob.digest)))?;
+        let name = Name::Digest(blob.digest.clone());
+        let answer = self.put_at(&name, &blob.media_type, &bytes).await?;
+        answer.check_digest(&blob.digest)?;
+        let listed = answer.headers().contains_key(SUBJECT);
+        drop(answer);
+        self.keep(&blob.digest, &bytes);
+        match manifest.subject() {
+            Some(subject) if !listed => self.list_referrer(&manifest, blob, &subject.digest).await,
+            _ => Ok(()),
+        }
+    }
+
+    /// Puts a manifest that is there already under a tag.
+    pub(crate) async fn put_tag(&self, root: &Descriptor, tag: &Tag) -> Result<()> {
+        tag.check_registry()?;
+        if !root.media_type.is_manifest() {
+            return Err(Error::new(Kind::Usage, format!("a registry cannot tag {}", root.digest))
+                .expected("a manifest or an index")
+                .found(&root.media_type));
+        }
+        let bytes = match self.kept(&root.digest) {
+            Some(bytes) => bytes,
+            None => self.read(root).await?,
+        };
+        let answer = self.put_at(&Name::Tag(tag.clone()), &root.media_type, &bytes).await?;
+        answer.check_digest(&root.digest)
+    }
+
+    async fn put_at(&self, name: &Name, media_type: &MediaType, bytes: &Bytes) -> Result<Answer> {
+        let url = paths::manifest(self.origin().await?, self.name(), name)?;
+        let content_type = HeaderValue::try_from(media_type.as_str())
+            .map_err(|err| Error::invalid("a media type that no header can hold").source(err))?;
+        let ask = Ask::new(Method::PUT, url, Scope::push(self.name()))
+            .header(CONTENT_TYPE, content_type)
+            .pieces(vec![bytes.clone()])
+            .wait(self.registry().options().timeouts.commit);
+        let answer = self.registry().send(ask).await?;
+        match answer.status() {
+            StatusCode::CREATED => Ok(answer),
+            _ => {
+                Err(fault(answer, format!("cannot put manifest {name} into {}", self.location()))
+                    .await)
+            }
+        }
+    }
+
+    /// Adds a manifest to the list under the referrers tag of its subject, for a registry that
+    /// keeps no list itself. distribution-spec, "Pushing Manifests with Subject".
+    ///
+    /// Other writers do the same without a lock, so the list is read again after it was written.
+    async fn list_referrer(
+        &self,
+        manifest: &Manifest,
+        blob: &Descriptor,
+        subject: &Digest,
+    ) -> Result<()> {
+        let Some(mut entry) = manifest.as_referrer(&blob.digest, blob.size, subject) else {
+            return Ok(());
+        };
+        entry.media_type = blob.media_type.clone();
+        let tag = Name::Tag(Tag::registry(&subject.referrers_tag())?);
+        let _guard = self.registry().referrers.lock().await;
+        for _ in 0..MAX_ROUNDS {
+            let list = match self.referrers_tag(subject).await? {
+                Some(list) => list,
+                None => Document::new(ImageIndex::new(Vec::new()))?,
+            };
+            if list.manifests.iter().any(|known| known.digest == entry.digest) {
+                return Ok(());
+            }
+            let list = list.edit(|list| list.manifests.push(entry.clone()))?;
+            self.put_at(&tag, &MediaType::INDEX, list.bytes()).await?;
+        }
+        Err(Error::new(
+            Kind::Conflict,
+            format!("others keep changing {tag} in {}", self.location()),
+        ))
+    }
+}
+
+/// A manifest in memory, verified.
+async fn read_whole(blob: &Descriptor, content: ByteStream) -> Result<Bytes> {
+    if blob.size > LIMIT as u64 {
+        return Err(Error::new(Kind::Limit, format!("manifest {} is too large", blob.digest))
+            .expected(format!("at most {LIMIT} bytes"))
+            .found(format!("{} bytes", blob.size)));
+    }
+    let mut content = verify::verified(content, blob)?;
+    let mut bytes = BytesMut::new();
+    while let Some(chunk) = content.next().await {
+        bytes.extend_from_slice(&chunk?);
+    }
+    Ok(bytes.freeze())
+}

@@ -1,0 +1,145 @@
+//! What a program can set. Nothing here is read from the environment.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use conex_store::Observer;
+
+use crate::credentials::Credentials;
+
+/// How a [`crate::Client`] talks to registries.
+#[derive(Clone)]
+pub struct Options {
+    /// Who asks.
+    pub credentials: Credentials,
+    /// Which registries may be spoken to without TLS.
+    pub plain_http: PlainHttp,
+    /// What the client calls itself.
+    pub user_agent: String,
+    /// Told of retries and warnings.
+    pub observer: Arc<dyn Observer>,
+    /// How often a request is sent again.
+    pub retry: Retry,
+    /// How long an answer may take.
+    pub timeouts: Timeouts,
+    /// Sends blobs in chunks of so many bytes instead of in one piece. A registry that refuses
+    /// one piece gets chunks anyway.
+    pub chunk_size: Option<u64>,
+    /// Through which proxies requests go.
+    pub proxies: Proxies,
+    /// Certificates of authorities to trust beside the system's, each file in PEM.
+    pub extra_roots: Vec<Vec<u8>>,
+    /// Pairs of a registry and the host of a token server outside its domain that may see its
+    /// passwords. Docker's own pair is built in.
+    pub token_servers: Vec<(String, String)>,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            credentials: Credentials::anonymous(),
+            plain_http: PlainHttp::default(),
+            user_agent: concat!("conex/", env!("CARGO_PKG_VERSION")).into(),
+            observer: Arc::new(()),
+            retry: Retry::default(),
+            timeouts: Timeouts::default(),
+            chunk_size: None,
+            proxies: Proxies::default(),
+            extra_roots: Vec::new(),
+            token_servers: Vec::new(),
+        }
+    }
+}
+
+impl fmt::Debug for Options {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Options")
+            .field("credentials", &self.credentials)
+            .field("plain_http", &self.plain_http)
+            .field("retry", &self.retry)
+            .field("timeouts", &self.timeouts)
+            .field("chunk_size", &self.chunk_size)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Which registries may be spoken to without TLS. Such a registry is asked over plain HTTP
+/// first, and over TLS if its port turns out to speak that. All others are asked over TLS only.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum PlainHttp {
+    /// Those on this machine: `localhost`, 127.0.0.0/8 and ::1.
+    #[default]
+    Loopback,
+    /// Those on this machine and these, each as `host` or `host:port`.
+    Hosts(Vec<String>),
+    /// All.
+    Any,
+}
+
+/// How often and when a request is sent again that failed for a passing reason.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Retry {
+    /// How often a request is sent at most, the first time included.
+    pub attempts: u32,
+    /// The pause before the first repetition; it doubles each time, with a random part.
+    pub pause: Duration,
+    /// The longest pause, also where a registry asks for a longer one.
+    pub longest: Duration,
+}
+
+impl Default for Retry {
+    fn default() -> Self {
+        let (pause, longest) = (Duration::from_millis(200), Duration::from_secs(120));
+        Self { attempts: 5, pause, longest }
+    }
+}
+
+/// How long an answer may take.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Timeouts {
+    /// For a connection with its TLS handshake.
+    pub connect: Duration,
+    /// For the head of an answer.
+    pub answer: Duration,
+    /// For the answer to an upload after its last byte: the registry verifies and stores it.
+    pub commit: Duration,
+    /// In this time a body must bring `least` bytes, or it counts as stalled.
+    pub stall: Duration,
+    /// See `stall`.
+    pub least: u64,
+}
+
+impl Default for Timeouts {
+    fn default() -> Self {
+        Self {
+            connect: Duration::from_secs(15),
+            answer: Duration::from_secs(60),
+            commit: Duration::from_secs(900),
+            stall: Duration::from_secs(30),
+            least: 30 << 10,
+        }
+    }
+}
+
+/// Through which proxies requests go, in the words of the usual environment variables.
+#[derive(Clone, Default, PartialEq, Eq)]
+pub struct Proxies {
+    /// For `http` URLs, as `HTTP_PROXY`.
+    pub http: Option<String>,
+    /// For `https` URLs, as `HTTPS_PROXY`.
+    pub https: Option<String>,
+    /// Hosts that are asked directly, as `NO_PROXY`.
+    pub direct: Option<String>,
+}
+
+/// A proxy's URL may hold a password.
+impl fmt::Debug for Proxies {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Proxies")
+            .field("http", &self.http.is_some())
+            .field("https", &self.https.is_some())
+            .field("direct", &self.direct)
+            .finish()
+    }
+}

@@ -1,0 +1,235 @@
+//! Blobs to the registry: whether it has them, mounts, uploads in one piece.
+//! distribution-spec, "Pushing blobs".
+
+use std::sync::atomic::Ordering;
+
+use bytes::Bytes;
+use conex_spec::{Descriptor, Error, Kind, Name, Result};
+use conex_store::source::Place;
+use conex_store::{ByteStream, Event, verify};
+use futures_util::{StreamExt, stream};
+use http::header::{ACCEPT, CONTENT_TYPE, HeaderName};
+use http::{HeaderValue, Method, StatusCode};
+use reqwest::Url;
+
+use crate::answer::Answer;
+use crate::auth::Scope;
+use crate::exchange::Ask;
+use crate::fault::fault;
+use crate::origin;
+use crate::paths;
+use crate::repository::Repository;
+use crate::resolve::accept;
+
+/// Blobs up to this size are held in memory, so that they can be sent again.
+const SMALL: u64 = 4 << 20;
+
+/// The size of chunks where a registry refuses one piece and names none itself.
+const DEFAULT_CHUNK: u64 = 8 << 20;
+
+const LEAST_CHUNK: HeaderName = HeaderName::from_static("oci-chunk-min-length");
+
+pub(crate) const OCTETS: HeaderValue = HeaderValue::from_static("application/octet-stream");
+
+impl Repository {
+    /// Whether the registry has a blob or manifest of that digest and size.
+    pub(crate) async fn holds(&self, blob: &Descriptor) -> Result<bool> {
+        blob.digest.algorithm()?;
+        let origin = self.origin().await?;
+        let scope = Scope::push(self.name());
+        let ask = if blob.media_type.is_manifest() {
+            let name = Name::Digest(blob.digest.clone());
+            let url = paths::manifest(origin, self.name(), &name)?;
+            Ask::new(Method::HEAD, url, scope).header(ACCEPT, accept())
+        } else {
+            Ask::new(Method::HEAD, paths::blob(origin, self.name(), &blob.digest)?, scope)
+        };
+        let answer = self.registry().send(ask).await?;
+        match answer.status().as_u16() {
+            200 => Ok(answer.length().is_none_or(|length| length == blob.size)
+                && answer.check_digest(&blob.digest).is_ok()),
+            // Whether it is there is not told; then it is sent.
+            404 | 405 | 501 => Ok(false),
+            _ => Err(fault(
+                answer,
+                format!("cannot look for {} in {}", blob.digest, self.location()),
+            )
+            .await),
+        }
+    }
+
+    /// Takes a blob over from another repository of the registry. distribution-spec, "Mounting a
+    /// blob from another repository".
+    pub(crate) async fn mount(&self, blob: &Descriptor, from: &str) -> Result<bool> {
+        let origin = self.origin().await?;
+        let url = paths::mount(origin, self.name(), &blob.digest, from)?;
+        let ask = Ask::new(Method::POST, url, Scope::mount(self.name(), from));
+        let answer = self.registry().send(ask).await?;
+        match answer.status() {
+            StatusCode::CREATED => Ok(answer.check_digest(&blob.digest).is_ok()),
+            StatusCode::ACCEPTED => {
+                self.cancel(&self.session(&answer).await?.at).await;
+                Ok(false)
+            }
+            _ => Ok(false),
+        }
+    }
+
+    /// Uploads a blob, verified on its way.
+    pub(crate) async fn push(&self, blob: &Descriptor, content: ByteStream) -> Result<()> {
+        let content = verify::verified(content, blob)?;
+        let pushed = if blob.size <= SMALL {
+            let pieces = collect(content).await?;
+            self.push_small(blob, pieces).await
+        } else if let Some(chunk) = self.chunk_size() {
+            self.push_chunks(blob, content, chunk).await
+        } else {
+            self.push_whole(blob, content).await
+        };
+        pushed.map_err(|err| {
+            err.context(format_args!("cannot upload {} to {}", blob.digest, self.location()))
+        })
+    }
+
+    /// In one piece that can be sent again, each time in a new session.
+    async fn push_small(&self, blob: &Descriptor, pieces: Vec<Bytes>) -> Result<()> {
+        let mut tries = self.registry().tries();
+        loop {
+            let session = self.begin(blob).await?;
+            let ask = self.commit(&session.at, blob).pieces(pieces.clone());
+            let err = match self.finish_upload(ask, blob, &session).await {
+                Ok(()) => return Ok(()),
+                Err(err) => err,
+            };
+            // The session may have ended with the connection.
+            if !matches!(err.kind(), Kind::Network | Kind::NotFound) {
+                return Err(err);
+            }
+            match tries.pause(None) {
+                Some(pause) => {
+                    self.registry().options().observer.event(Event::Retry(&err, pause));
+                    tokio::time::sleep(pause).await;
+                }
+                None => return Err(err),
+            }
+        }
+    }
+
+    /// In one piece that flows through.
+    async fn push_whole(&self, blob: &Descriptor, content: ByteStream) -> Result<()> {
+        let session = self.begin(blob).await?;
+        let ask = self.commit(&session.at, blob).stream(held_back(content), blob.size);
+        let result = self.finish_upload(ask, blob, &session).await;
+        if let Err(err) = &result
+            && err.kind() == Kind::Limit
+        {
+            self.registry().wants_chunks.store(true, Ordering::Relaxed);
+            return Err(Error::new(Kind::Network, "the registry refuses the blob in one piece")
+                .hint("a new try sends it in chunks")
+                .source(err.to_string()));
+        }
+        result
+    }
+
+    /// Sends the last request of an upload. What fails is cancelled.
+    pub(crate) async fn finish_upload(
+        &self,
+        ask: Ask,
+        blob: &Descriptor,
+        session: &Session,
+    ) -> Result<()> {
+        let result = match self.registry().send(ask).await {
+            Ok(answer) => check_created(answer, blob).await,
+            Err(err) => Err(err),
+        };
+        if result.is_err() {
+            self.cancel(&session.at).await;
+        }
+        result
+    }
+
+    /// Opens an upload.
+    pub(crate) async fn begin(&self, blob: &Descriptor) -> Result<Session> {
+        let url = paths::uploads(self.origin().await?, self.name(), &blob.digest)?;
+        let answer =
+            self.registry().send(Ask::new(Method::POST, url, Scope::push(self.name()))).await?;
+        if answer.status() != StatusCode::ACCEPTED {
+            return Err(fault(answer, "no upload begins").await);
+        }
+        self.session(&answer).await
+    }
+
+    /// The request that ends an upload.
+    pub(crate) fn commit(&self, location: &Url, blob: &Descriptor) -> Ask {
+        let url = paths::commit(location.clone(), &blob.digest);
+        Ask::new(Method::PUT, url, Scope::push(self.name()))
+            .header(CONTENT_TYPE, OCTETS)
+            .wait(self.registry().options().timeouts.commit)
+    }
+
+    /// "Clients SHOULD send this request when aborting a blob upload … Clients SHOULD ignore any
+    /// failures" (distribution-spec, "Cancel a blob upload").
+    pub(crate) async fn cancel(&self, location: &Url) {
+        let ask = Ask::new(Method::DELETE, location.clone(), Scope::push(self.name())).once();
+        let _ = self.registry().send(ask).await;
+    }
+}
+
+impl Repository {
+    /// In pieces of how many bytes blobs are sent; nothing for one piece.
+    fn chunk_size(&self) -> Option<u64> {
+        let registry = self.registry();
+        let wanted = registry.wants_chunks.load(Ordering::Relaxed).then_some(DEFAULT_CHUNK);
+        registry.options().chunk_size.or(wanted)
+    }
+
+    /// The session that an answer opens or goes on with.
+    pub(crate) async fn session(&self, answer: &Answer) -> Result<Session> {
+        let at = origin::upload(self.origin().await?, &answer.url, answer.location()?)?;
+        let least =
+            answer.header(LEAST_CHUNK).and_then(|size| size.parse().ok()).unwrap_or_default();
+        Ok(Session { at, least })
+    }
+}
+
+/// An open upload.
+#[derive(Debug)]
+pub(crate) struct Session {
+    /// Where it goes on.
+    pub(crate) at: Url,
+    /// The least size of a chunk that is not the last.
+    pub(crate) least: u64,
+}
+
+/// Holds each piece back until the next one is sound. The verdict on the whole comes with the
+/// end, so wrong content never makes a whole body, whatever the registry would say to it.
+fn held_back(content: ByteStream) -> ByteStream {
+    let held = stream::unfold((content.fuse(), None), |(mut content, mut held)| async move {
+        loop {
+            match (content.next().await, held.take()) {
+                (Some(Ok(piece)), Some(ready)) => return Some((Ok(ready), (content, Some(piece)))),
+                (Some(Ok(piece)), None) => held = Some(piece),
+                (Some(Err(err)), _) => return Some((Err(err), (content, None))),
+                (None, ready) => return ready.map(|ready| (Ok(ready), (content, None))),
+            }
+        }
+    });
+    held.boxed()
+}
+
+/// All of a small blob, as it came.
+async fn collect(mut content: ByteStream) -> Result<Vec<Bytes>> {
+    let mut pieces = Vec::new();
+    while let Some(chunk) = content.next().await {
+        pieces.push(chunk?);
+    }
+    Ok(pieces)
+}
+
+/// "Upon successful completion of the request, the response MUST have code `201 Created`".
+async fn check_created(answer: Answer, blob: &Descriptor) -> Result<()> {
+    match answer.status() {
+        StatusCode::CREATED => answer.check_digest(&blob.digest),
+        _ => Err(fault(answer, "the upload is not taken").await),
+    }
+}

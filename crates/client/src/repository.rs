@@ -1,0 +1,206 @@
+//! A client, and one repository of a registry as source and sink.
+
+use std::collections::{HashMap, VecDeque};
+use std::ops::Range;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use conex_spec::{Descriptor, Digest, Location, Name, Reference, Result, Tag};
+use conex_store::source::Place;
+use conex_store::{ByteStream, Sink, Source};
+use futures_util::StreamExt;
+use futures_util::stream::BoxStream;
+use http::{Method, StatusCode};
+
+use crate::auth::Scope;
+use crate::exchange::Ask;
+use crate::fault::fault;
+use crate::options::Options;
+use crate::origin::Origin;
+use crate::paths;
+use crate::registry::{Registry, Shared};
+use crate::transport::Transport;
+
+/// How many manifests, and bytes of them, are kept so that they can be tagged.
+const MAX_RECENT: (usize, usize) = (16, 16 << 20);
+
+/// Connections and logins, shared by all repositories. Cheap to clone; nothing is opened or read
+/// before the first request.
+#[derive(Clone, Debug)]
+pub struct Client {
+    shared: Arc<Shared>,
+    registries: Arc<Mutex<HashMap<String, Arc<Registry>>>>,
+}
+
+impl Client {
+    /// A client with these options.
+    pub fn new(options: Options) -> Self {
+        let shared = Shared { options, transport: Transport::default() };
+        Self { shared: Arc::new(shared), registries: Arc::default() }
+    }
+
+    /// The repository of a reference; its tag and digest are not looked at.
+    pub fn repository(&self, reference: &Reference) -> Repository {
+        let mut registries = self.registries.lock().unwrap_or_else(PoisonError::into_inner);
+        let registry = registries
+            .entry(reference.registry().to_owned())
+            .or_insert_with(|| Arc::new(Registry::new(self.shared.clone(), reference)));
+        Repository {
+            inner: Arc::new(Inner {
+                registry: registry.clone(),
+                name: reference.repository().into(),
+                location: Location::Registry(reference.without_name()),
+                recent: Mutex::default(),
+            }),
+        }
+    }
+
+    /// Asks the registry of a reference whether it is one, and with the credentials known for
+    /// it whether it lets them in. distribution-spec, "Determining Support".
+    ///
+    /// # Errors
+    /// `Unauthorized` for wrong or missing credentials.
+    pub async fn ping(&self, reference: &Reference) -> Result<()> {
+        let repository = self.repository(reference);
+        let url = paths::root(repository.origin().await?)?;
+        let answer = repository.registry().send(Ask::get(url, Scope::default())).await?;
+        match answer.status() {
+            StatusCode::OK => Ok(()),
+            _ => Err(fault(answer, format!("{} is no registry", reference.registry())).await),
+        }
+    }
+}
+
+/// One repository of a registry. Cheap to clone.
+///
+/// What is written is there when a call returns, as far as the registry's word goes.
+#[derive(Clone, Debug)]
+pub struct Repository {
+    inner: Arc<Inner>,
+}
+
+#[derive(Debug)]
+struct Inner {
+    registry: Arc<Registry>,
+    name: Arc<str>,
+    location: Location,
+    recent: Mutex<VecDeque<(Digest, Bytes)>>,
+}
+
+impl Repository {
+    /// Deletes a manifest by its digest, or a tag alone. distribution-spec, "Content Management".
+    pub async fn delete(&self, name: &Name) -> Result<()> {
+        let url = paths::manifest(self.origin().await?, self.name(), name)?;
+        self.delete_at(url, &format!("cannot delete {name} in {}", self.location())).await
+    }
+
+    /// Deletes a blob.
+    pub async fn delete_blob(&self, digest: &Digest) -> Result<()> {
+        let url = paths::blob(self.origin().await?, self.name(), digest)?;
+        self.delete_at(url, &format!("cannot delete {digest} in {}", self.location())).await
+    }
+
+    async fn delete_at(&self, url: reqwest::Url, what: &str) -> Result<()> {
+        let ask = Ask::new(Method::DELETE, url, Scope::delete(self.name()));
+        let answer = self.registry().send(ask).await?;
+        if answer.status().is_success() {
+            return Ok(());
+        }
+        Err(fault(answer, what).await)
+    }
+
+    pub(crate) fn registry(&self) -> &Arc<Registry> {
+        &self.inner.registry
+    }
+
+    pub(crate) async fn origin(&self) -> Result<&Origin> {
+        self.inner.registry.origin().await
+    }
+
+    pub(crate) fn name(&self) -> &Arc<str> {
+        &self.inner.name
+    }
+
+    /// Keeps the verified bytes of a manifest for a while.
+    pub(crate) fn keep(&self, digest: &Digest, bytes: &Bytes) {
+        let mut recent = self.inner.recent.lock().unwrap_or_else(PoisonError::into_inner);
+        recent.retain(|(known, _)| known != digest);
+        recent.push_back((digest.clone(), bytes.clone()));
+        let total = |recent: &VecDeque<(Digest, Bytes)>| {
+            recent.iter().map(|(_, bytes)| bytes.len()).sum::<usize>()
+        };
+        while recent.len() > MAX_RECENT.0 || (recent.len() > 1 && total(&recent) > MAX_RECENT.1) {
+            recent.pop_front();
+        }
+    }
+
+    /// The bytes of a manifest that went by not long ago.
+    pub(crate) fn kept(&self, digest: &Digest) -> Option<Bytes> {
+        let recent = self.inner.recent.lock().unwrap_or_else(PoisonError::into_inner);
+        recent.iter().find(|(known, _)| known == digest).map(|(_, bytes)| bytes.clone())
+    }
+}
+
+impl Place for Repository {
+    fn location(&self) -> &Location {
+        &self.inner.location
+    }
+}
+
+#[async_trait]
+impl Source for Repository {
+    async fn resolve(&self, name: Option<&Name>) -> Result<Descriptor> {
+        match name {
+            Some(name) => self.resolve_name(name).await,
+            None => self.resolve_name(&Name::Tag(Tag::latest())).await,
+        }
+    }
+
+    async fn open(&self, blob: &Descriptor, range: Range<u64>) -> Result<ByteStream> {
+        self.pull(blob, range).await
+    }
+
+    async fn referrers(&self, subject: &Digest) -> Result<Vec<Descriptor>> {
+        self.referrers_of_type(subject, None).await
+    }
+
+    /// In the order in which the registry lists them.
+    fn tags(&self) -> BoxStream<'_, Result<Tag>> {
+        self.tag_pages().boxed()
+    }
+}
+
+#[async_trait]
+impl Sink for Repository {
+    async fn has(&self, blob: &Descriptor) -> Result<bool> {
+        self.holds(blob).await
+    }
+
+    async fn put(&self, blob: &Descriptor, content: ByteStream) -> Result<()> {
+        if blob.media_type.is_manifest() {
+            self.put_manifest(blob, content).await
+        } else {
+            self.push(blob, content).await
+        }
+    }
+
+    async fn tag(&self, root: &Descriptor, tag: Option<&Tag>) -> Result<()> {
+        match tag {
+            Some(tag) => self.put_tag(root, tag).await,
+            None => Ok(()),
+        }
+    }
+
+    async fn adopt(&self, blob: &Descriptor, from: &dyn Source) -> Result<bool> {
+        match from.location() {
+            Location::Registry(reference)
+                if reference.registry() == self.registry().name
+                    && !blob.media_type.is_manifest() =>
+            {
+                Ok(self.mount(blob, reference.repository()).await.unwrap_or(false))
+            }
+            _ => Ok(false),
+        }
+    }
+}

@@ -1,0 +1,77 @@
+//! Docker's registry, as Debian packages it: a real partner.
+
+use std::net::TcpListener;
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::time::Duration;
+
+/// A registry on a port of its own, gone with this value.
+pub struct DockerRegistry {
+    process: Child,
+    dir: tempfile::TempDir,
+    pub address: String,
+}
+
+/// The user that [`DockerRegistry::start`] lets in where it is asked to want a login.
+pub const USER: (&str, &str) = ("bob", "secret");
+const HTPASSWD: &str = "bob:$2b$04$jbLPRoLv19V6MxSysg5hqu/LnmQay8Vt3maxnUUdL4fqKtKDiRhuG\n";
+
+impl DockerRegistry {
+    /// Starts one; nothing where the program is missing, which is a failure under `CI`.
+    pub async fn start(login: bool) -> Option<Self> {
+        let program = Path::new("/usr/bin/docker-registry");
+        if !program.exists() {
+            #[allow(clippy::disallowed_methods, reason = "the test harness asks where it runs")]
+            let ci = std::env::var_os("CI").is_some();
+            assert!(!ci, "docker-registry is not installed");
+            println!("skipped: docker-registry is not installed");
+            return None;
+        }
+        let dir = tempfile::tempdir().unwrap();
+        let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        let address = format!("127.0.0.1:{port}");
+        let root = dir.path().join("data");
+        let passwords = dir.path().join("htpasswd");
+        std::fs::write(&passwords, HTPASSWD).unwrap();
+        let mut config = format!(
+            "version: 0.1\nlog:\n  level: error\n  accesslog:\n    disabled: true\nstorage:\n  filesystem:\n    rootdirectory: {}\n  delete:\n    enabled: true\nhttp:\n  addr: {address}\n",
+            root.display()
+        );
+        if login {
+            config += &format!(
+                "auth:\n  htpasswd:\n    realm: test\n    path: {}\n",
+                passwords.display()
+            );
+        }
+        let file = dir.path().join("config.yml");
+        std::fs::write(&file, config).unwrap();
+        #[allow(clippy::disallowed_methods, reason = "the partner is a program")]
+        let process = Command::new(program)
+            .arg("serve")
+            .arg(&file)
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap();
+        let registry = Self { process, dir, address };
+        for _ in 0..200 {
+            if tokio::net::TcpStream::connect(&registry.address).await.is_ok() {
+                return Some(registry);
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        panic!("docker-registry does not listen");
+    }
+
+    pub fn reference(&self, name: &str) -> String {
+        format!("{}/{name}", self.address)
+    }
+}
+
+impl Drop for DockerRegistry {
+    fn drop(&mut self) {
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+        let _ = self.dir.path();
+    }
+}

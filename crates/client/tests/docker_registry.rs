@@ -1,0 +1,230 @@
+//! Pull and push against Docker's registry 2.8, which knows no referrers API and no SHA-512.
+#![allow(clippy::unwrap_used, reason = "tests may stop at the first surprise")]
+
+mod common;
+
+use std::time::Duration;
+
+use common::docker::{DockerRegistry, USER};
+use common::{all, blob, noise, quick, repository, stream};
+use conex_client::{Client, Credentials, Secret};
+use conex_spec::{
+    Descriptor, Digest, Document, ImageManifest, Kind, Manifest, MediaType, Name, Tag,
+};
+use conex_store::{Memory, Sink, Source, SourceExt};
+use conex_testkit::images;
+use futures_util::TryStreamExt;
+
+async fn push_all(from: &Memory, root: &Descriptor, to: &dyn Sink) {
+    for child in from.children(root).await.unwrap() {
+        Box::pin(push_all(from, &child, to)).await;
+    }
+    to.put(root, from.fetch(root).await.unwrap()).await.unwrap();
+}
+
+fn tag(text: &str) -> Name {
+    Name::Tag(text.parse().unwrap())
+}
+
+#[tokio::test]
+async fn docker_images_come_back_as_they_went() {
+    let Some(docker) = DockerRegistry::start(false).await else { return };
+    let (options, notes) = quick();
+    let repository = repository(options, &docker.reference("a/b"));
+    let memory = Memory::new();
+    let root = images::two_platforms(&memory);
+    assert!(!repository.has(&root).await.unwrap());
+    push_all(&memory, &root, &repository).await;
+    assert!(repository.has(&root).await.unwrap());
+    for name in ["v1", "latest"] {
+        repository.tag(&root, Some(&Tag::new(name).unwrap())).await.unwrap();
+    }
+    assert_eq!(repository.resolve(None).await.unwrap(), root);
+    assert_eq!(repository.resolve(Some(&tag("v1"))).await.unwrap(), root);
+    let by_digest = Name::Digest(root.digest.clone());
+    assert_eq!(repository.resolve(Some(&by_digest)).await.unwrap(), root);
+    let manifest = repository.manifest(&root).await.unwrap();
+    for child in manifest.children() {
+        let pulled = repository.manifest(child).await.unwrap();
+        for blob in pulled.children() {
+            assert_eq!(repository.read(blob).await.unwrap(), memory.read(blob).await.unwrap());
+            assert!(repository.has(blob).await.unwrap());
+            let found = repository.resolve(Some(&Name::Digest(blob.digest.clone()))).await.unwrap();
+            assert_eq!((&found.digest, found.size), (&blob.digest, blob.size));
+        }
+    }
+    let tags: Vec<Tag> = repository.tags().try_collect().await.unwrap();
+    assert_eq!(tags.iter().map(Tag::as_str).collect::<Vec<_>>(), ["latest", "v1"]);
+    let missing = repository.resolve(Some(&tag("nowhere"))).await.unwrap_err();
+    assert_eq!(missing.kind(), Kind::NotFound, "{missing}");
+    assert!(notes.warnings().is_empty(), "{:?}", notes.all());
+}
+
+#[tokio::test]
+async fn docker_takes_blobs_whole_and_in_chunks() {
+    let Some(docker) = DockerRegistry::start(false).await else { return };
+    for (chunk_size, length) in [(None, 0), (None, 1), (None, 20 << 20), (Some(3 << 20), 20 << 20)]
+    {
+        let (mut options, _) = quick();
+        options.chunk_size = chunk_size;
+        let repository =
+            repository(options, &docker.reference(&format!("c{}", chunk_size.unwrap_or(0))));
+        let bytes = noise(length);
+        let blob = blob(&bytes);
+        repository.put(&blob, stream(&bytes, 70_000)).await.unwrap();
+        assert!(repository.has(&blob).await.unwrap());
+        assert_eq!(all(repository.fetch(&blob).await.unwrap()).await.unwrap(), bytes);
+        for range in [0..0, 0..1, 1..blob.size, blob.size / 2..blob.size / 2 + 10] {
+            let range = range.start.min(blob.size)
+                ..range.end.min(blob.size).max(range.start.min(blob.size));
+            let part = all(repository.open(&blob, range.clone()).await.unwrap()).await.unwrap();
+            assert_eq!(part, bytes[range.start as usize..range.end as usize]);
+        }
+        let wrong = Descriptor { size: blob.size + 1, ..blob.clone() };
+        assert!(!repository.has(&wrong).await.unwrap());
+    }
+}
+
+#[tokio::test]
+async fn docker_never_gets_what_a_bad_source_sends() {
+    let Some(docker) = DockerRegistry::start(false).await else { return };
+    for chunk_size in [None, Some(2 << 20)] {
+        let (mut options, notes) = quick();
+        options.chunk_size = chunk_size;
+        let repository = repository(options, &docker.reference("bad"));
+        for length in [5000, 9 << 20] {
+            let bytes = noise(length);
+            let mut flipped = bytes.to_vec();
+            flipped[length - 1] ^= 1;
+            let right = blob(&bytes);
+            for wrong in [flipped, bytes[1..].to_vec(), [&bytes[..], b"x"].concat()] {
+                let err = repository.put(&right, stream(&wrong.into(), 65_536)).await.unwrap_err();
+                assert_eq!(err.kind(), Kind::Mismatch, "{err}");
+                assert!(!repository.has(&right).await.unwrap());
+            }
+        }
+        assert_eq!(notes.retries(), 0, "{:?}", notes.all());
+    }
+}
+
+#[tokio::test]
+async fn docker_mounts_between_repositories() {
+    let Some(docker) = DockerRegistry::start(false).await else { return };
+    let (options, _) = quick();
+    let client = Client::new(options);
+    let [from, to] =
+        ["from", "to"].map(|name| client.repository(&docker.reference(name).parse().unwrap()));
+    let bytes = noise(1000);
+    let blob = blob(&bytes);
+    assert!(!to.adopt(&blob, &from).await.unwrap());
+    from.put(&blob, stream(&bytes, 100)).await.unwrap();
+    assert!(!to.has(&blob).await.unwrap());
+    assert!(to.adopt(&blob, &from).await.unwrap());
+    assert!(to.has(&blob).await.unwrap());
+}
+
+/// The registry knows no referrers API, so the client keeps the referrers tag.
+#[tokio::test]
+async fn docker_referrers_live_under_a_tag() {
+    let Some(docker) = DockerRegistry::start(false).await else { return };
+    let (options, _) = quick();
+    let repository = repository(options, &docker.reference("subject"));
+    let memory = Memory::new();
+    let subject = images::two_platforms(&memory);
+    push_all(&memory, &subject, &repository).await;
+    assert!(repository.referrers(&subject.digest).await.unwrap().is_empty());
+    let config = Descriptor::empty();
+    repository.put(&config, stream(&"{}".into(), 2)).await.unwrap();
+    let signature = |note: &str| {
+        let mut manifest = ImageManifest::new(config.clone(), vec![config.clone()]);
+        manifest.artifact_type = Some(MediaType::new("application/vnd.example.signature"));
+        manifest.subject = Some(subject.bare());
+        manifest.annotations.insert("note".into(), note.into());
+        let document = Document::new(manifest).unwrap();
+        let descriptor = document.descriptor(MediaType::MANIFEST);
+        (descriptor, document.bytes().clone())
+    };
+    let signatures = ["a", "b", "c", "d"].map(signature);
+    let puts = signatures
+        .iter()
+        .chain(&signatures)
+        .map(|(descriptor, bytes)| repository.put(descriptor, stream(bytes, 1000)));
+    futures_util::future::try_join_all(puts).await.unwrap();
+    let mut found = repository.referrers(&subject.digest).await.unwrap();
+    assert_eq!(found.len(), 4);
+    found.sort_by_key(|entry| entry.annotations["note"].clone());
+    for (entry, (descriptor, bytes)) in found.iter().zip(&signatures) {
+        let manifest = Manifest::parse(bytes.clone(), None).unwrap();
+        let expected = manifest.as_referrer(&descriptor.digest, descriptor.size, &subject.digest);
+        assert_eq!(Some(entry.clone()), expected);
+    }
+    let other = MediaType::new("application/vnd.example.sbom");
+    assert!(repository.referrers_of_type(&subject.digest, Some(&other)).await.unwrap().is_empty());
+}
+
+#[tokio::test]
+async fn docker_basic_logins() {
+    let Some(docker) = DockerRegistry::start(true).await else { return };
+    let bytes = noise(6 << 20);
+    let blob = blob(&bytes);
+    let (options, _) = quick();
+    let anonymous = repository(options, &docker.reference("a"));
+    let err = anonymous.has(&blob).await.unwrap_err();
+    assert_eq!(
+        (err.kind(), err.found_value()),
+        (Kind::Unauthorized, Some("no credentials")),
+        "{err}"
+    );
+
+    for (password, right) in [(USER.1, true), ("canary", false)] {
+        let (mut options, notes) = quick();
+        options.credentials = Credentials::anonymous().with_password(
+            &docker.address,
+            USER.0,
+            Secret::new(password),
+            "the test",
+        );
+        let client = Client::new(options);
+        let reference = docker.reference("a").parse().unwrap();
+        let repository = client.repository(&reference);
+        if right {
+            client.ping(&reference).await.unwrap();
+            repository.put(&blob, stream(&bytes, 100_000)).await.unwrap();
+            assert!(repository.has(&blob).await.unwrap());
+        } else {
+            let err = client.ping(&reference).await.unwrap_err();
+            assert_eq!(err.kind(), Kind::Unauthorized, "{err}");
+            let err = repository.has(&blob).await.unwrap_err();
+            assert_eq!(err.kind(), Kind::Unauthorized, "{err}");
+            assert_eq!(err.found_value(), Some("the password of user \"bob\" from the test"));
+            assert!(!err.to_string().contains("canary"));
+        }
+        assert!(notes.all().is_empty(), "{:?}", notes.all());
+    }
+}
+
+#[tokio::test]
+async fn docker_deletes() {
+    let Some(docker) = DockerRegistry::start(false).await else { return };
+    let (options, _) = quick();
+    let repository = repository(options, &docker.reference("gone"));
+    let memory = Memory::new();
+    let root = images::two_platforms(&memory);
+    push_all(&memory, &root, &repository).await;
+    repository.delete(&Name::Digest(root.digest.clone())).await.unwrap();
+    assert!(!repository.has(&root).await.unwrap());
+    let err = repository.delete(&Name::Digest(Digest::sha256(b"nothing"))).await.unwrap_err();
+    assert_eq!(err.kind(), Kind::NotFound);
+}
+
+#[tokio::test]
+async fn nobody_there_is_told_soon() {
+    let (options, notes) = quick();
+    let repository = repository(options, "127.0.0.1:1/a");
+    let started = std::time::Instant::now();
+    let err = repository.resolve(None).await.unwrap_err();
+    assert_eq!(err.kind(), Kind::Network, "{err}");
+    assert!(err.to_string().contains("127.0.0.1:1"), "{err}");
+    assert_eq!(notes.retries(), 3);
+    assert!(started.elapsed() < Duration::from_secs(5));
+}
