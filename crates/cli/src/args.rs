@@ -1,14 +1,17 @@
 //! What can be typed. The doc comments are the help texts.
 
 use std::path::PathBuf;
+use std::str::FromStr;
 
 use clap::{Args as ClapArgs, Parser, Subcommand, ValueEnum};
 
-use crate::commands;
+use conex_spec::Error;
+
+use crate::{commands, failure};
 
 /// One toolkit for OCI images and artifacts: copy, inspect, build, unpack and serve them.
 #[derive(Debug, Parser)]
-#[command(name = "conex", version, about, after_help = AFTER_HELP, propagate_version = true)]
+#[command(name = "conex", version, after_help = AFTER_HELP, propagate_version = true)]
 #[command(arg_required_else_help = true, disable_help_subcommand = true)]
 pub struct Args {
     #[command(flatten)]
@@ -54,6 +57,11 @@ pub struct Global {
     /// How many blobs move at a time
     #[arg(long, global = true, default_value_t = 4, value_name = "N")]
     pub jobs: usize,
+}
+
+/// Parses an argument with the library's own parser, so that the hint of its error is shown too.
+pub fn typed<T: FromStr<Err = Error>>(text: &str) -> Result<T, String> {
+    text.parse().map_err(|err| failure::text(&err).trim_end().to_owned())
 }
 
 /// How a result is printed.

@@ -12,7 +12,7 @@ use crate::output::{Output, escape};
 /// Prints a failure on standard error; the exit code tells its kind.
 pub fn report(err: &Error, output: &Output) -> ExitCode {
     let text = match output.format() {
-        Format::Text => text(err),
+        Format::Text => format!("error: {}", text(err)),
         Format::Json => format!("{}\n", as_json(err)),
     };
     // Nobody is left to tell if standard error is gone.
@@ -27,8 +27,9 @@ pub fn usage(err: &clap::Error) -> ExitCode {
     ExitCode::from(u8::try_from(err.exit_code()).unwrap_or(2))
 }
 
-fn text(err: &Error) -> String {
-    let mut text = format!("error: {}\n", escape(err.message()));
+/// What and where, then the other parts, each on a line of its own.
+pub fn text(err: &Error) -> String {
+    let mut text = format!("{}\n", escape(err.message()));
     let mut line = |name: &str, value: Option<&str>| {
         if let Some(value) = value {
             text += &format!("  {name:<8} {}\n", escape(value));
@@ -82,7 +83,7 @@ mod tests {
             .expected("a")
             .found("b\x1b[31m")
             .hint("look again");
-        let expected = "error: content of x has another digest\n  expected a\n  found    b\\u{1b}[31m\nhint: look again\n";
+        let expected = "content of x has another digest\n  expected a\n  found    b\\u{1b}[31m\nhint: look again\n";
         assert_eq!(text(&err), expected);
         assert_eq!(code(err.kind()), 4);
     }

@@ -8,6 +8,7 @@ use conex_ops::copy::tag_for;
 use conex_ops::{Context, CopyOptions, Summary, copy};
 use conex_spec::{Descriptor, Location, Platform, Result};
 
+use crate::args::typed;
 use crate::output::Output;
 
 /// Copy an image or artifact, with all platforms of an index, from anywhere to anywhere
@@ -19,11 +20,13 @@ Examples:
   conex copy --platform linux/arm64 debian:12 store:debian:12")]
 pub struct Copy {
     /// What to copy
+    #[arg(value_parser = typed::<Location>)]
     from: Location,
     /// Where to
+    #[arg(value_parser = typed::<Location>)]
     to: Location,
     /// Copy only the image for this platform: OS/ARCH[/VARIANT]
-    #[arg(long, value_name = "PLATFORM")]
+    #[arg(long, value_name = "PLATFORM", value_parser = typed::<Platform>)]
     platform: Option<Platform>,
 }
 

@@ -6,6 +6,7 @@ use conex_ops::index::{Report, create};
 use conex_ops::{Context, CopyOptions};
 use conex_spec::{Location, Result};
 
+use crate::args::typed;
 use crate::output::Output;
 
 /// Work on image indexes
@@ -21,9 +22,10 @@ Examples:
   conex index create registry.example/team/app:1.2 oci:./build:amd64 oci:./build:arm64")]
 pub struct Create {
     /// Where the index goes
+    #[arg(value_parser = typed::<Location>)]
     to: Location,
     /// The images, in the order of preference
-    #[arg(required = true)]
+    #[arg(required = true, value_parser = typed::<Location>)]
     images: Vec<Location>,
 }
 

@@ -9,6 +9,7 @@ use conex_ops::inspect::{Content, Image, Report, inspect};
 use conex_spec::config::Execution;
 use conex_spec::{Descriptor, Location, Result};
 
+use crate::args::typed;
 use crate::output::{Output, escape, size};
 
 /// Show what an image, index or artifact is
@@ -20,6 +21,7 @@ Examples:
   conex inspect --format json store:alpine")]
 pub struct Inspect {
     /// What to look at
+    #[arg(value_parser = typed::<Location>)]
     location: Location,
 }
 

@@ -13,11 +13,13 @@ use conex_ops::{Context, CopyOptions};
 use conex_spec::config::Execution;
 use conex_spec::{Compression, Error, Kind, Location, Platform, Result};
 
+use crate::args::typed;
 use crate::environment;
 use crate::output::{Output, escape, size};
 
 /// Make an image of folders, one layer for each
 #[derive(Debug, Args)]
+#[command(override_usage = "conex pack [OPTIONS] <DIR>... <LOCATION>")]
 #[command(after_help = "\
 The same folders give the same image, whoever packs them and when. A file `.wh.NAME` in a later
 folder deletes NAME of the earlier ones.
@@ -27,11 +29,12 @@ Examples:
   conex pack ./base ./app registry.example/team/app:1.2 --entrypoint /app/run --env MODE=fast
   conex pack ./rootfs store:app --platform linux/arm64 --compression zstd")]
 pub struct Pack {
-    /// The folders, base first, and then where the image goes
-    #[arg(required = true, num_args = 2.., value_names = ["DIR", "LOCATION"])]
-    folders_and_location: Vec<String>,
+    /// The folders, base first, and last where the image goes
+    // One list, since options may stand between the folders and the location.
+    #[arg(required = true, num_args = 1.., value_name = "DIR… LOCATION")]
+    places: Vec<String>,
     /// What the image runs on; this machine without it: OS/ARCH[/VARIANT]
-    #[arg(long, value_name = "PLATFORM")]
+    #[arg(long, value_name = "PLATFORM", value_parser = typed::<Platform>)]
     platform: Option<Platform>,
     /// How the layers are compressed
     #[arg(long, value_parser = ["gzip", "zstd", "none"], default_value = "gzip", value_name = "HOW")]
@@ -69,24 +72,31 @@ impl Pack {
         options: &CopyOptions,
         output: &Output,
     ) -> Result<()> {
-        let (location, recipe) = self.recipe()?;
-        let report = pack(context, &recipe, &location, options).await?;
+        let (folders, location) = self.places()?;
+        let report = pack(context, &self.recipe(folders)?, &location, options).await?;
         output.report(&report, text)
     }
 
-    fn recipe(&self) -> Result<(Location, Recipe)> {
-        let Some((location, folders)) = self.folders_and_location.split_last() else {
-            return Err(Error::new(Kind::Usage, "nothing to pack").expected("DIR… LOCATION"));
-        };
+    fn places(&self) -> Result<(Vec<PathBuf>, Location)> {
+        match self.places.split_last() {
+            Some((location, folders)) if !folders.is_empty() => {
+                Ok((folders.iter().map(PathBuf::from).collect(), location.parse()?))
+            }
+            _ => Err(Error::new(Kind::Usage, "`conex pack` needs a folder and a location")
+                .expected("DIR… LOCATION")
+                .found(self.places.join(" "))),
+        }
+    }
+
+    fn recipe(&self, folders: Vec<PathBuf>) -> Result<Recipe> {
         let epoch = environment::source_date_epoch()?;
-        let recipe = Recipe {
-            folders: folders.iter().map(PathBuf::from).collect(),
+        Ok(Recipe {
+            folders,
             platform: super::platform_or_host(self.platform.as_ref()),
             execution: self.execution(),
             created: epoch.map(rfc3339),
             layer: self.layer_options(epoch),
-        };
-        Ok((location.parse()?, recipe))
+        })
     }
 
     fn execution(&self) -> Execution {

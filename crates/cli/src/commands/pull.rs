@@ -6,6 +6,7 @@ use conex_ops::pull::{Report, pull};
 use conex_ops::{Context, CopyOptions};
 use conex_spec::{Error, Kind, Location, Platform, Reference, Result};
 
+use crate::args::typed;
 use crate::output::{Output, size};
 
 /// Pull an image for one platform into the local store; only what is missing moves
@@ -17,9 +18,10 @@ Examples:
   conex pull --all-platforms debian:12")]
 pub struct Pull {
     /// The image in a registry
+    #[arg(value_parser = typed::<Location>)]
     image: Location,
     /// The platform; this machine's without it: OS/ARCH[/VARIANT]
-    #[arg(long, value_name = "PLATFORM")]
+    #[arg(long, value_name = "PLATFORM", value_parser = typed::<Platform>)]
     platform: Option<Platform>,
     /// Pull the whole index
     #[arg(long, conflicts_with = "platform")]

@@ -6,6 +6,7 @@ use conex_ops::push::{Report, push};
 use conex_ops::{Context, CopyOptions};
 use conex_spec::{Location, Result};
 
+use crate::args::typed;
 use crate::commands::pull::registry_reference;
 use crate::output::Output;
 
@@ -17,9 +18,10 @@ Examples:
   conex push registry.example/team/app:1.2 --from oci:./build:latest")]
 pub struct Push {
     /// The image in a registry
+    #[arg(value_parser = typed::<Location>)]
     image: Location,
     /// Where the image is now; without it the local store, under the same name
-    #[arg(long, value_name = "LOCATION")]
+    #[arg(long, value_name = "LOCATION", value_parser = typed::<Location>)]
     from: Option<Location>,
 }
 

@@ -10,6 +10,7 @@ use conex_ops::bundle::bundle;
 use conex_ops::unpack::{Report, unpack};
 use conex_spec::{Location, Platform, Result};
 
+use crate::args::typed;
 use crate::output::{Output, escape, size};
 
 /// Unpack an image to a root file system
@@ -21,11 +22,12 @@ Examples:
   conex unpack --bundle store:alpine ./bundle && sudo runc run -b ./bundle test")]
 pub struct Unpack {
     /// What to unpack
+    #[arg(value_parser = typed::<Location>)]
     location: Location,
     /// A folder that is not there yet, or is empty
     dir: PathBuf,
     /// The platform; this machine's without it: OS/ARCH[/VARIANT]
-    #[arg(long, value_name = "PLATFORM")]
+    #[arg(long, value_name = "PLATFORM", value_parser = typed::<Platform>)]
     platform: Option<Platform>,
     /// Make a bundle that a runtime starts: the root file system in `rootfs`, and a `config.json`
     #[arg(long)]

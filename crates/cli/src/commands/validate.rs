@@ -8,6 +8,7 @@ use conex_ops::Context;
 use conex_ops::validate::{Report, validate};
 use conex_spec::{Location, Result};
 
+use crate::args::typed;
 use crate::output::{Output, escape, size};
 
 /// Check that all content of an image is there and sound: digests, sizes, diff IDs
@@ -20,6 +21,7 @@ Examples:
 The exit code is 4 where something is not sound.")]
 pub struct Validate {
     /// What to check
+    #[arg(value_parser = typed::<Location>)]
     location: Location,
 }
 
