@@ -11,6 +11,10 @@ use rustix::io::Errno;
 
 use crate::sys::{HANDLE, failed};
 
+/// While someone renames in the tree, the kernel may be unsure about a `..` and ask for another
+/// try; someone who never stops shall not keep us for ever.
+const MAX_TRIES: usize = 1000;
+
 /// The root of an image's tree.
 #[derive(Debug)]
 pub struct Root {
@@ -50,13 +54,14 @@ impl Root {
     fn resolve(&self, path: &[u8], flags: OFlags) -> Result<OwnedFd> {
         let path = if path.is_empty() { b"." } else { path };
         let inside = ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS;
-        loop {
-            match openat2(&self.fd, path, flags, Mode::empty(), inside) {
-                // Someone renames in the tree and the kernel could not be sure about a `..`.
-                Err(Errno::AGAIN | Errno::INTR) => {}
-                result => return result.map_err(|errno| failed("open", path, errno)),
+        let mut result = Err(Errno::AGAIN);
+        for _ in 0..MAX_TRIES {
+            result = openat2(&self.fd, path, flags, Mode::empty(), inside);
+            if !matches!(result, Err(Errno::AGAIN | Errno::INTR)) {
+                break;
             }
         }
+        result.map_err(|errno| failed("open", path, errno))
     }
 }
 

@@ -94,8 +94,11 @@ fn write(entries: &[(Entry, Vec<u8>)]) -> Vec<u8> {
     tar
 }
 
+/// An entry and its bytes.
+type Content = (Entry, Vec<u8>);
+
 /// All entries with their content, or the first error.
-fn read(tar: impl Read) -> conex_spec::Result<(Vec<(Entry, Vec<u8>)>, Warnings)> {
+fn read(tar: impl Read) -> conex_spec::Result<(Vec<Content>, Warnings)> {
     let mut reader = Reader::new(tar);
     let mut entries = Vec::new();
     while let Some(mut entry) = reader.next_entry()? {

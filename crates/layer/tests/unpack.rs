@@ -14,7 +14,7 @@ use std::fs;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
-use common::{Forge, World, forge, has, is_root, options, put};
+use common::{Forge, World, forge, has, is_root, odd, options, put};
 use conex_layer::Code;
 use conex_layer::unpack::{LayerInput, Options, Unpacker};
 use conex_spec::{Compression, Digest, Error, Kind};
@@ -116,7 +116,7 @@ fn later_layers_replace_files_of_any_kind() {
 fn kind(layers: &[Vec<u8>]) -> String {
     let world = World::new();
     let report = world.unpack(layers).unwrap();
-    assert_eq!(report.warnings.count(), 0);
+    assert_eq!(odd(&report), [""; 0]);
     format!("{:?}", fs::symlink_metadata(world.path("n")).unwrap().file_type())
 }
 
@@ -210,7 +210,7 @@ fn entries_through_links_of_lower_layers() {
 fn hard_links_share_an_inode_and_are_broken_by_replacement() {
     let base = forge().file("a", "old").link("b", "a").link("d/c", "./b").end();
     let world = World::new();
-    world.unpack(&[base.clone()]).unwrap();
+    world.unpack(std::slice::from_ref(&base)).unwrap();
     assert_eq!(fs::metadata(world.path("d/c")).unwrap().nlink(), 3);
     let world = World::new();
     world.unpack(&[base, forge().file("a", "new").end()]).unwrap();

@@ -1,12 +1,18 @@
 //! PAX extended headers: `length key=value\n` records that overrule the header they precede.
 //! POSIX.1-2017, pax, "pax Extended Header".
 
-use conex_spec::{Error, Result};
+use std::collections::HashSet;
+
+use conex_spec::{Error, Kind, Result};
 
 use super::header::{owner, size_in_range};
 use super::{Time, Xattr};
 use crate::name::show;
 use crate::warning::{Code, Warnings};
+
+/// Linux gives no file more attributes than have 64 KiB of names, 9,362 at the very most. The
+/// limit keeps the search for repeated ones cheap.
+const MAX_XATTRS: usize = 4096;
 
 /// What the local extended header of one entry says.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -38,18 +44,14 @@ pub(super) struct Sparse {
 /// Reads a local extended header (`x`).
 pub(super) fn parse(bytes: &[u8], warnings: &mut Warnings) -> Result<Pax> {
     let mut pax = Pax::default();
-    let mut seen: Vec<&[u8]> = Vec::new();
+    let mut seen = HashSet::new();
     for record in Records(bytes) {
         let (key, value) = record?;
         // The numbers of sparse version 0.0 repeat their keys by design.
         let repeats = matches!(key, b"GNU.sparse.offset" | b"GNU.sparse.numbytes");
-        match seen.binary_search(&key) {
-            Ok(_) if !repeats => {
-                let detail = format!("PAX key {} appears twice, the last one counts", show(key));
-                warnings.add(Code::RepeatedPaxKey, b"", detail);
-            }
-            Ok(_) => {}
-            Err(place) => seen.insert(place, key),
+        if !seen.insert(key) && !repeats {
+            let detail = format!("PAX key {} appears twice, the last one counts", show(key));
+            warnings.add(Code::RepeatedPaxKey, b"", detail);
         }
         pax.set(key, value).map_err(|err| err.context(format!("PAX record {}", show(key))))?;
     }
@@ -105,10 +107,15 @@ impl Pax {
         if name.is_empty() || name.contains(&0) {
             return Err(Error::invalid("bad name of an extended attribute").found(show(&name)));
         }
-        match self.xattrs.iter_mut().find(|xattr| xattr.name == name) {
-            Some(xattr) => xattr.value = value,
-            None => self.xattrs.push(Xattr { name, value }),
+        if let Some(xattr) = self.xattrs.iter_mut().find(|xattr| xattr.name == name) {
+            xattr.value = value;
+            return Ok(());
         }
+        if self.xattrs.len() == MAX_XATTRS {
+            return Err(Error::new(Kind::Limit, "too many extended attributes")
+                .expected(format!("at most {MAX_XATTRS}")));
+        }
+        self.xattrs.push(Xattr { name, value });
         Ok(())
     }
 }

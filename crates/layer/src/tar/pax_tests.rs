@@ -125,3 +125,17 @@ fn global_headers() {
         assert!(check_global(&record(key, "1")).is_err(), "{key}");
     }
 }
+
+/// Quadratic work is bounded.
+#[test]
+fn a_flood_of_attributes_is_refused() {
+    let mut header = Vec::new();
+    for i in 0..MAX_XATTRS {
+        push_record(&mut header, format!("SCHILY.xattr.user.{i}").as_bytes(), b"");
+    }
+    let pax = parse(&header, &mut Warnings::default()).unwrap();
+    assert_eq!(pax.xattrs.len(), MAX_XATTRS);
+    push_record(&mut header, b"SCHILY.xattr.user.more", b"");
+    let err = parse(&header, &mut Warnings::default()).unwrap_err();
+    assert_eq!(err.kind(), Kind::Limit);
+}

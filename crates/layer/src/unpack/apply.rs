@@ -30,6 +30,8 @@ pub(super) struct Applier<'a> {
     /// Bytes that files may still take, holes included.
     pub(super) bytes_left: u64,
     pub(super) entries_left: u64,
+    /// Whether it was said that owners are not restored.
+    pub(super) owners_noted: bool,
     pub(super) finisher: Finisher,
     pub(super) report: LayerReport,
 }
@@ -190,9 +192,13 @@ impl Applier<'_> {
         last: &[u8],
         reader: &mut Reader<R>,
     ) -> Result<()> {
-        let fd = self.create(entry, last)?;
+        // Without privilege attributes can only be set on a file that may be written.
+        let lend = !self.cursor.privileged && !entry.xattrs.is_empty();
+        let created = if lend { entry.mode | 0o200 } else { entry.mode };
+        let fd = self.create(entry, created, last)?;
         let owner = self.owner(entry);
-        let special = entry.mode & (0o7000 | self.cursor.creation.masked) != 0;
+        let masked = 0o7000 | self.cursor.creation.masked;
+        let special = lend || entry.mode & masked != 0;
         let mut file = Unfinished {
             file: fd.into(),
             path: entry.path.clone(),
@@ -215,9 +221,9 @@ impl Applier<'_> {
         file.finish(&mut self.report.warnings)
     }
 
-    fn create(&mut self, entry: &Entry, last: &[u8]) -> Result<OwnedFd> {
+    fn create(&mut self, entry: &Entry, mode: u32, last: &[u8]) -> Result<OwnedFd> {
         let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW;
-        let mode = Mode::from_raw_mode(entry.mode & 0o777);
+        let mode = Mode::from_raw_mode(mode & 0o777);
         self.retry(entry, last, |at| openat(at, last, flags | OFlags::CLOEXEC, mode))
     }
 
@@ -309,7 +315,7 @@ impl Applier<'_> {
         let detail = format!("device {major}:{minor} replaced by an empty file");
         self.warn(Code::DeviceReplaced, entry, detail);
         let plain = Entry { kind: Kind::File, mode: entry.mode & 0o777, ..entry.clone() };
-        let fd = self.create(&plain, last)?;
+        let fd = self.create(&plain, plain.mode, last)?;
         Unfinished {
             file: fd.into(),
             path: entry.path.clone(),
@@ -380,7 +386,8 @@ impl Applier<'_> {
     /// Without privilege all belongs to the caller; said once.
     fn note_owner(&mut self, entry: &Entry) {
         let own = self.cursor.creation.uid == entry.uid && self.cursor.creation.gid == entry.gid;
-        if !self.cursor.privileged && !own && !self.report.warnings.has(Code::OwnersKept) {
+        if !self.cursor.privileged && !own && !self.owners_noted {
+            self.owners_noted = true;
             let detail = "owners are not restored without privilege";
             self.report.warnings.add(Code::OwnersKept, b"", detail);
         }

@@ -63,7 +63,8 @@ pub(super) struct Unfinished {
 
 impl Unfinished {
     /// Writes the content and sets the attributes. The order matters: a change of owner takes
-    /// set-id bits and capabilities away, writing takes capabilities away, and all change times.
+    /// set-id bits and capabilities away, writing takes capabilities away, a mode may forbid
+    /// to set attributes, and all change times.
     pub(super) fn finish(mut self, warnings: &mut Warnings) -> Result<()> {
         let fail = |errno| failed("set the attributes of", &self.path, errno);
         if !self.content.is_empty() {
@@ -75,11 +76,11 @@ impl Unfinished {
         if let Some((uid, gid)) = self.owner {
             chown(&self.file, uid, gid).map_err(fail)?;
         }
+        let target = Target::open(&self.file);
+        set_all(target, &self.xattrs, self.privileged, &self.path, warnings)?;
         if let Some(mode) = self.mode {
             fchmod(&self.file, Mode::from_raw_mode(mode)).map_err(fail)?;
         }
-        let target = Target::open(&self.file);
-        set_all(target, &self.xattrs, self.privileged, &self.path, warnings)?;
         futimens(&self.file, &times(self.mtime)).map_err(fail)
     }
 }

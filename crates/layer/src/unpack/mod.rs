@@ -30,7 +30,7 @@ use self::file::{Finisher, PARCELS, finish_all};
 use self::seen::Seen;
 use self::staging::Staging;
 use crate::root::Root;
-use crate::warning::Warnings;
+use crate::warning::{Code, Warnings};
 
 /// How many set-id files and files with capabilities are listed by name.
 const MAX_LISTED: usize = 1000;
@@ -210,6 +210,7 @@ impl Unpacker {
             devices: self.options.devices,
             bytes_left: self.bytes_left,
             entries_left: self.options.max_entries - self.total.entries,
+            owners_noted: self.total.warnings.has(Code::OwnersKept),
             finisher: Finisher::new(sender),
             report: LayerReport::default(),
         };

@@ -254,6 +254,12 @@ pub fn lower() -> Vec<u8> {
         .end()
 }
 
+/// Warnings but the one that is always there without privilege.
+pub fn odd(report: &Report) -> Vec<String> {
+    let kept = report.warnings.kept().iter();
+    kept.filter(|warning| warning.code != Code::OwnersKept).map(ToString::to_string).collect()
+}
+
 pub fn has(report: &Report, code: Code) -> bool {
     report.warnings.has(code)
 }
