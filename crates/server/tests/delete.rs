@@ -37,7 +37,10 @@ async fn a_deleted_manifest_takes_its_tags_and_stays_away() {
     let registry = registry.restart().await;
     for name in ["t", "u", image.digest.as_str()] {
         assert_eq!(registry.status("GET", &format!("/v2/a/manifests/{name}")).await, 404, "{name}");
-        assert_eq!(registry.status("GET", &format!("/v2/b/manifests/{name}")).await, if name == "u" { 404 } else { 200 });
+        assert_eq!(
+            registry.status("GET", &format!("/v2/b/manifests/{name}")).await,
+            if name == "u" { 404 } else { 200 }
+        );
     }
     assert_eq!(registry.json("/v2/a/tags/list").await["tags"], json!(["other"]));
     let bytes = registry.image("a", b"layer").await;

@@ -58,7 +58,11 @@ async fn tags_in_pages() {
         assert_eq!(found["tags"], expected, "{query}");
     }
     for query in ["n=-1", "n=x", "n=", "n=1&n=2"] {
-        assert_eq!(registry.status("GET", &format!("/v2/a/b/tags/list?{query}")).await, 400, "{query}");
+        assert_eq!(
+            registry.status("GET", &format!("/v2/a/b/tags/list?{query}")).await,
+            400,
+            "{query}"
+        );
     }
 }
 
@@ -126,7 +130,9 @@ async fn referrers_with_and_without_a_filter() {
     assert_eq!(find(&two)["artifactType"], config.media_type.as_str());
     assert_eq!(find(&index).get("artifactType"), None);
 
-    for (kind, count) in [("a/one", 1), ("a%2Fone", 1), ("a/none", 0), (config.media_type.as_str(), 1)] {
+    for (kind, count) in
+        [("a/one", 1), ("a%2Fone", 1), ("a/none", 0), (config.media_type.as_str(), 1)]
+    {
         let answer = registry.send("GET", &format!("{path}?artifactType={kind}")).await;
         assert_eq!(header(&answer, "oci-filters-applied"), "artifactType");
         let list: Value = serde_json::from_slice(&answer.bytes().await.unwrap()).unwrap();
@@ -138,12 +144,18 @@ async fn referrers_with_and_without_a_filter() {
 async fn referrers_are_never_404() {
     let registry = Registry::start().await;
     let digest = common::sha256(b"nothing");
-    for path in [format!("/v2/none/referrers/{digest}"), format!("/v2/none/referrers/x+y:{}", "z".repeat(300))] {
+    for path in [
+        format!("/v2/none/referrers/{digest}"),
+        format!("/v2/none/referrers/x+y:{}", "z".repeat(300)),
+    ] {
         assert_eq!(registry.json(&path).await["manifests"], json!([]));
     }
     for bad in ["latest", "sha256:x", "sha256:%2e%2e", "sha256:"] {
         let answer = registry.send("GET", &format!("/v2/none/referrers/{bad}")).await;
-        assert_eq!((answer.status().as_u16(), code(answer).await.as_str()), (400, "DIGEST_INVALID"));
+        assert_eq!(
+            (answer.status().as_u16(), code(answer).await.as_str()),
+            (400, "DIGEST_INVALID")
+        );
     }
 }
 
@@ -157,14 +169,19 @@ async fn many_referrers_come_in_pages() {
     for i in 0..10 {
         let kind = if i % 2 == 0 { "a/even+x" } else { "a/odd" };
         let more = json!({ "subject": subject, "artifactType": kind, "annotations": { "i": i.to_string(), "long": long } });
-        let answer = registry.put(&format!("/v2/a/manifests/{i}"), MANIFEST, manifest(&config, &[], more)).await;
+        let answer = registry
+            .put(&format!("/v2/a/manifests/{i}"), MANIFEST, manifest(&config, &[], more))
+            .await;
         assert_eq!(answer.status(), 201);
     }
     let path = format!("/v2/a/referrers/{}", subject.digest);
-    for (path, count, least) in [(path.clone(), 10, 3), (format!("{path}?artifactType=a/even%2Bx"), 5, 2)] {
+    for (path, count, least) in
+        [(path.clone(), 10, 3), (format!("{path}?artifactType=a/even%2Bx"), 5, 2)]
+    {
         let pages = pages(&registry, &path, "manifests").await;
         assert!(pages.len() >= least, "{} pages", pages.len());
-        let mut found: Vec<_> = pages.concat().iter().map(|entry| entry["digest"].to_string()).collect();
+        let mut found: Vec<_> =
+            pages.concat().iter().map(|entry| entry["digest"].to_string()).collect();
         found.sort();
         found.dedup();
         assert_eq!(found.len(), count);

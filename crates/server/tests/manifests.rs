@@ -13,44 +13,254 @@ const INDEX: &str = "application/vnd.oci.image.index.v1+json";
 /// that are in the repository.
 const BODIES: &[(&str, &str, &str, u16, &str)] = &[
     ("sound", r#"{"schemaVersion":2,"config":C,"layers":[L]}"#, MANIFEST, 201, ""),
-    ("sound, with its type", r#"{"schemaVersion":2,"mediaType":"application/vnd.oci.image.manifest.v1+json","config":C,"layers":[L]}"#, MANIFEST, 201, ""),
-    ("parameters are ignored", r#"{"schemaVersion":2,"config":C,"layers":[L]}"#, "application/vnd.oci.image.manifest.v1+json; charset=utf-8", 201, ""),
-    ("61 layers and manifests", r#"{"schemaVersion":2,"config":C,"layers":[L],"manifests":[]}"#, MANIFEST, 400, "MANIFEST_INVALID"),
-    ("61 the other way", r#"{"schemaVersion":2,"layers":[],"manifests":[]}"#, INDEX, 400, "MANIFEST_INVALID"),
-    ("61 of an unknown type", r#"{"layers":[],"manifests":[]}"#, "application/json", 400, "MANIFEST_INVALID"),
-    ("62 another type", r#"{"schemaVersion":2,"mediaType":"application/vnd.oci.image.index.v1+json","config":C,"layers":[L]}"#, MANIFEST, 400, "MANIFEST_INVALID"),
-    ("62 an image called an index", r#"{"schemaVersion":2,"config":C,"layers":[L]}"#, INDEX, 400, "MANIFEST_INVALID"),
-    ("62 an index called an image", r#"{"schemaVersion":2,"manifests":[]}"#, MANIFEST, 400, "MANIFEST_INVALID"),
-    ("62 hidden behind an unknown type", r#"{"schemaVersion":2,"mediaType":"application/vnd.oci.image.manifest.v1+json","config":C,"layers":[L]}"#, "application/json", 400, "MANIFEST_INVALID"),
-    ("62 a layer's type", r#"{"schemaVersion":2,"config":C,"layers":[L]}"#, "application/vnd.oci.image.layer.v1.tar", 400, "MANIFEST_INVALID"),
-    ("63 a name twice", r#"{"schemaVersion":2,"config":C,"layers":[L],"layers":[]}"#, MANIFEST, 400, "MANIFEST_INVALID"),
-    ("63 deep inside", r#"{"schemaVersion":2,"config":C,"layers":[L],"annotations":{"a":"1","a":"2"}}"#, MANIFEST, 400, "MANIFEST_INVALID"),
-    ("64 case", r#"{"schemaVersion":2,"config":C,"layers":[L],"LAYERS":[]}"#, MANIFEST, 400, "MANIFEST_INVALID"),
-    ("64 case in annotations is free", r#"{"schemaVersion":2,"config":C,"layers":[L],"annotations":{"Layers":"x","layers":"y"}}"#, MANIFEST, 201, ""),
-    ("65 a lone surrogate", r#"{"schemaVersion":2,"config":C,"layers":[L],"annotations":{"a":"\ud800"}}"#, MANIFEST, 400, "MANIFEST_INVALID"),
-    ("66 a byte order mark", "\u{feff}{\"schemaVersion\":2,\"config\":C,\"layers\":[L]}", MANIFEST, 400, "MANIFEST_INVALID"),
-    ("67 more behind it", r#"{"schemaVersion":2,"config":C,"layers":[L]}{}"#, MANIFEST, 400, "MANIFEST_INVALID"),
-    ("69 a negative size", r#"{"schemaVersion":2,"config":{"mediaType":"a/b","digest":"sha256:44136fa355b3678a1146ad16f7e8649e94fb4fc21fe77e8310c060f61caaff8a","size":-1},"layers":[]}"#, MANIFEST, 400, "MANIFEST_INVALID"),
-    ("69 a size of 2^63", r#"{"schemaVersion":2,"config":{"mediaType":"a/b","digest":"sha256:44136fa355b3678a1146ad16f7e8649e94fb4fc21fe77e8310c060f61caaff8a","size":9223372036854775808},"layers":[]}"#, MANIFEST, 400, "MANIFEST_INVALID"),
-    ("69 a size as text", r#"{"schemaVersion":2,"config":{"mediaType":"a/b","digest":"sha256:44136fa355b3678a1146ad16f7e8649e94fb4fc21fe77e8310c060f61caaff8a","size":"2"},"layers":[]}"#, MANIFEST, 400, "MANIFEST_INVALID"),
-    ("70 unknown members", r#"{"schemaVersion":2,"config":C,"layers":[L],"x":{"y":[1]}}"#, MANIFEST, 201, ""),
+    (
+        "sound, with its type",
+        r#"{"schemaVersion":2,"mediaType":"application/vnd.oci.image.manifest.v1+json","config":C,"layers":[L]}"#,
+        MANIFEST,
+        201,
+        "",
+    ),
+    (
+        "parameters are ignored",
+        r#"{"schemaVersion":2,"config":C,"layers":[L]}"#,
+        "application/vnd.oci.image.manifest.v1+json; charset=utf-8",
+        201,
+        "",
+    ),
+    (
+        "61 layers and manifests",
+        r#"{"schemaVersion":2,"config":C,"layers":[L],"manifests":[]}"#,
+        MANIFEST,
+        400,
+        "MANIFEST_INVALID",
+    ),
+    (
+        "61 the other way",
+        r#"{"schemaVersion":2,"layers":[],"manifests":[]}"#,
+        INDEX,
+        400,
+        "MANIFEST_INVALID",
+    ),
+    (
+        "61 of an unknown type",
+        r#"{"layers":[],"manifests":[]}"#,
+        "application/json",
+        400,
+        "MANIFEST_INVALID",
+    ),
+    (
+        "62 another type",
+        r#"{"schemaVersion":2,"mediaType":"application/vnd.oci.image.index.v1+json","config":C,"layers":[L]}"#,
+        MANIFEST,
+        400,
+        "MANIFEST_INVALID",
+    ),
+    (
+        "62 an image called an index",
+        r#"{"schemaVersion":2,"config":C,"layers":[L]}"#,
+        INDEX,
+        400,
+        "MANIFEST_INVALID",
+    ),
+    (
+        "62 an index called an image",
+        r#"{"schemaVersion":2,"manifests":[]}"#,
+        MANIFEST,
+        400,
+        "MANIFEST_INVALID",
+    ),
+    (
+        "62 hidden behind an unknown type",
+        r#"{"schemaVersion":2,"mediaType":"application/vnd.oci.image.manifest.v1+json","config":C,"layers":[L]}"#,
+        "application/json",
+        400,
+        "MANIFEST_INVALID",
+    ),
+    (
+        "62 a layer's type",
+        r#"{"schemaVersion":2,"config":C,"layers":[L]}"#,
+        "application/vnd.oci.image.layer.v1.tar",
+        400,
+        "MANIFEST_INVALID",
+    ),
+    (
+        "63 a name twice",
+        r#"{"schemaVersion":2,"config":C,"layers":[L],"layers":[]}"#,
+        MANIFEST,
+        400,
+        "MANIFEST_INVALID",
+    ),
+    (
+        "63 deep inside",
+        r#"{"schemaVersion":2,"config":C,"layers":[L],"annotations":{"a":"1","a":"2"}}"#,
+        MANIFEST,
+        400,
+        "MANIFEST_INVALID",
+    ),
+    (
+        "64 case",
+        r#"{"schemaVersion":2,"config":C,"layers":[L],"LAYERS":[]}"#,
+        MANIFEST,
+        400,
+        "MANIFEST_INVALID",
+    ),
+    (
+        "64 case in annotations is free",
+        r#"{"schemaVersion":2,"config":C,"layers":[L],"annotations":{"Layers":"x","layers":"y"}}"#,
+        MANIFEST,
+        201,
+        "",
+    ),
+    (
+        "65 a lone surrogate",
+        r#"{"schemaVersion":2,"config":C,"layers":[L],"annotations":{"a":"\ud800"}}"#,
+        MANIFEST,
+        400,
+        "MANIFEST_INVALID",
+    ),
+    (
+        "66 a byte order mark",
+        "\u{feff}{\"schemaVersion\":2,\"config\":C,\"layers\":[L]}",
+        MANIFEST,
+        400,
+        "MANIFEST_INVALID",
+    ),
+    (
+        "67 more behind it",
+        r#"{"schemaVersion":2,"config":C,"layers":[L]}{}"#,
+        MANIFEST,
+        400,
+        "MANIFEST_INVALID",
+    ),
+    (
+        "69 a negative size",
+        r#"{"schemaVersion":2,"config":{"mediaType":"a/b","digest":"sha256:44136fa355b3678a1146ad16f7e8649e94fb4fc21fe77e8310c060f61caaff8a","size":-1},"layers":[]}"#,
+        MANIFEST,
+        400,
+        "MANIFEST_INVALID",
+    ),
+    (
+        "69 a size of 2^63",
+        r#"{"schemaVersion":2,"config":{"mediaType":"a/b","digest":"sha256:44136fa355b3678a1146ad16f7e8649e94fb4fc21fe77e8310c060f61caaff8a","size":9223372036854775808},"layers":[]}"#,
+        MANIFEST,
+        400,
+        "MANIFEST_INVALID",
+    ),
+    (
+        "69 a size as text",
+        r#"{"schemaVersion":2,"config":{"mediaType":"a/b","digest":"sha256:44136fa355b3678a1146ad16f7e8649e94fb4fc21fe77e8310c060f61caaff8a","size":"2"},"layers":[]}"#,
+        MANIFEST,
+        400,
+        "MANIFEST_INVALID",
+    ),
+    (
+        "70 unknown members",
+        r#"{"schemaVersion":2,"config":C,"layers":[L],"x":{"y":[1]}}"#,
+        MANIFEST,
+        201,
+        "",
+    ),
     ("70 an unknown type", r#"{"anything":true}"#, "application/vnd.example+json", 201, ""),
-    ("70 the artifact manifest of a draft", r#"{"mediaType":"application/vnd.oci.artifact.manifest.v1+json","artifactType":"a/b","blobs":[]}"#, "application/vnd.oci.artifact.manifest.v1+json", 201, ""),
-    ("77 a digest that is a path", r#"{"schemaVersion":2,"config":{"mediaType":"a/b","digest":"sha256:../../../etc/passwd","size":2},"layers":[]}"#, MANIFEST, 400, "MANIFEST_INVALID"),
-    ("77 a short digest", r#"{"schemaVersion":2,"config":{"mediaType":"a/b","digest":"sha256:abc","size":2},"layers":[]}"#, MANIFEST, 400, "MANIFEST_INVALID"),
-    ("78 an algorithm we cannot check", r#"{"schemaVersion":2,"config":{"mediaType":"a/b","digest":"md5:99914b932bd37a50b983c5e7c90ae93b","size":2},"layers":[]}"#, MANIFEST, 400, "MANIFEST_BLOB_UNKNOWN"),
-    ("79 a missing layer", r#"{"schemaVersion":2,"config":C,"layers":[{"mediaType":"a/b","digest":"sha256:0000000000000000000000000000000000000000000000000000000000000000","size":2}]}"#, MANIFEST, 400, "MANIFEST_BLOB_UNKNOWN"),
-    ("79 a missing entry", r#"{"schemaVersion":2,"manifests":[{"mediaType":"a/b","digest":"sha256:0000000000000000000000000000000000000000000000000000000000000000","size":2}]}"#, INDEX, 400, "MANIFEST_BLOB_UNKNOWN"),
-    ("75 a foreign layer", r#"{"schemaVersion":2,"config":C,"layers":[{"mediaType":"application/vnd.docker.image.rootfs.foreign.diff.tar.gzip","digest":"sha256:0000000000000000000000000000000000000000000000000000000000000000","size":2,"urls":["http://169.254.169.254/"]}]}"#, MANIFEST, 201, ""),
-    ("80 another size", r#"{"schemaVersion":2,"config":{"mediaType":"a/b","digest":"sha256:44136fa355b3678a1146ad16f7e8649e94fb4fc21fe77e8310c060f61caaff8a","size":3},"layers":[]}"#, MANIFEST, 400, "MANIFEST_INVALID"),
-    ("82 schema 1", r#"{"schemaVersion":1,"name":"a","tag":"t","fsLayers":[],"history":[],"signatures":[]}"#, "application/vnd.docker.distribution.manifest.v1+prettyjws", 400, "MANIFEST_INVALID"),
-    ("82 schema 1, nameless", r#"{"schemaVersion":1,"config":C,"layers":[]}"#, MANIFEST, 400, "MANIFEST_INVALID"),
-    ("82 version as text", r#"{"schemaVersion":"2","config":C,"layers":[]}"#, MANIFEST, 400, "MANIFEST_INVALID"),
-    ("83 null layers", r#"{"schemaVersion":2,"config":C,"layers":null}"#, MANIFEST, 400, "MANIFEST_INVALID"),
-    ("83 null config", r#"{"schemaVersion":2,"config":null,"layers":[]}"#, MANIFEST, 400, "MANIFEST_INVALID"),
+    (
+        "70 the artifact manifest of a draft",
+        r#"{"mediaType":"application/vnd.oci.artifact.manifest.v1+json","artifactType":"a/b","blobs":[]}"#,
+        "application/vnd.oci.artifact.manifest.v1+json",
+        201,
+        "",
+    ),
+    (
+        "77 a digest that is a path",
+        r#"{"schemaVersion":2,"config":{"mediaType":"a/b","digest":"sha256:../../../etc/passwd","size":2},"layers":[]}"#,
+        MANIFEST,
+        400,
+        "MANIFEST_INVALID",
+    ),
+    (
+        "77 a short digest",
+        r#"{"schemaVersion":2,"config":{"mediaType":"a/b","digest":"sha256:abc","size":2},"layers":[]}"#,
+        MANIFEST,
+        400,
+        "MANIFEST_INVALID",
+    ),
+    (
+        "78 an algorithm we cannot check",
+        r#"{"schemaVersion":2,"config":{"mediaType":"a/b","digest":"md5:99914b932bd37a50b983c5e7c90ae93b","size":2},"layers":[]}"#,
+        MANIFEST,
+        400,
+        "MANIFEST_BLOB_UNKNOWN",
+    ),
+    (
+        "79 a missing layer",
+        r#"{"schemaVersion":2,"config":C,"layers":[{"mediaType":"a/b","digest":"sha256:0000000000000000000000000000000000000000000000000000000000000000","size":2}]}"#,
+        MANIFEST,
+        400,
+        "MANIFEST_BLOB_UNKNOWN",
+    ),
+    (
+        "79 a missing entry",
+        r#"{"schemaVersion":2,"manifests":[{"mediaType":"a/b","digest":"sha256:0000000000000000000000000000000000000000000000000000000000000000","size":2}]}"#,
+        INDEX,
+        400,
+        "MANIFEST_BLOB_UNKNOWN",
+    ),
+    (
+        "75 a foreign layer",
+        r#"{"schemaVersion":2,"config":C,"layers":[{"mediaType":"application/vnd.docker.image.rootfs.foreign.diff.tar.gzip","digest":"sha256:0000000000000000000000000000000000000000000000000000000000000000","size":2,"urls":["http://169.254.169.254/"]}]}"#,
+        MANIFEST,
+        201,
+        "",
+    ),
+    (
+        "80 another size",
+        r#"{"schemaVersion":2,"config":{"mediaType":"a/b","digest":"sha256:44136fa355b3678a1146ad16f7e8649e94fb4fc21fe77e8310c060f61caaff8a","size":3},"layers":[]}"#,
+        MANIFEST,
+        400,
+        "MANIFEST_INVALID",
+    ),
+    (
+        "82 schema 1",
+        r#"{"schemaVersion":1,"name":"a","tag":"t","fsLayers":[],"history":[],"signatures":[]}"#,
+        "application/vnd.docker.distribution.manifest.v1+prettyjws",
+        400,
+        "MANIFEST_INVALID",
+    ),
+    (
+        "82 schema 1, nameless",
+        r#"{"schemaVersion":1,"config":C,"layers":[]}"#,
+        MANIFEST,
+        400,
+        "MANIFEST_INVALID",
+    ),
+    (
+        "82 version as text",
+        r#"{"schemaVersion":"2","config":C,"layers":[]}"#,
+        MANIFEST,
+        400,
+        "MANIFEST_INVALID",
+    ),
+    (
+        "83 null layers",
+        r#"{"schemaVersion":2,"config":C,"layers":null}"#,
+        MANIFEST,
+        400,
+        "MANIFEST_INVALID",
+    ),
+    (
+        "83 null config",
+        r#"{"schemaVersion":2,"config":null,"layers":[]}"#,
+        MANIFEST,
+        400,
+        "MANIFEST_INVALID",
+    ),
     ("84 no layers", r#"{"schemaVersion":2,"config":C,"layers":[]}"#, MANIFEST, 201, ""),
     ("no entries", r#"{"schemaVersion":2,"manifests":[]}"#, INDEX, 201, ""),
-    ("J7 data of another digest", r#"{"schemaVersion":2,"config":{"mediaType":"a/b","digest":"sha256:44136fa355b3678a1146ad16f7e8649e94fb4fc21fe77e8310c060f61caaff8a","size":2,"data":"W10="},"layers":[]}"#, MANIFEST, 400, "MANIFEST_INVALID"),
+    (
+        "J7 data of another digest",
+        r#"{"schemaVersion":2,"config":{"mediaType":"a/b","digest":"sha256:44136fa355b3678a1146ad16f7e8649e94fb4fc21fe77e8310c060f61caaff8a","size":2,"data":"W10="},"layers":[]}"#,
+        MANIFEST,
+        400,
+        "MANIFEST_INVALID",
+    ),
     ("nothing", "", MANIFEST, 400, "MANIFEST_INVALID"),
     ("no JSON", "<html>", MANIFEST, 400, "MANIFEST_INVALID"),
     ("no object", "[]", MANIFEST, 400, "MANIFEST_INVALID"),
@@ -66,13 +276,17 @@ async fn hostile_manifests() {
     for (what, body, content_type, status, expected) in BODIES {
         let body = body.replace('C', &config).replace('L', &layer);
         // The two letters also stand in names.
-        let body = body.replace(&format!("{config}ONFIG"), "CONFIG").replace(&format!("{layer}AYERS"), "LAYERS").replace(&format!("{layer}ayers"), "Layers");
+        let body = body
+            .replace(&format!("{config}ONFIG"), "CONFIG")
+            .replace(&format!("{layer}AYERS"), "LAYERS")
+            .replace(&format!("{layer}ayers"), "Layers");
         let answer = registry.put("/v2/a/manifests/t", content_type, body).await;
         assert_eq!(answer.status(), *status, "{what}: {}", answer.text().await.unwrap());
         if *status != 201 {
             assert_eq!(code(answer).await, *expected, "{what}");
         }
-        let digest = header(&registry.send("HEAD", "/v2/a/manifests/t").await, "docker-content-digest");
+        let digest =
+            header(&registry.send("HEAD", "/v2/a/manifests/t").await, "docker-content-digest");
         assert!(!digest.is_empty(), "{what}: the tag stands for what was there before");
     }
     for raw in [&b"{\"schemaVersion\":2,\"a\":\"\xff\"}"[..], "[".repeat(100_000).as_bytes()] {
@@ -102,7 +316,10 @@ async fn long_manifests_are_refused_before_they_are_read() {
         assert_eq!(code(answer).await, "SIZE_INVALID");
     }
     // Without a length it is found out while it comes.
-    let chunks = long(5 << 20).chunks(50_000).map(|c| Ok::<_, std::io::Error>(c.to_vec())).collect::<Vec<_>>();
+    let chunks = long(5 << 20)
+        .chunks(50_000)
+        .map(|c| Ok::<_, std::io::Error>(c.to_vec()))
+        .collect::<Vec<_>>();
     let body = reqwest::Body::wrap_stream(futures_util::stream::iter(chunks));
     let request = registry.request("PUT", "/v2/a/manifests/t").header("content-type", MANIFEST);
     assert_eq!(request.body(body).send().await.unwrap().status(), 413);
@@ -125,19 +342,32 @@ async fn a_manifest_is_what_its_digest_says() {
     let bytes = registry.image("a", b"layer").await;
     for algorithm in Algorithm::ALL {
         let wrong = algorithm.digest(b"other");
-        let answer = registry.put(&format!("/v2/a/manifests/{wrong}"), MANIFEST, bytes.clone()).await;
+        let answer =
+            registry.put(&format!("/v2/a/manifests/{wrong}"), MANIFEST, bytes.clone()).await;
         assert_eq!(answer.status(), 400);
         assert_eq!(code(answer).await, "DIGEST_INVALID");
     }
     for name in ["sha256:x", "md5:00000000000000000000000000000000"] {
-        let answer = registry.put(&format!("/v2/a/manifests/{name}"), MANIFEST, bytes.clone()).await;
-        assert_eq!((answer.status().as_u16(), code(answer).await.as_str()), (400, "DIGEST_INVALID"));
+        let answer =
+            registry.put(&format!("/v2/a/manifests/{name}"), MANIFEST, bytes.clone()).await;
+        assert_eq!(
+            (answer.status().as_u16(), code(answer).await.as_str()),
+            (400, "DIGEST_INVALID")
+        );
     }
     for name in [".x", "-x", "a%20b", &"x".repeat(129)] {
-        let answer = registry.put(&format!("/v2/a/manifests/{name}"), MANIFEST, bytes.clone()).await;
-        assert_eq!((answer.status().as_u16(), code(answer).await.as_str()), (400, "MANIFEST_INVALID"), "{name}");
+        let answer =
+            registry.put(&format!("/v2/a/manifests/{name}"), MANIFEST, bytes.clone()).await;
+        assert_eq!(
+            (answer.status().as_u16(), code(answer).await.as_str()),
+            (400, "MANIFEST_INVALID"),
+            "{name}"
+        );
     }
-    assert_eq!(registry.status("GET", &format!("/v2/a/manifests/{}", common::sha256(&bytes))).await, 404);
+    assert_eq!(
+        registry.status("GET", &format!("/v2/a/manifests/{}", common::sha256(&bytes))).await,
+        404
+    );
 }
 
 #[tokio::test]
@@ -147,7 +377,10 @@ async fn without_a_content_type_the_manifest_tells() {
     for (body, kind) in [
         (bytes.clone(), MANIFEST),
         (br#"{"schemaVersion":2,"manifests":[]}"#.to_vec(), INDEX),
-        (br#"{"mediaType":"application/vnd.example+json"}"#.to_vec(), "application/vnd.example+json"),
+        (
+            br#"{"mediaType":"application/vnd.example+json"}"#.to_vec(),
+            "application/vnd.example+json",
+        ),
     ] {
         let answer = registry.request("PUT", "/v2/a/manifests/t").body(body).send().await.unwrap();
         assert_eq!(answer.status(), 201, "{kind}");
@@ -160,8 +393,7 @@ async fn without_a_content_type_the_manifest_tells() {
 #[tokio::test]
 async fn every_missing_blob_is_named() {
     let registry = Registry::start().await;
-    let missing: Vec<_> =
-        (0..150_u8).map(|i| Descriptor::of(MediaType::LAYER, &[i, i])).collect();
+    let missing: Vec<_> = (0..150_u8).map(|i| Descriptor::of(MediaType::LAYER, &[i, i])).collect();
     let body = manifest(&missing[0], &missing[1..], json!({}));
     let answer = registry.put("/v2/a/manifests/t", MANIFEST, body).await;
     assert_eq!(answer.status(), 400);
@@ -199,7 +431,8 @@ async fn one_push_can_set_many_tags() {
     let path = format!("/v2/a/manifests/{digest}?{}", query.join("&"));
     let answer = registry.put(&path, MANIFEST, bytes.clone()).await;
     assert_eq!(answer.status(), 201);
-    let set: Vec<_> = answer.headers().get_all("oci-tag").iter().map(|tag| tag.to_str().unwrap()).collect();
+    let set: Vec<_> =
+        answer.headers().get_all("oci-tag").iter().map(|tag| tag.to_str().unwrap()).collect();
     assert_eq!(set, tags);
     assert_eq!(registry.json("/v2/a/tags/list").await["tags"], json!(tags));
     for tag in &tags {
@@ -250,7 +483,8 @@ async fn a_subject_may_come_later() {
         let list = registry.json(&format!("/v2/a/referrers/{}", subject.digest)).await;
         assert_eq!(list["manifests"].as_array().unwrap().len(), 1);
     }
-    let plain = registry.put("/v2/a/manifests/t", MANIFEST, manifest(&config, &[], json!({}))).await;
+    let plain =
+        registry.put("/v2/a/manifests/t", MANIFEST, manifest(&config, &[], json!({}))).await;
     assert_eq!(header(&plain, "oci-subject"), "");
 }
 
@@ -271,7 +505,10 @@ async fn a_refused_push_leaves_nothing() {
     let registry = Registry::start().await;
     registry.push_blob("a", b"{}").await;
     let before = files(&registry.root());
-    for body in ["{}", r#"{"schemaVersion":2,"manifests":[{"mediaType":"a/b","digest":"sha256:44136fa355b3678a1146ad16f7e8649e94fb4fc21fe77e8310c060f61caaff8a","size":3}]}"#] {
+    for body in [
+        "{}",
+        r#"{"schemaVersion":2,"manifests":[{"mediaType":"a/b","digest":"sha256:44136fa355b3678a1146ad16f7e8649e94fb4fc21fe77e8310c060f61caaff8a","size":3}]}"#,
+    ] {
         assert_eq!(registry.put("/v2/a/manifests/t", INDEX, body).await.status(), 400);
         assert_eq!(registry.put("/v2/new/manifests/t", INDEX, body).await.status(), 400);
     }

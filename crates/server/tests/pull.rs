@@ -68,7 +68,8 @@ async fn blobs_are_served_in_ranges() {
         assert_eq!(answer.status(), 416, "{range}");
         assert_eq!(header(&answer, "content-range"), "bytes */1000000");
     }
-    let other = registry.request("GET", &path).header("range", "bytes=1-2").header("if-range", "\"x\"");
+    let other =
+        registry.request("GET", &path).header("range", "bytes=1-2").header("if-range", "\"x\"");
     assert_eq!(other.send().await.unwrap().status(), 200);
 }
 

@@ -96,7 +96,10 @@ async fn a_streamed_patch_without_a_range() {
         answer
     });
     let answer = status.await.unwrap();
-    assert!(answer.starts_with("HTTP/1.1 202") && answer.contains("range: 0-1999999\r\n"), "{answer}");
+    assert!(
+        answer.starts_with("HTTP/1.1 202") && answer.contains("range: 0-1999999\r\n"),
+        "{answer}"
+    );
     assert_eq!(finish(&registry, &path, &bytes, b"").await.status(), 201);
     assert_pullable(&registry, "a", &bytes).await;
 }
@@ -129,7 +132,9 @@ async fn chunks_out_of_order_change_nothing() {
     let bytes = noise(1000, 5);
     let path = registry.open("a").await;
     assert_eq!(patch(&registry, &path, Some("0-499"), &bytes[..500]).await.status(), 202);
-    for range in ["0-499", "499-998", "501-1000", "600-699", "18446744073709551614-18446744073709551614"] {
+    for range in
+        ["0-499", "499-998", "501-1000", "600-699", "18446744073709551614-18446744073709551614"]
+    {
         let answer = patch(&registry, &path, Some(range), &noise(500, 6)).await;
         assert_eq!(answer.status(), 416, "{range}");
         assert_eq!(header(&answer, "range"), "0-499");
@@ -198,7 +203,9 @@ async fn a_wrong_digest_leaves_nothing() {
 async fn the_algorithm_can_be_told_at_any_time() {
     let registry = Registry::start().await;
     let bytes = noise(1_200_000, 10);
-    for opened in ["", "?digest-algorithm=sha256", "?digest-algorithm=sha512", "?digest-algorithm=blake3"] {
+    for opened in
+        ["", "?digest-algorithm=sha256", "?digest-algorithm=sha512", "?digest-algorithm=blake3"]
+    {
         for algorithm in Algorithm::ALL {
             let answer = registry.send("POST", &format!("/v2/a/blobs/uploads/{opened}")).await;
             let path = header(&answer, "location");

@@ -105,7 +105,12 @@ impl Registry {
         blob
     }
 
-    pub(crate) async fn put(&self, path: &str, media_type: &str, body: impl Into<Vec<u8>>) -> Response {
+    pub(crate) async fn put(
+        &self,
+        path: &str,
+        media_type: &str,
+        body: impl Into<Vec<u8>>,
+    ) -> Response {
         let request = self.request("PUT", path).header("content-type", media_type);
         request.body(body.into()).send().await.unwrap()
     }
