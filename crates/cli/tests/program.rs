@@ -1,4 +1,5 @@
 //! The whole program as a person meets it.
+#![allow(clippy::unwrap_used, reason = "a test may stop at the first surprise")]
 #![expect(clippy::disallowed_methods, reason = "the program is run")]
 
 use std::fs;

@@ -22,8 +22,7 @@ pub async fn bundle(
     target: &Path,
     options: Options,
 ) -> Result<Report> {
-    let (source, root) = context.resolve(location).await?;
-    let image = load(source.as_ref(), &root, platform).await?;
+    let (source, image) = load(context, location, platform).await?;
     let private = Private::beside(target)?;
     let rootfs = private.path.join("rootfs");
     let doing = format!("cannot unpack {location}");

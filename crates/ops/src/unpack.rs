@@ -85,16 +85,20 @@ pub async fn unpack(
     target: &Path,
     options: Options,
 ) -> Result<Report> {
-    let (source, root) = context.resolve(location).await?;
-    let image = load(source.as_ref(), &root, platform).await?;
+    let (source, image) = load(context, location, platform).await?;
     let tree = unpack_image(context, &source, &image, target, options).await;
     let tree = tree.map_err(|err| err.context(format_args!("cannot unpack {location}")))?;
     Ok(Report { platform: image.config.platform(), image: image.root, tree })
 }
 
-/// Reads the documents of the image that suits `platform`.
-pub async fn load(source: &dyn Source, root: &Descriptor, platform: &Platform) -> Result<Image> {
-    let root = choose(source, root, platform).await?;
+/// Reads the documents of the image that a location names and that suits `platform`.
+pub async fn load(
+    context: &Context,
+    location: &Location,
+    platform: &Platform,
+) -> Result<(Arc<dyn Source>, Image)> {
+    let (source, root) = context.resolve(location).await?;
+    let root = choose(source.as_ref(), &root, platform).await?;
     let manifest = source.manifest(&root).await?.into_value().into_image()?;
     if !manifest.is_image() {
         return Err(Error::invalid(format!("{} is no container image", root.digest.short()))
@@ -103,7 +107,7 @@ pub async fn load(source: &dyn Source, root: &Descriptor, platform: &Platform) -
     }
     let config = source.document::<ImageConfig>(&manifest.config).await?;
     config.diff_ids(manifest.layers.len())?;
-    Ok(Image { root, manifest, config })
+    Ok((source, Image { root, manifest, config }))
 }
 
 /// Applies the layers one upon the other, and publishes the tree.

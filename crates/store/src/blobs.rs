@@ -55,9 +55,10 @@ impl Blobs<'_> {
         if is_sealed(&file, &blob.digest)? {
             return Ok(true);
         }
+        let before = modified(&file, &blob.digest)?;
         let intact = hash(&file, blob)?;
-        if intact {
-            // A file of another owner cannot be sealed; it is hashed again next time.
+        // A file that changed meanwhile, or whose owner is another, is hashed again next time.
+        if intact && modified(&file, &blob.digest)? == before {
             let _ = seal(&file, &blob.digest);
         }
         Ok(intact)
@@ -118,9 +119,14 @@ pub fn seal(file: &File, digest: &Digest) -> Result<()> {
 
 /// Whether a file carries the seal of the digest.
 pub fn is_sealed(file: &File, digest: &Digest) -> Result<bool> {
-    let meta =
-        file.metadata().map_err(|err| Error::from_io(err, || format!("cannot read {digest}")))?;
-    Ok(meta.mtime_nsec() == i64::from(stamp(digest)))
+    Ok(modified(file, digest)?.1 == i64::from(stamp(digest)))
+}
+
+/// When a file was changed: seconds since 1970 and nanoseconds.
+fn modified(file: &File, digest: &Digest) -> Result<(i64, i64)> {
+    let meta = file.metadata();
+    let meta = meta.map_err(|err| Error::from_io(err, || format!("cannot read {digest}")))?;
+    Ok((meta.mtime(), meta.mtime_nsec()))
 }
 
 /// From 1 to 999,999,999, never a round value that a coarse clock would write.

@@ -1,4 +1,5 @@
 //! Every store of this crate runs the one suite.
+#![allow(clippy::unwrap_used, reason = "a test may stop at the first surprise")]
 
 use std::sync::Arc;
 

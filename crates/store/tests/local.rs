@@ -1,4 +1,5 @@
 //! What only the local store does.
+#![allow(clippy::unwrap_used, reason = "a test may stop at the first surprise")]
 
 use std::fs;
 
