@@ -1,5 +1,7 @@
 //! Nothing that was acknowledged is lost: restarts, many clients at once, a stopping server.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "tests stop at the first surprise")]
+
 mod common;
 
 use std::sync::Arc;

@@ -1,5 +1,7 @@
 //! distribution-spec, "Pushing Manifests", and what must not be taken for a manifest.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "tests stop at the first surprise")]
+
 mod common;
 
 use common::{Registry, code, files, header, manifest, noise};

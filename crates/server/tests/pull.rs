@@ -1,5 +1,7 @@
 //! distribution-spec, "Pull".
 
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "tests stop at the first surprise")]
+
 mod common;
 
 use common::{Registry, code, header, noise};

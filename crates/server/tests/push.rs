@@ -1,5 +1,7 @@
 //! distribution-spec, "Pushing blobs".
 
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "tests stop at the first surprise")]
+
 mod common;
 
 use common::{Registry, code, files, header, noise};

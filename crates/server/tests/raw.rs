@@ -1,5 +1,7 @@
 //! What no HTTP library would send, over plain sockets (rules R9, R10, R15).
 
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "tests stop at the first surprise")]
+
 mod common;
 
 use std::time::{Duration, Instant};
