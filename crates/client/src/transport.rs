@@ -171,3 +171,40 @@ fn cause<'a>(
         None => err.source(),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A name is judged by the addresses that it means when the connection is made (rule C3).
+    #[tokio::test]
+    async fn a_name_that_means_this_machine_is_not_public() {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let url: Url = format!("http://localhost:{port}/").parse().unwrap();
+        let (options, transport) = (Options::default(), Transport::default());
+        for ceiling in [Reach::Public, Reach::Private] {
+            let pool = transport.pool(&options, &url, ceiling).unwrap();
+            let err = pool.get(url.clone()).send().await.unwrap_err();
+            let err = fault(err, &url);
+            assert_eq!(err.kind(), Kind::Denied, "{err}");
+            assert!(err.message().contains("nearer to this machine"), "{err}");
+        }
+        let pool = transport.pool(&options, &url, Reach::Loopback).unwrap();
+        let (sent, accepted) = tokio::join!(
+            tokio::time::timeout(std::time::Duration::from_millis(200), pool.get(url).send()),
+            listener.accept()
+        );
+        assert!(sent.is_err() && accepted.is_ok(), "the connection is made");
+    }
+
+    #[test]
+    fn a_proxy_that_is_no_url_shows_no_password() {
+        let proxies = Proxies { https: Some("http://u:canary@[".into()), ..Proxies::default() };
+        let options = Options { proxies, ..Options::default() };
+        let url = "https://r.example/".parse().unwrap();
+        let err = Transport::default().pool(&options, &url, Reach::Special).unwrap_err();
+        assert_eq!(err.kind(), Kind::Usage);
+        assert!(!format!("{err} {options:?}").contains("canary"), "{err}");
+    }
+}
