@@ -174,7 +174,7 @@ impl Show<'_> {
             ("build", "the images as an OCI layout"),
             ("bundle", "the unpacked image, in `rootfs`, and the runtime's `config.json`"),
         ] {
-            self.say(&format!("  {:<8} {what}", folder))?;
+            self.say(&format!("  {folder:<8} {what}"))?;
         }
         self.say(&format!("All in {}; remove it when you have seen enough.", self.dir.display()))
     }
