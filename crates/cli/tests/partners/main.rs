@@ -1,0 +1,57 @@
+//! conex among real partners: registries, copiers, builders, engines and runtimes that others
+//! wrote, on the root file system of a real Debian. A case whose partners are not installed is
+//! shown as ignored; with `CI=true` it fails. `scripts/install-partners` installs all of them.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::disallowed_methods,
+    unreachable_pub,
+    reason = "tests stop at the first surprise, and run programs"
+)]
+
+#[path = "../support/mod.rs"]
+mod support;
+
+mod buildah;
+mod debian;
+mod docker;
+mod docker_registry;
+mod fixture;
+mod many;
+mod podman;
+mod runtime;
+mod skopeo;
+mod umoci;
+
+use std::process::ExitCode;
+
+use support::case::{Case, ROOT};
+
+const CASES: &[Case] = cases! {
+    support::tree::sees_every_difference;
+    debian::unpacked_is_what_was_packed, needs ROOT "debootstrap" "tar" "zstd" "setcap";
+    debian::packed_again_is_the_same, needs ROOT "debootstrap" "tar" "zstd" "setcap";
+    debian::a_second_pull_moves_what_changed, needs ROOT "debootstrap" "tar" "zstd" "setcap";
+    docker_registry::pulls_what_skopeo_pushed, needs ROOT "docker-registry" "skopeo" "debootstrap" "tar" "zstd" "setcap";
+    docker_registry::logs_in_from_docker_config, needs "docker-registry" "skopeo";
+    docker_registry::a_wrong_password_names_the_credential, needs "docker-registry";
+    skopeo::pulls_what_conex_pushed, needs ROOT "skopeo" "debootstrap" "tar" "zstd" "setcap";
+    skopeo::copies_an_index, needs "skopeo";
+    podman::starts_what_conex_pushed, needs ROOT "podman" "runc" "debootstrap" "tar" "zstd" "setcap";
+    docker::starts_what_conex_pushed, needs ROOT "dockerd" "docker" "debootstrap" "tar" "zstd" "setcap";
+    docker::pushed_comes_back_byte_for_byte, needs ROOT "dockerd" "docker" "skopeo" "debootstrap" "tar" "zstd" "setcap";
+    docker::unpacked_as_umoci_does, needs ROOT "dockerd" "docker" "skopeo" "umoci" "debootstrap" "tar" "zstd" "setcap";
+    buildah::pushed_comes_back_byte_for_byte, needs ROOT "buildah" "skopeo" "debootstrap" "tar" "zstd" "setcap";
+    buildah::unpacked_as_umoci_does, needs ROOT "buildah" "umoci" "debootstrap" "tar" "zstd" "setcap";
+    umoci::unpacks_what_conex_packed, needs ROOT "umoci" "debootstrap" "tar" "zstd" "setcap";
+    umoci::unpacked_as_umoci_does, needs ROOT "umoci" "debootstrap" "tar" "zstd" "setcap";
+    runtime::runc_starts_a_bundle, needs ROOT "runc" "debootstrap" "tar" "zstd" "setcap";
+    runtime::crun_starts_a_bundle, needs ROOT "crun" "debootstrap" "tar" "zstd" "setcap";
+    many::sixteen_copies_into_one_layout;
+    many::sixteen_pulls_into_one_store;
+};
+
+fn main() -> ExitCode {
+    support::case::main(CASES)
+}

@@ -1,0 +1,73 @@
+//! Many at once.
+
+use std::process::{Child, Output, Stdio};
+
+use crate::support::daemon::Registry;
+use crate::support::layout::{self, Handmade};
+use crate::support::program::{Conex, Run};
+use crate::support::scratch::Scratch;
+
+const MANY: usize = 16;
+
+/// Every tool of the field loses tags here.
+pub fn sixteen_copies_into_one_layout() {
+    let scratch = Scratch::new("layout");
+    let conex = Conex::new(&scratch);
+    let images = images(&scratch);
+    let to = scratch.arg("layout");
+    all_at_once(&conex, |number| {
+        vec!["copy".into(), images[number].clone(), format!("oci:{to}:tag-{number:02}")]
+    });
+    let expected: Vec<_> = (0..MANY).map(|number| format!("tag-{number:02}")).collect();
+    assert_eq!(layout::tags(to.as_ref()), expected);
+    for tag in expected {
+        let report = conex.json(&["validate", &format!("oci:{to}:{tag}")]);
+        assert_eq!(report["findings"], serde_json::json!([]));
+    }
+}
+
+pub fn sixteen_pulls_into_one_store() {
+    let scratch = Scratch::new("store");
+    let conex = Conex::new(&scratch);
+    let registry = Registry::start(&scratch);
+    let images = images(&scratch);
+    for (number, image) in images.iter().enumerate() {
+        conex.ok(&["push", &registry.image(&format!("many:{number}")), "--from", image]);
+    }
+    all_at_once(&conex, |number| vec!["pull".into(), registry.image(&format!("many:{number}"))]);
+    let listed = conex.json(&["images"]);
+    assert_eq!(listed.as_array().unwrap().len(), MANY);
+    for number in 0..MANY {
+        let stored = format!("store:{}", registry.image(&format!("many:{number}")));
+        assert_eq!(conex.json(&["validate", &stored])["findings"], serde_json::json!([]));
+    }
+    // The same image by all, into a store that is not there yet.
+    let fresh = conex.with_store(scratch.join("fresh"));
+    all_at_once(&fresh, |_| vec!["pull".into(), registry.image("many:0")]);
+    assert_eq!(fresh.json(&["images"]).as_array().unwrap().len(), 1);
+}
+
+/// Images of two layers: one that all share, and one of their own.
+fn images(scratch: &Scratch) -> Vec<String> {
+    let shared = vec![7; 4 << 20];
+    let image = |number: usize| {
+        let made = Handmade::new(scratch.join(&format!("image-{number}")));
+        let own = conex_testkit::images::noise(number as u64, 1 << 20);
+        made.finish(&made.image(&[&shared, &own]))
+    };
+    (0..MANY).map(image).collect()
+}
+
+fn all_at_once(conex: &Conex, args: impl Fn(usize) -> Vec<String>) {
+    let start = |number: usize| -> Child {
+        let args = args(number);
+        let args: Vec<_> = args.iter().map(String::as_str).collect();
+        conex.command(&args).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap()
+    };
+    let children: Vec<_> = (0..MANY).map(start).collect();
+    let outputs: Vec<Output> =
+        children.into_iter().map(|child| child.wait_with_output().unwrap()).collect();
+    for (number, output) in outputs.iter().enumerate() {
+        Run::of(&[&format!("number {number}")], output).ok();
+    }
+}

@@ -1,0 +1,78 @@
+//! skopeo, which copies images between all kinds of places.
+
+use std::path::Path;
+
+use crate::fixture::packed;
+use crate::support::daemon::Registry;
+use crate::support::layout::{self, Handmade};
+use crate::support::program::{Conex, run_partner};
+use crate::support::scratch::Scratch;
+
+pub fn pulls_what_conex_pushed() {
+    let scratch = Scratch::new("skopeo");
+    let registry = Registry::start(&scratch);
+    Conex::new(&scratch).ok(&["push", &registry.image("debian:12"), "--from", packed()]);
+    let to = format!("oci:{}:12", scratch.arg("copied"));
+    run_partner("skopeo", &["copy", "--src-tls-verify=false", &registry.docker("debian:12"), &to]);
+    let layout = Path::new(packed().split(':').nth(1).unwrap());
+    let digest = layout::tagged(layout, "debian");
+    assert_eq!(layout::tagged(&scratch.join("copied"), "12"), digest);
+    assert_same_content(layout, &scratch.join("copied"), &digest);
+    let listed =
+        run_partner("skopeo", &["list-tags", "--tls-verify=false", &registry.docker("debian")]);
+    assert_eq!(
+        serde_json::from_str::<serde_json::Value>(&listed).unwrap()["Tags"],
+        serde_json::json!(["12"])
+    );
+}
+
+/// All platforms, with one that this machine does not have, through both of the tools.
+pub fn copies_an_index() {
+    let scratch = Scratch::new("index");
+    let registry = Registry::start(&scratch);
+    let made = Handmade::new(scratch.join("made"));
+    let platforms = [("amd64", 1), ("arm64", 2), ("s390x", 3)].map(|(architecture, byte)| {
+        let mut image = made.image(&[&[byte; 1024], &[0; 1024]]);
+        image["platform"] = serde_json::json!({"os": "linux", "architecture": architecture});
+        image
+    });
+    let media_type = "application/vnd.oci.image.index.v1+json";
+    let index =
+        serde_json::json!({"schemaVersion": 2, "mediaType": media_type, "manifests": platforms});
+    let from = made.finish(&made.document(media_type, &index));
+    let conex = Conex::new(&scratch);
+    conex.ok(&["copy", &from, &registry.image("many:1")]);
+    // Without it skopeo compresses layers on their way.
+    let copy = [
+        "copy",
+        "--all",
+        "--preserve-digests",
+        "--src-tls-verify=false",
+        "--dest-tls-verify=false",
+    ];
+    run_partner(
+        "skopeo",
+        &[&copy[..], &[&registry.docker("many:1"), &registry.docker("again:1")]].concat(),
+    );
+    conex.ok(&["copy", &registry.image("again:1"), &format!("oci:{}:1", scratch.arg("back"))]);
+    let digest = layout::tagged(&made.dir, "latest");
+    assert_eq!(layout::tagged(&scratch.join("back"), "1"), digest);
+    for platform in platforms {
+        assert_same_content(&made.dir, &scratch.join("back"), &layout::text(&platform["digest"]));
+    }
+}
+
+/// The manifest, the config and the layers of an image are the same bytes in two layouts.
+pub fn assert_same_content(expected: &Path, found: &Path, manifest: &str) {
+    for (digest, size) in layout::content(expected, manifest) {
+        let [left, right] =
+            [expected, found].map(|layout| std::fs::read(layout::blob(layout, &digest)).unwrap());
+        assert_eq!(left.len() as u64, size, "{digest}");
+        assert!(
+            left == right,
+            "{digest} is not the same in {} and {}",
+            expected.display(),
+            found.display()
+        );
+    }
+}
