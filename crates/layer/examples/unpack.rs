@@ -1,5 +1,5 @@
-//! Unpacks layer tars to a directory: `unpack TARGET LAYER...`. For measuring; it takes the
-//! layers' digests on trust by hashing them first when `CHECK` is not wanted.
+//! Unpacks layer tars to a directory, for measuring: `unpack [--sync] TARGET LAYER[=DIFF_ID]...`.
+//! Without its diff ID a layer is hashed first.
 
 #![allow(clippy::print_stderr, reason = "an example speaks to its user")]
 
@@ -12,11 +12,13 @@ use conex_layer::unpack::{LayerInput, Options, Unpacker};
 use conex_spec::{Algorithm, Digest, Error, Result};
 
 fn main() -> Result<()> {
-    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let mut arguments: Vec<String> = std::env::args().skip(1).collect();
+    let sync = arguments.first().is_some_and(|argument| argument == "--sync");
+    arguments.drain(..usize::from(sync));
     let [target, layers @ ..] = &arguments[..] else {
         return Err(Error::invalid("usage: unpack TARGET LAYER[=DIFF_ID]..."));
     };
-    let options = Options { sync: false, ..Options::default() };
+    let options = Options { sync, ..Options::default() };
     let mut unpacker = Unpacker::new(Path::new(target), options)?;
     for layer in layers {
         let (path, diff_id) = match layer.split_once('=') {

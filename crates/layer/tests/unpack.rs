@@ -358,3 +358,18 @@ fn a_deleted_name_may_come_back_in_a_third_layer() {
     assert!(!world.path("d/x").exists() && world.path("d/y").exists());
     assert!(!has(&report, Code::DuplicateEntry));
 }
+
+/// Without privilege attributes cannot be set on a file that may not be written.
+#[test]
+fn attributes_of_read_only_files() {
+    let tar = forge().pax(&[("SCHILY.xattr.user.a", b"1")]).mode("f", b'0', 0o444).end();
+    let unprivileged = Options { privileged: Some(false), ..options() };
+    let digest = Digest::sha256(&tar);
+    let world = World::new();
+    let report = world.unpack_as(&[(Compression::None, tar, digest)], unprivileged).unwrap();
+    assert_eq!(fs::metadata(world.path("f")).unwrap().mode() & 0o7777, 0o444);
+    if !has(&report, Code::XattrRefused) {
+        let length = rustix::fs::getxattr(world.path("f"), "user.a", &mut [0; 8][..]).unwrap();
+        assert_eq!(length, 1);
+    }
+}

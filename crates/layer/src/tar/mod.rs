@@ -14,6 +14,7 @@
 //! | GNU long names `L`, `K` and base-256 numbers | yes | no |
 //! | sparse files: GNU `S`, PAX 0.0, 0.1, 1.0 | yes, with their holes | no |
 
+mod body;
 mod entry;
 mod header;
 mod number;
@@ -22,8 +23,9 @@ mod reader;
 mod sparse;
 mod writer;
 
+pub use body::Piece;
 pub use entry::{Entry, Kind, Time, Xattr};
-pub use reader::{Piece, Reader};
+pub use reader::Reader;
 pub use writer::Writer;
 
 /// Tar's unit: headers are this long, and bodies are padded to it.

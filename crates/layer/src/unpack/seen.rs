@@ -9,13 +9,18 @@
 use std::collections::HashSet;
 use std::hash::{BuildHasher, BuildHasherDefault, Hasher, RandomState};
 
+/// The set is kept in parts that grow one by one, since a set that grows is there twice.
+const SHARDS: usize = 32;
+
+type Ids = HashSet<u64, BuildHasherDefault<Identity>>;
+
 /// The names of one layer.
 #[derive(Debug, Default)]
 pub(super) struct Seen {
     key: RandomState,
-    names: HashSet<u64, BuildHasherDefault<Identity>>,
+    names: [Ids; SHARDS],
     /// Directories that the layer only implies.
-    implied: HashSet<u64, BuildHasherDefault<Identity>>,
+    implied: Ids,
     /// Below the first layer there is nothing: whatever exists is of this layer.
     first: bool,
 }
@@ -36,7 +41,7 @@ impl Seen {
         let id = self.id(dir, name);
         self.implied.remove(&id);
         if !self.first {
-            self.names.insert(id);
+            self.shard(id).insert(id);
         }
     }
 
@@ -47,14 +52,15 @@ impl Seen {
             if made {
                 self.implied.insert(id);
             }
-        } else if self.names.insert(id) {
+        } else if self.shard(id).insert(id) {
             self.implied.insert(id);
         }
     }
 
     /// Whether an existing name is of this layer.
     pub(super) fn contains(&self, dir: u64, name: &[u8]) -> bool {
-        self.first || self.names.contains(&self.id(dir, name))
+        let id = self.id(dir, name);
+        self.first || self.names[shard(id)].contains(&id)
     }
 
     /// Whether the layer has entries below this directory but none for itself.
@@ -62,9 +68,18 @@ impl Seen {
         self.implied.contains(&self.id(dir, name))
     }
 
+    fn shard(&mut self, id: u64) -> &mut Ids {
+        &mut self.names[shard(id)]
+    }
+
     fn id(&self, dir: u64, name: &[u8]) -> u64 {
         self.key.hash_one((dir, name))
     }
+}
+
+/// By bits in the middle: a set uses those at both ends.
+fn shard(id: u64) -> usize {
+    (id >> 32) as usize % SHARDS
 }
 
 /// The ids are hashes already.
