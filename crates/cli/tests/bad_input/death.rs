@@ -1,0 +1,70 @@
+//! `kill -9` in the middle of a transfer.
+
+use std::process::Stdio;
+
+use crate::proxy::{Proxy, Then};
+use crate::support::daemon::Registry;
+use crate::support::program::Conex;
+use crate::world::{EARLIER, World, noise};
+
+const NETWORK: i32 = 6;
+const LAYER: usize = 32 << 20;
+/// Where in the layer it happens, in bytes.
+const MIDDLE: u64 = 10 << 20;
+
+pub fn of_the_registry_while_pulling() {
+    let world = World::new("death-pull");
+    let registry = Registry::start(&world.scratch);
+    world.conex.ok(&["push", &registry.image("big:1"), "--from", &big(&world)]);
+    let proxy = Proxy::start(&registry.address, MIDDLE, Then::Kill(registry.pid()));
+    let run = world.conex.run(&["pull", &proxy.image("big:1")]);
+    assert!(proxy.happened());
+    run.fails_with(NETWORK);
+    world.assert_intact();
+    drop(registry);
+    let registry = Registry::start(&world.scratch);
+    world.conex.ok(&["pull", &registry.image("big:1")]);
+    world.conex.ok(&["validate", &format!("store:{}", registry.image("big:1"))]);
+}
+
+pub fn of_the_registry_while_pushing() {
+    let world = World::new("death-push");
+    let registry = Registry::start(&world.scratch);
+    world.conex.ok(&["copy", EARLIER, &registry.image("earlier:1")]);
+    let image = big(&world);
+    let proxy = Proxy::start(&registry.address, MIDDLE, Then::Kill(registry.pid()));
+    let run = world.conex.run(&["push", &proxy.image("big:1"), "--from", &image]);
+    assert!(proxy.happened());
+    run.fails_with(NETWORK);
+    world.assert_intact();
+    drop(registry);
+    // What was acknowledged is there, what was not is not, and the push can be done again.
+    let registry = Registry::start(&world.scratch);
+    world.conex.ok(&["validate", &registry.image("earlier:1")]);
+    world.conex.run(&["inspect", &registry.image("big:1")]).fails_with(3);
+    crate::world::assert_no_halves(&world.scratch.join("registry"));
+    world.conex.ok(&["push", &registry.image("big:1"), "--from", &image]);
+    world.conex.ok(&["validate", &registry.image("big:1")]);
+}
+
+pub fn of_conex_while_pulling() {
+    let world = World::new("death-conex");
+    let registry = Registry::start(&world.scratch);
+    world.conex.ok(&["push", &registry.image("big:1"), "--from", &big(&world)]);
+    let proxy = Proxy::start(&registry.address, MIDDLE, Then::Stall);
+    let mut command = world.conex.command(&["pull", &proxy.image("big:1")]);
+    let mut child = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+    proxy.wait();
+    child.kill().unwrap();
+    child.wait().unwrap();
+    // The next run removes what the dead one had staged.
+    Conex::ok(&world.conex, &["images"]);
+    world.assert_intact();
+    world.conex.ok(&["pull", &registry.image("big:1")]);
+    world.conex.ok(&["validate", &format!("store:{}", registry.image("big:1"))]);
+}
+
+fn big(world: &World) -> String {
+    let made = world.handmade("big");
+    made.finish(&made.image(&[&noise(70, LAYER)]))
+}
