@@ -32,7 +32,8 @@ pub struct Limits {
     pub header: usize,
     /// How long a request's head may take, and how long a connection may rest between requests.
     pub header_time: Duration,
-    /// How long a request's body may bring less than `body_bytes`.
+    /// How long a request's body may bring less than `body_bytes`, and how long an answer waits
+    /// for a client that does not read.
     pub body_time: Duration,
     /// What a request's body must bring in every `body_time`, in bytes.
     pub body_bytes: u64,

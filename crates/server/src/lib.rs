@@ -39,6 +39,7 @@ mod file_body;
 mod handlers;
 mod inspect;
 mod paths;
+mod patience;
 mod range;
 mod receive;
 mod reply;

@@ -18,6 +18,7 @@ use tokio::time::{Instant, sleep, timeout};
 
 use crate::app::App;
 use crate::config::{Config, Limits};
+use crate::patience::Patience;
 
 /// How a connection of HTTP/2 begins. RFC 9113, 3.4.
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
@@ -126,7 +127,7 @@ async fn connection(
         let app = Arc::clone(&app);
         async move { Ok::<_, Infallible>(app.answer(request, peer).await) }
     });
-    let io = TokioIo::new(stream);
+    let io = Patience::new(TokioIo::new(stream), limits.body_time);
     // Errors of a connection are its client's; the access log has told of its requests.
     if is_http2 {
         let served = pin!(http2_builder(&limits).serve_connection(io, service));

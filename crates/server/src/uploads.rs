@@ -221,11 +221,15 @@ impl Upload {
             self.discard();
             return Err(Failure::client(Code::DigestInvalid, &err));
         }
-        self.cut()?;
-        let name = self.repository.upload(self.id);
-        self.storage.publish(&self.repository, digest, &self.file, &name)?;
-        self.over();
-        Ok(())
+        let published = self.publish(digest);
+        if published.is_err() {
+            // Where syncing failed once it must not be tried again, and on a full disk the space is
+            // needed by others.
+            self.discard();
+        } else {
+            self.over();
+        }
+        Ok(published?)
     }
 
     /// Ends the session; nothing of it is left. Blocks.
@@ -233,6 +237,12 @@ impl Upload {
         // What cannot be removed now is left to the expiry of uploads.
         let _ = self.storage.folder().remove(&self.repository.upload(self.id));
         self.over();
+    }
+
+    fn publish(&self, digest: &Digest) -> Result<()> {
+        self.cut()?;
+        let name = self.repository.upload(self.id);
+        self.storage.publish(&self.repository, digest, &self.file, &name)
     }
 
     fn over(&mut self) {

@@ -293,3 +293,26 @@ async fn connections_are_bounded() {
     }
     assert_eq!(registry.status("GET", "/v2/").await, 200);
 }
+
+/// A client that asks and never reads is left too, and the log tells how far it came.
+#[tokio::test]
+async fn clients_that_do_not_read_are_left() {
+    let registry = Registry::with(|config| {
+        config.limits.body_time = Duration::from_millis(300);
+    })
+    .await;
+    let blob = registry.push_blob("a", &common::noise(20_000_000, 1)).await;
+    let mut stream = TcpStream::connect(registry.address).await.unwrap();
+    let head = format!("GET /v2/a/blobs/{} HTTP/1.1\r\nHost: a\r\n\r\n", blob.digest);
+    stream.write_all(head.as_bytes()).await.unwrap();
+    let told = || registry.log.0.lock().unwrap().iter().any(|access| access.method == "GET");
+    for _ in 0..100 {
+        tokio::time::sleep(Duration::from_millis(50)).await;
+        if told() {
+            break;
+        }
+    }
+    let log = registry.log.0.lock().unwrap();
+    let access = log.iter().find(|access| access.method == "GET").unwrap();
+    assert!(access.status == 200 && access.sent < 20_000_000, "{access:?}");
+}
