@@ -191,7 +191,7 @@ pub(crate) fn check_literal(url: &Url, ceiling: Reach) -> Result<()> {
             Reach::Public => "a public address",
             _ => "an address no nearer to this machine than the registry",
         })
-        .found(shown(&url.clone()))),
+        .found(shown(url))),
         _ => Ok(()),
     }
 }
@@ -279,14 +279,10 @@ fn follow(from: &Url, location: &str) -> Result<Url> {
     let url = from.join(location).map_err(|err| {
         Error::invalid(format!("{} leads to something that is no URL", shown(from))).source(err)
     })?;
-    let (old, new) = (Origin::of(from)?, Origin::of(&url)?);
-    if old.tls && !new.tls && old.host != new.host {
-        return Err(Error::new(Kind::Denied, format!("{} leads away from TLS", shown(from)))
-            .expected("https")
-            .found(shown(&url)));
-    }
+    let old = Origin::of(from)?;
     let url = upgraded(&old, cleaned(url));
-    if old.tls && !Origin::of(&url)?.tls {
+    let new = Origin::of(&url)?;
+    if old.tls && !new.tls {
         return Err(Error::new(Kind::Denied, format!("{} leads away from TLS", shown(from)))
             .expected("https")
             .found(shown(&url)));

@@ -99,12 +99,14 @@ impl Pull {
                     self.note(chunk.len() as u64);
                     return Ok(Some(chunk));
                 }
-                // A server may send less than it was asked for; the rest is asked for again.
+                // A server may send less than it was asked for. The rest is asked for again, but
+                // not for ever in tiny pieces.
                 Ok(None) => {
                     self.body = None;
-                    if self.at < self.end && self.since == 0 {
-                        self.mend(self.broken("nothing")).await?;
+                    if self.at < self.end && self.since < PROGRESS {
+                        self.mend(self.broken("a part of it")).await?;
                     }
+                    self.since = 0;
                 }
                 Err(err) => {
                     self.body = None;

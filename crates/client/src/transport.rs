@@ -50,7 +50,8 @@ fn make(options: &Options, tls: bool, ceiling: Reach) -> Result<Client> {
         .connect_timeout(options.timeouts.connect)
         .pool_max_idle_per_host(IDLE);
     builder = proxied(builder, &options.proxies)?;
-    if ceiling < Reach::Special {
+    // A proxy resolves names itself; only its own would be judged.
+    if ceiling < Reach::Special && options.proxies == Proxies::default() {
         builder = builder.dns_resolver(Arc::new(Guard { ceiling }));
     }
     builder = if tls {
