@@ -15,12 +15,11 @@ const UNSOUND: i32 = 4;
 const NETWORK: i32 = 6;
 
 pub fn a_flipped_byte_in_a_layout() {
-    let world = World::new("flip-layout");
-    let registry = Registry::start(&world.scratch);
     for part in 0..3 {
-        let (made, image) = image(&world, &format!("bad-{part}"));
-        let digest =
-            layout::content(&made.dir, &layout::tagged(&made.dir, "latest"))[part].0.clone();
+        let world = World::new("flip-layout");
+        let registry = Registry::start(&world.scratch);
+        let (made, image) = image(&world, "bad");
+        let digest = part_of(&made, part);
         flip(&layout::blob(&made.dir, &digest));
         let to = world.scratch.join("to");
         for to in [format!("oci:{}:1", to.display()), registry.image("bad:1"), "store:bad".into()] {
@@ -50,9 +49,10 @@ pub fn a_truncated_body() {
         lie(part, Lie::Shorter, &[UNSOUND, NETWORK]);
     }
     // The connection may have broken: it is tried again for a while.
-    let world = World::new("cut-off");
-    let (made, _) = image(&world, "bad");
-    for (digest, _) in layout::content(&made.dir, &layout::tagged(&made.dir, "latest")) {
+    for part in 0..3 {
+        let world = World::new("cut-off");
+        let (made, _) = image(&world, "bad");
+        let digest = part_of(&made, part);
         let served = serve(&made.dir, &[(&digest, Lie::CutOff)]);
         world.conex.run(&["pull", &format!("{served}/bad:latest")]).fails_with(NETWORK);
         world.assert_intact();
@@ -102,7 +102,7 @@ pub fn a_flipped_byte_in_the_folder_of_a_registry() {
     let registry = Registry::start(&world.scratch);
     let (made, image) = image(&world, "bad");
     world.conex.ok(&["push", &registry.image("bad:1"), "--from", &image]);
-    let digest = layout::content(&made.dir, &layout::tagged(&made.dir, "latest"))[2].0.clone();
+    let digest = part_of(&made, 2);
     flip(&layout::blob(&world.scratch.join("registry"), &digest));
     // The registry does not serve it, so for its clients it is not there.
     refuses(&world, &registry.image("bad:1"), &[NOT_FOUND]);
@@ -116,7 +116,7 @@ pub fn a_flipped_byte_in_the_local_store() {
     let (made, image) = image(&world, "good");
     world.conex.ok(&["push", &name, "--from", &image]);
     world.conex.ok(&["pull", &name]);
-    let digest = layout::content(&made.dir, &layout::tagged(&made.dir, "latest"))[2].0.clone();
+    let digest = part_of(&made, 2);
     flip(&layout::blob(world.conex.store(), &digest));
     let stored = format!("store:{name}");
     let validated = world.conex.run(&["validate", &stored]);
@@ -131,7 +131,7 @@ pub fn a_flipped_byte_in_the_local_store() {
 fn lie(part: usize, lie: Lie, codes: &[i32]) {
     let world = World::new("lie");
     let (made, _) = image(&world, "bad");
-    let digest = layout::content(&made.dir, &layout::tagged(&made.dir, "latest"))[part].0.clone();
+    let digest = part_of(&made, part);
     let served = serve(&made.dir, &[(&digest, lie)]);
     refuses(&world, &format!("{served}/bad:latest"), codes);
 }
@@ -165,6 +165,11 @@ fn image(world: &World, name: &str) -> (Handmade, String) {
     let image =
         made.finish(&made.image(&[&crate::layers::tar(&[("file", b'0', "", &noise(5, 300_000))])]));
     (made, image)
+}
+
+/// The digest of the manifest (0), the config (1) or the layer (2).
+fn part_of(made: &Handmade, part: usize) -> String {
+    layout::content(&made.dir, &layout::tagged(&made.dir, "latest"))[part].0.clone()
 }
 
 fn flip(file: &PathBuf) {

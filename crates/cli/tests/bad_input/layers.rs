@@ -101,7 +101,7 @@ pub fn tar(entries: &[Entry<'_>]) -> Vec<u8> {
         let mut put = |at: usize, bytes: &[u8]| header[at..at + bytes.len()].copy_from_slice(bytes);
         put(0, name.as_bytes());
         put(100, if *kind == FOLDER { b"0000755" } else { b"0000644" });
-        put(108, b"0000000\00000000");
+        put(108, b"0000000\x000000000");
         put(124, format!("{:011o}\0{:011o}", content.len(), 1_000_000_000).as_bytes());
         put(148, b"        ");
         put(156, &[*kind]);

@@ -11,21 +11,19 @@ use crate::support::program::Conex;
 use crate::support::scratch::Scratch;
 use crate::support::tree::assert_same;
 
+/// And what was unpacked is packed to the same bytes again, from another folder.
 pub fn unpacked_is_what_was_packed() {
     let scratch = Scratch::new("round");
-    Conex::new(&scratch).ok(&["unpack", packed(), &scratch.arg("rootfs")]);
+    let conex = Conex::new(&scratch);
+    let rootfs = scratch.arg("rootfs");
+    conex.ok(&["unpack", packed(), &rootfs]);
     let count = assert_same(tree(), &scratch.join("rootfs"));
     assert!(count > 20_000, "only {count}");
-}
-
-/// The same tree from another folder, on another day.
-pub fn packed_again_is_the_same() {
-    let scratch = Scratch::new("again");
-    let conex = Conex::new(&scratch);
-    conex.ok(&["unpack", packed(), &scratch.arg("rootfs")]);
     let again = format!("oci:{}:again", scratch.arg("layout"));
-    let layers = |location: &str| conex.json(&["inspect", location])["layers"].clone();
-    conex.ok(&["pack", &scratch.arg("rootfs"), &again]);
+    conex.ok(&["pack", &rootfs, &again]);
+    let layers = |location: &str| {
+        conex.json(&["inspect", location])["layers"][0]["digest"].as_str().unwrap().to_owned()
+    };
     assert_eq!(layers(packed()), layers(&again));
 }
 
@@ -38,8 +36,8 @@ pub fn a_second_pull_moves_what_changed() {
     let push = |version: u32| {
         let app = scratch.folder("app");
         fs::write(app.join("version"), format!("{version}\n").repeat(1000)).unwrap();
-        let tree = tree().display().to_string();
-        conex.ok(&["pack", &tree, &scratch.arg("app"), &image]);
+        let base = tree().join("usr/lib").display().to_string();
+        conex.ok(&["pack", &base, &scratch.arg("app"), &image]);
         conex.json(&["inspect", &image])
     };
     push(1);
@@ -57,7 +55,7 @@ pub fn a_second_pull_moves_what_changed() {
     assert_eq!(moved, expected);
     let expected: u64 = expected.values().sum();
     assert_eq!(report["summary"]["moved"]["bytes"], expected);
-    assert!(content[2].1 > 50 << 20 && expected < 10_000, "{content:?}");
+    assert!(content[2].1 > 10 << 20 && expected < 10_000, "{content:?}");
 }
 
 /// The bytes of all answers, by digest. Whether the registry speaks the API is asked at `/v2/`,

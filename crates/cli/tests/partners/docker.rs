@@ -5,7 +5,6 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 
 use crate::fixture::{PRINTS, Shared, packed, shared_folder, tree};
-use crate::skopeo::assert_same_content;
 use crate::support::daemon::{Daemon, Registry};
 use crate::support::layout;
 use crate::support::program::{Conex, find, partner, run, run_partner};

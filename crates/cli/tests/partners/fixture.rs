@@ -100,6 +100,8 @@ fn unpack_debian(tree: &Path) {
         let root = scratch.arg("root");
         let include = format!("--include={PACKAGES}");
         run_partner("debootstrap", &["--variant=minbase", &include, SUITE, &root, &mirror()]);
+        // As images do: neither the packages nor their lists are kept.
+        run_partner("chroot", &[&root, "sh", "-c", "apt-get clean; rm -rf /var/lib/apt/lists/*"]);
         let part = archive.with_extension("part");
         let create = [
             "--create",
@@ -123,7 +125,7 @@ fn tar(args: &[&str]) -> Command {
 
 /// The name says what is in it.
 fn archive() -> PathBuf {
-    let key = Digest::sha256(format!("1 {SUITE} {PACKAGES} {}", std::env::consts::ARCH).as_bytes());
+    let key = Digest::sha256(format!("3 {SUITE} {PACKAGES} {}", std::env::consts::ARCH).as_bytes());
     kept().join(format!("debootstrap-{}.tar.zst", &key.encoded()[..16]))
 }
 
@@ -177,7 +179,7 @@ fn odd_things(dir: &Path) {
 
 fn special_files(dir: &Path) {
     let make = |name: &str, kind, device| {
-        mknodat(CWD, dir.join(name), kind, Mode::from(0o620), device).unwrap()
+        mknodat(CWD, dir.join(name), kind, Mode::from(0o620), device).unwrap();
     };
     make("null", FileType::CharacterDevice, makedev(1, 3));
     make("loop", FileType::BlockDevice, makedev(7, 300));

@@ -31,7 +31,6 @@ use support::case::{Case, ROOT};
 const CASES: &[Case] = cases! {
     support::tree::sees_every_difference;
     debian::unpacked_is_what_was_packed, needs ROOT "debootstrap" "tar" "zstd" "setcap";
-    debian::packed_again_is_the_same, needs ROOT "debootstrap" "tar" "zstd" "setcap";
     debian::a_second_pull_moves_what_changed, needs ROOT "debootstrap" "tar" "zstd" "setcap";
     docker_registry::pulls_what_skopeo_pushed, needs ROOT "docker-registry" "skopeo" "debootstrap" "tar" "zstd" "setcap";
     docker_registry::logs_in_from_docker_config, needs "docker-registry" "skopeo";

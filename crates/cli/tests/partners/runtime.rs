@@ -18,7 +18,7 @@ fn starts(runtime: &str, options: &[&str]) {
     let bundle = scratch.arg("bundle");
     Conex::new(&scratch).ok(&["unpack", "--bundle", packed(), &bundle]);
     let id = format!("conex-tests-{}-{runtime}", std::process::id());
-    let printed =
-        run_partner(runtime, &["--root", &scratch.arg("run"), "run", "--bundle", &bundle, &id]);
+    let run = ["--root", &scratch.arg("run"), "run", "--bundle", &bundle, &id];
+    let printed = run_partner(runtime, &[options, &run].concat());
     assert_eq!(printed, PRINTS);
 }

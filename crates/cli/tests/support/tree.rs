@@ -104,7 +104,7 @@ pub fn differences(expected: &Path, found: &Path) -> Vec<String> {
             (Some(_), None) => lines.push(format!("{shown} is missing")),
             (None, Some(_)) => lines.push(format!("{shown} is too many")),
             (Some(a), Some(b)) if a != b => {
-                lines.push(format!("{shown} differs\n  expected {a:?}\n  found    {b:?}"))
+                lines.push(format!("{shown} differs\n  expected {a:?}\n  found    {b:?}"));
             }
             (Some(a), Some(_))
                 if a.kind == "file" && !same(&expected.join(name), &found.join(name)) =>
@@ -161,10 +161,11 @@ pub fn sees_every_difference() {
         dir
     };
     let left = make("left");
-    let changes: [(&str, fn(&Path)); 6] = [
+    type Change = fn(&Path);
+    let changes: [(&str, Change); 6] = [
         ("time", |dir| touch(&dir.join("file"), 1_000_000_000, 2)),
         ("mode", |dir| {
-            fs::set_permissions(dir.join("file"), fs::Permissions::from_mode(0o4755)).unwrap()
+            fs::set_permissions(dir.join("file"), fs::Permissions::from_mode(0o4755)).unwrap();
         }),
         ("content", |dir| {
             fs::write(dir.join("file"), "CONTENT").unwrap();
