@@ -18,6 +18,10 @@ use_image() {
   export name layout tree tars
 }
 
+# umoci wants to be told that it is not root.
+export rootless=--rootless
+((EUID != 0)) || rootless=
+
 job_start() {
   group 'start: one `--version`' start '' ''
   unit=ms loop=50
@@ -121,8 +125,8 @@ unpack_image() {
   layers=$(layers_of "$layout" | tr '\n' ' ')
   add 'tar x of the uncompressed layers (floor)' "for tar in \"\$tars\"/*; do $untar -f \"\$tar\" || exit; done"
   add conex 'exec "$conex" unpack "oci:$layout:$name" "$OUT/rootfs"'
-  add_if umoci 'umoci raw unpack' 'exec umoci raw unpack --image "$layout:$name" "$OUT/rootfs"'
-  add_if podman 'podman pull, to its overlay store' \
+  add_if umoci 'umoci raw unpack' 'exec umoci raw unpack $rootless --image "$layout:$name" "$OUT/rootfs"'
+  ((EUID != 0)) || add_if podman 'podman pull, to its overlay store' \
     'TMPDIR=$OUT exec podman --root "$OUT/root" --runroot "$OUT/run" --storage-driver overlay pull -q "oci:$layout:$name"'
   local program
   if [[ $1 == *-zstd ]]; then
@@ -181,8 +185,8 @@ pack_image() {
   add_if igzip 'tar c | igzip -1' "$tar | igzip -1 >\"\$OUT/tar.gz\""
   add_if zstd 'tar c | zstd -3 -T0' "$tar | zstd -q -3 -T0 >\"\$OUT/tar.zst\""
   add_if umoci 'umoci insert' \
-    'umoci init --layout "$OUT/l" && umoci new --image "$OUT/l:x" && exec umoci insert --image "$OUT/l:x" "$tree" /'
-  add_if buildah 'buildah copy, commit' 'set -e; export TMPDIR=$OUT STORAGE_DRIVER=vfs
+    'umoci init --layout "$OUT/l" && umoci new --image "$OUT/l:x" && exec umoci insert $rootless --image "$OUT/l:x" "$tree" /'
+  ((EUID != 0)) || add_if buildah 'buildah copy, commit' 'set -e; export TMPDIR=$OUT STORAGE_DRIVER=vfs
     b="buildah --root $OUT/root --runroot $OUT/run"
     c=$($b from scratch); $b copy -q "$c" "$tree" / ; exec $b commit -q "$c" "oci:$OUT/layout:x"'
   measure
