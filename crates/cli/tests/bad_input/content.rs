@@ -178,3 +178,20 @@ fn flip(file: &PathBuf) {
     bytes[middle] ^= 1;
     fs::write(file, bytes).unwrap();
 }
+
+/// The config fails at once, while a large layer is on its way: what was staged of it goes too.
+pub fn one_failure_stops_what_else_is_on_its_way() {
+    for _ in 0..5 {
+        let world = World::new("stop");
+        let made = world.handmade("bad");
+        let image = made.finish(&made.image(&[&noise(9, 30 << 20)]));
+        fs::remove_file(layout::blob(&made.dir, &part_of(&made, 1))).unwrap();
+        let served = serve(&made.dir, &[]);
+        for image in [image, format!("{served}/bad:latest")] {
+            let to = world.scratch.join("to");
+            let run = world.conex.run(&["copy", &image, &format!("oci:{}:1", to.display())]);
+            run.fails_with(NOT_FOUND);
+            assert_no_halves(&to);
+        }
+    }
+}

@@ -30,6 +30,7 @@ const CASES: &[Case] = cases! {
     content::a_flipped_byte_in_the_folder_of_a_registry;
     content::a_flipped_byte_in_the_local_store;
     content::a_truncated_body;
+    content::one_failure_stops_what_else_is_on_its_way;
     content::a_wrong_size;
     content::a_manifest_that_is_an_index_too;
     layers::names_that_leave_the_root;

@@ -1,44 +1,33 @@
 //! Buildah, with storage of its own.
 
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::Command;
 
 use crate::fixture::{Shared, shared_folder, tree};
-use crate::skopeo::assert_same_content;
+use crate::skopeo::assert_served_as_it_is;
 use crate::support::daemon::Registry;
-use crate::support::layout;
-use crate::support::program::{Conex, partner, run, run_partner};
+use crate::support::program::{Conex, partner, run};
 use crate::support::scratch::Scratch;
 use crate::umoci;
 
 /// What Buildah pushes to `conex serve` is there, to the byte, for everyone.
 pub fn pushed_comes_back_byte_for_byte() {
-    let built = built();
-    let scratch = Scratch::new("buildah-push");
-    let conex = Conex::new(&scratch);
-    let image = built.registry.image("built/by-buildah:1");
-    let back = scratch.join("back");
-    conex.ok(&["copy", &image, &format!("oci:{}:1", back.display())]);
-    let raw = run_partner(
-        "skopeo",
-        &["inspect", "--raw", "--tls-verify=false", &format!("docker://{image}")],
-    );
-    let digest = conex_spec::Digest::sha256(raw.as_bytes()).to_string();
-    assert_eq!(fs::read_to_string(&built.digest).unwrap(), digest);
-    assert_eq!(layout::tagged(&back, "1"), digest);
-    let theirs = scratch.join("theirs");
-    let to = format!("oci:{}:1", theirs.display());
-    run_partner("skopeo", &["copy", "--src-tls-verify=false", &format!("docker://{image}"), &to]);
-    assert_eq!(layout::tagged(&theirs, "1"), digest);
-    assert_same_content(&theirs, &back, &digest);
-    assert_eq!(conex.json(&["validate", &image])["findings"], serde_json::json!([]));
+    for format in FORMATS {
+        let scratch = Scratch::new("buildah-push");
+        let conex = Conex::new(&scratch);
+        let image = built().image(format);
+        let digest = assert_served_as_it_is(&conex, &image, &scratch);
+        // Buildah says itself what it pushed.
+        assert_eq!(fs::read_to_string(built().scratch.join(format)).unwrap(), digest);
+        assert_eq!(conex.json(&["validate", &image])["findings"], serde_json::json!([]));
+    }
 }
 
 pub fn unpacked_as_umoci_does() {
     let built = built();
     let scratch = Scratch::new("buildah-unpack");
-    let image = built.registry.image("built/by-buildah:1");
+    let image = built.image("oci");
     let layout = scratch.join("oci");
     let conex = Conex::new(&scratch);
     conex.ok(&["copy", &image, &format!("oci:{}:1", layout.display())]);
@@ -52,11 +41,20 @@ pub fn unpacked_as_umoci_does() {
     umoci::assert_same_tree(&scratch, &layout, "1", &root);
 }
 
-/// An image of three layers that Buildah built of the tree, in a registry that conex serves.
+/// An image of three layers that Buildah built of the tree, in a registry that conex serves;
+/// its tags are the formats of its manifest.
 struct Built {
     registry: Registry,
-    /// The file that Buildah wrote the digest of what it pushed to.
-    digest: PathBuf,
+    /// Holds a file for each format: the digest of what Buildah pushed.
+    scratch: &'static Scratch,
+}
+
+const FORMATS: [&str; 2] = ["oci", "v2s2"];
+
+impl Built {
+    fn image(&self, format: &str) -> String {
+        self.registry.image(&format!("built/by-buildah:{format}"))
+    }
 }
 
 fn built() -> &'static Built {
@@ -64,7 +62,6 @@ fn built() -> &'static Built {
     BUILT.get(|| {
         let scratch = shared_folder("buildah-built");
         let registry = Registry::start(scratch);
-        let digest = scratch.join("digest");
         let build = Scratch::new("buildah");
         let buildah = |args: &[&str]| run(buildah(&build).args(args)).trim().to_owned();
         let first = buildah(&["from", "scratch"]);
@@ -94,18 +91,14 @@ fn built() -> &'static Built {
             fs::remove_file(root.join("opt/odd/dangling")).unwrap();
             fs::hard_link(root.join("opt/odd/second"), root.join("opt/odd/fourth")).unwrap();
         });
-        let to = format!("docker://{}", registry.image("built/by-buildah:1"));
-        let file = digest.display().to_string();
-        buildah(&[
-            "push",
-            "--quiet",
-            "--tls-verify=false",
-            "--digestfile",
-            &file,
-            "localhost/last",
-            &to,
-        ]);
-        Built { registry, digest }
+        let built = Built { registry, scratch };
+        for format in FORMATS {
+            let to = format!("docker://{}", built.image(format));
+            let push =
+                ["push", "--quiet", "--tls-verify=false", "--format", format, "--digestfile"];
+            buildah(&[&push[..], &[&scratch.arg(format), "localhost/last", &to]].concat());
+        }
+        built
     })
 }
 

@@ -5,8 +5,8 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 
 use crate::fixture::{PRINTS, Shared, packed, shared_folder, tree};
+use crate::skopeo::assert_served_as_it_is;
 use crate::support::daemon::{Daemon, Registry};
-use crate::support::layout;
 use crate::support::program::{Conex, find, partner, run, run_partner};
 use crate::support::scratch::Scratch;
 use crate::umoci;
@@ -24,30 +24,10 @@ pub fn starts_what_conex_pushed() {
 pub fn pushed_comes_back_byte_for_byte() {
     let built = built();
     let scratch = Scratch::new("docker-push");
-    let conex = Conex::new(&scratch);
     let image = built.registry.image("built/by-docker:1");
-    let back = scratch.join("back");
-    conex.ok(&["copy", &image, &format!("oci:{}:1", back.display())]);
-    let raw = run_partner(
-        "skopeo",
-        &["inspect", "--raw", "--tls-verify=false", &format!("docker://{image}")],
-    );
-    let digest = conex_spec::Digest::sha256(raw.as_bytes()).to_string();
+    let digest = assert_served_as_it_is(&Conex::new(&scratch), &image, &scratch);
     // The engine says itself what it pushed.
     assert!(built.pushed.contains(&digest), "{}", built.pushed);
-    assert_eq!(layout::tagged(&back, "1"), digest);
-    assert_eq!(fs::read_to_string(layout::blob(&back, &digest)).unwrap(), raw);
-    let plain = format!("dir:{}", scratch.arg("plain"));
-    run_partner(
-        "skopeo",
-        &["copy", "--src-tls-verify=false", &format!("docker://{image}"), &plain],
-    );
-    for (digest, size) in &layout::content(&back, &digest)[1..] {
-        let theirs =
-            fs::read(scratch.join("plain").join(digest.split(':').nth(1).unwrap())).unwrap();
-        assert_eq!(theirs.len() as u64, *size);
-        assert!(theirs == fs::read(layout::blob(&back, digest)).unwrap(), "{digest}");
-    }
 }
 
 /// conex unpacks the image from the registry, with Docker's media types; umoci wants OCI's, and

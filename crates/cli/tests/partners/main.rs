@@ -46,7 +46,7 @@ const CASES: &[Case] = cases! {
     umoci::unpacks_what_conex_packed, needs ROOT "umoci" "debootstrap" "tar" "zstd" "setcap";
     umoci::unpacked_as_umoci_does, needs ROOT "umoci" "debootstrap" "tar" "zstd" "setcap";
     runtime::runc_starts_a_bundle, needs ROOT "runc" "debootstrap" "tar" "zstd" "setcap";
-    runtime::crun_starts_a_bundle, needs ROOT "crun" "debootstrap" "tar" "zstd" "setcap";
+    runtime::crun_starts_a_bundle, needs ROOT "crun" "unshare" "debootstrap" "tar" "zstd" "setcap";
     many::sixteen_copies_into_one_layout;
     many::sixteen_pulls_into_one_store;
 };

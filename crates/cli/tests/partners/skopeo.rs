@@ -76,3 +76,25 @@ pub fn assert_same_content(expected: &Path, found: &Path, manifest: &str) {
         );
     }
 }
+
+/// What conex copies out of a registry is what skopeo gets of it, to the byte; returns the
+/// manifest's digest.
+pub fn assert_served_as_it_is(conex: &Conex, image: &str, scratch: &Scratch) -> String {
+    let back = scratch.join("back");
+    conex.ok(&["copy", image, &format!("oci:{}:1", back.display())]);
+    let image = format!("docker://{image}");
+    let raw = run_partner("skopeo", &["inspect", "--raw", "--tls-verify=false", &image]);
+    let digest = conex_spec::Digest::sha256(raw.as_bytes()).to_string();
+    assert_eq!(layout::tagged(&back, "1"), digest);
+    assert_eq!(std::fs::read_to_string(layout::blob(&back, &digest)).unwrap(), raw);
+    // A folder of files with nothing converted.
+    let plain = scratch.join("plain");
+    let to = format!("dir:{}", plain.display());
+    run_partner("skopeo", &["copy", "--src-tls-verify=false", &image, &to]);
+    for (digest, size) in &layout::content(&back, &digest)[1..] {
+        let theirs = std::fs::read(plain.join(digest.split(':').nth(1).unwrap())).unwrap();
+        assert_eq!(theirs.len() as u64, *size);
+        assert!(theirs == std::fs::read(layout::blob(&back, digest)).unwrap(), "{digest}");
+    }
+    digest
+}
