@@ -307,3 +307,15 @@ async fn the_digest_of_a_blob_is_resolved_too() {
     let found = source.resolve(Some(&Name::Digest(digest.clone()))).await.unwrap();
     assert_eq!((found.digest, found.size), (digest, 1234));
 }
+
+#[tokio::test]
+async fn nobody_there_is_told_soon() {
+    let (options, notes) = quick();
+    let repository = repository(options, "127.0.0.1:1/a");
+    let started = std::time::Instant::now();
+    let err = repository.resolve(None).await.unwrap_err();
+    assert_eq!(err.kind(), Kind::Network, "{err}");
+    assert!(err.to_string().contains("127.0.0.1:1"), "{err}");
+    assert_eq!(notes.retries(), 3);
+    assert!(started.elapsed() < std::time::Duration::from_secs(5));
+}

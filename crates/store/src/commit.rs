@@ -27,8 +27,8 @@ use std::os::fd::{AsRawFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{
-    AtFlags, Dir, FileType, FlockOperation, Mode, OFlags, ResolveFlags, flock, fstat, mkdirat,
-    open, openat2, renameat, unlinkat,
+    AtFlags, CWD, Dir, FileType, FlockOperation, Mode, OFlags, ResolveFlags, flock, fstat, linkat,
+    mkdirat, open, openat2, renameat, unlinkat,
 };
 use rustix::io::Errno;
 use uuid::Uuid;
@@ -246,8 +246,8 @@ impl Folder {
     /// Makes a folder below this one and those above it, durably.
     pub fn make_folder(&self, name: &str) -> Result<()> {
         match mkdirat(&self.fd, name, folder_mode()) {
-            Ok(()) => self.sync_folder(parent(name)),
-            Err(Errno::EXIST) => Ok(()),
+            // Whoever made it a moment ago may not have synced it yet.
+            Ok(()) | Err(Errno::EXIST) => self.sync_folder(parent(name)),
             Err(Errno::NOENT) if !parent(name).is_empty() => {
                 self.make_folder(parent(name))?;
                 self.make_folder(name)
@@ -260,16 +260,17 @@ impl Folder {
     /// Returns false where the file lies on another file system or cannot be linked.
     pub fn link(&self, file: &File, name: &str) -> Result<bool> {
         rustix::fs::fsync(file).map_err(|err| self.fault("cannot sync", name, err.into()))?;
-        self.make_folder(STAGE)?;
         let stage = format!("{STAGE}/{}", Uuid::new_v4());
         let from = format!("/proc/self/fd/{}", file.as_raw_fd());
-        let linked = rustix::fs::linkat(
-            rustix::fs::CWD,
-            from.as_str(),
-            &self.fd,
-            stage.as_str(),
-            AtFlags::SYMLINK_FOLLOW,
-        );
+        let follow = AtFlags::SYMLINK_FOLLOW;
+        let link = || linkat(CWD, from.as_str(), &self.fd, stage.as_str(), follow);
+        let linked = match link() {
+            Err(Errno::NOENT) => {
+                self.make_folder(STAGE)?;
+                link()
+            }
+            linked => linked,
+        };
         if linked.is_err() {
             return Ok(false);
         }

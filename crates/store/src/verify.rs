@@ -53,7 +53,7 @@ pub fn verified(content: ByteStream, expected: &Descriptor) -> Result<ByteStream
         let (content, verifier) = state?;
         step(content, verifier).await
     });
-    Ok(stream.boxed())
+    Ok(stream.fuse().boxed())
 }
 
 type State = Option<(ByteStream, Verifier)>;

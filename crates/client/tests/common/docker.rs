@@ -5,6 +5,31 @@ use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
+use libtest_mimic::{Failed, Trial};
+
+const PROGRAM: &str = "/usr/bin/docker-registry";
+
+/// A case that needs the registry: ignored where it is missing, and a failure in CI.
+pub fn case<F: Future<Output = ()>>(name: &str, run: fn() -> F) -> Trial
+where
+    F: 'static,
+{
+    let missing = !Path::new(PROGRAM).exists();
+    #[allow(clippy::disallowed_methods, reason = "the test harness asks where it runs")]
+    let in_ci = std::env::var("CI").is_ok_and(|value| value == "true");
+    let trial = Trial::test(name, move || {
+        if missing {
+            return Err(Failed::from(
+                "needs docker-registry; `scripts/install-partners` installs it",
+            ));
+        }
+        tokio::runtime::Runtime::new()?.block_on(run());
+        Ok(())
+    });
+    let kind = if missing { "needs docker-registry" } else { "" };
+    trial.with_kind(kind).with_ignored_flag(missing && !in_ci)
+}
+
 /// A registry on a port of its own, gone with this value.
 pub struct DockerRegistry {
     process: Child,
@@ -17,16 +42,8 @@ pub const USER: (&str, &str) = ("bob", "secret");
 const HTPASSWD: &str = "bob:$2b$04$jbLPRoLv19V6MxSysg5hqu/LnmQay8Vt3maxnUUdL4fqKtKDiRhuG\n";
 
 impl DockerRegistry {
-    /// Starts one; nothing where the program is missing, which is a failure under `CI`.
-    pub async fn start(login: bool) -> Option<Self> {
-        let program = Path::new("/usr/bin/docker-registry");
-        if !program.exists() {
-            #[allow(clippy::disallowed_methods, reason = "the test harness asks where it runs")]
-            let ci = std::env::var_os("CI").is_some();
-            assert!(!ci, "docker-registry is not installed");
-            println!("skipped: docker-registry is not installed");
-            return None;
-        }
+    /// Starts one.
+    pub async fn start(login: bool) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
         let address = format!("127.0.0.1:{port}");
@@ -46,7 +63,7 @@ impl DockerRegistry {
         let file = dir.path().join("config.yml");
         std::fs::write(&file, config).unwrap();
         #[allow(clippy::disallowed_methods, reason = "the partner is a program")]
-        let process = Command::new(program)
+        let process = Command::new(PROGRAM)
             .arg("serve")
             .arg(&file)
             .stdout(Stdio::null())
@@ -56,7 +73,7 @@ impl DockerRegistry {
         let registry = Self { process, dir, address };
         for _ in 0..200 {
             if tokio::net::TcpStream::connect(&registry.address).await.is_ok() {
-                return Some(registry);
+                return registry;
             }
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
