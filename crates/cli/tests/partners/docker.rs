@@ -112,7 +112,7 @@ fn engine() -> &'static Scratch {
             "--host",
             &format!("unix://{}", scratch.arg("socket")),
         ]);
-        let mut daemon = Daemon::start(&mut command);
+        let mut daemon = Daemon::start(scratch, &mut command);
         daemon.after("API listen on");
         (scratch, daemon)
     });

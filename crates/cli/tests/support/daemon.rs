@@ -21,9 +21,13 @@ pub struct Daemon {
 }
 
 impl Daemon {
-    pub fn start(command: &mut Command) -> Self {
+    /// Starts a daemon that works in the folder, and whose command line says so. Should this
+    /// value not be dropped, the end of the folder is that of the daemon.
+    pub fn start(scratch: &Scratch, command: &mut Command) -> Self {
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child = command.spawn().unwrap_or_else(|err| panic!("{command:?}: {err}"));
+        std::fs::write(scratch.join(&format!("{}.pid", child.id())), child.id().to_string())
+            .unwrap();
         let lines = Arc::default();
         keep_lines(child.stdout.take().unwrap(), Arc::clone(&lines));
         keep_lines(child.stderr.take().unwrap(), Arc::clone(&lines));
@@ -115,7 +119,7 @@ impl Registry {
             "--listen",
             "127.0.0.1:0",
         ]);
-        let mut daemon = Daemon::start(command);
+        let mut daemon = Daemon::start(scratch, command);
         let address = daemon.after(" on http://");
         Self { daemon, address, read: 0 }
     }
@@ -197,7 +201,7 @@ impl DockerRegistry {
         let file = scratch.join("docker-registry.yml");
         std::fs::write(&file, config).unwrap();
         let program = super::program::find("docker-registry").unwrap();
-        let mut daemon = Daemon::start(Command::new(program).arg("serve").arg(&file));
+        let mut daemon = Daemon::start(scratch, Command::new(program).arg("serve").arg(&file));
         let rest = daemon.after("listening on ");
         let address = rest.split('"').next().unwrap().to_owned();
         Self { _daemon: daemon, address }

@@ -15,7 +15,7 @@ use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::process::{Pid, Signal, WaitOptions, kill_process, waitpid};
 
 const PREFIX: &str = "conex-tests-";
 /// Whole root file systems are unpacked several times; a memory file system must have room.
@@ -141,6 +141,8 @@ fn stop_daemon(dir: &Path, pid: &str) {
     for signal in [Signal::TERM, Signal::KILL] {
         for _ in 0..50 {
             if !ours() {
+                // Where it was this process's own child, nobody else buries it.
+                let _ = waitpid(Some(pid), WaitOptions::NOHANG);
                 return;
             }
             let _ = kill_process(pid, signal);
