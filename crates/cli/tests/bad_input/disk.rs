@@ -44,6 +44,25 @@ pub fn full_while_unpacking() {
     world.assert_intact();
 }
 
+/// Room for bytes, none for files: what no limit foresees.
+pub fn out_of_files_while_unpacking() {
+    let world = World::new("full-inodes");
+    let disk = world.scratch.folder("disk");
+    let options = "size=128m,nr_inodes=100";
+    run(Command::new("mount").args(["-t", "tmpfs", "-o", options, "conex-tests"]).arg(&disk));
+    let names: Vec<_> = (0..200).map(|number| format!("file-{number}")).collect();
+    let entries: Vec<_> = names.iter().map(|name| (name.as_str(), b'0', "", &b"x"[..])).collect();
+    let made = world.handmade("many");
+    let image = made.finish(&made.image(&[&tar(&entries)]));
+    let rootfs = disk.join("rootfs");
+    for bundle in [&["--bundle"][..], &[]] {
+        let args = ["unpack", &image, &rootfs.display().to_string()];
+        world.conex.run(&[&args[..], bundle].concat()).fails_with(MACHINE);
+        assert_absent(&rootfs);
+    }
+    world.assert_intact();
+}
+
 pub fn full_while_serving() {
     let scratch = Scratch::new("full-registry");
     mount(&scratch.folder("registry"));

@@ -38,6 +38,7 @@ const CASES: &[Case] = cases! {
     layers::a_wrong_diff_id;
     disk::full_while_pulling, needs ROOT "mount";
     disk::full_while_unpacking, needs ROOT "mount";
+    disk::out_of_files_while_unpacking, needs ROOT "mount";
     disk::full_while_serving, needs ROOT "mount";
     death::of_the_registry_while_pulling;
     death::of_the_registry_while_pushing;
