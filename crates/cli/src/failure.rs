@@ -37,15 +37,25 @@ pub fn text(err: &Error) -> String {
     };
     line("expected", err.expected_value());
     line("found", err.found_value());
-    let mut cause = std::error::Error::source(err);
-    while let Some(source) = cause {
-        line("cause", Some(&source.to_string()));
-        cause = source.source();
+    for cause in causes(err) {
+        line("cause", Some(&cause));
     }
     if let Some(hint) = err.hint_text() {
         text += &format!("hint: {}\n", escape(hint));
     }
     text
+}
+
+/// The chain of causes; some repeat the one above them.
+fn causes(err: &Error) -> Vec<String> {
+    let mut causes = Vec::new();
+    let mut cause = std::error::Error::source(err);
+    while let Some(source) = cause {
+        causes.push(source.to_string());
+        cause = source.source();
+    }
+    causes.dedup();
+    causes
 }
 
 fn as_json(err: &Error) -> serde_json::Value {
@@ -54,7 +64,7 @@ fn as_json(err: &Error) -> serde_json::Value {
         "kind": format!("{:?}", err.kind()),
         "expected": err.expected_value(),
         "found": err.found_value(),
-        "cause": std::error::Error::source(err).map(ToString::to_string),
+        "causes": causes(err),
         "hint": err.hint_text(),
     })
 }

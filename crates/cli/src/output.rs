@@ -51,14 +51,15 @@ impl Output {
 
 /// Text of a stranger, with nothing in it that a terminal would obey.
 pub fn escape(text: &str) -> String {
-    text.chars().fold(String::with_capacity(text.len()), |mut safe, c| {
+    let mut safe = String::with_capacity(text.len());
+    for c in text.chars() {
         if c.is_control() {
-            safe.extend(c.escape_default())
+            safe.extend(c.escape_default());
         } else {
-            safe.push(c)
+            safe.push(c);
         }
-        safe
-    })
+    }
+    safe
 }
 
 /// Bytes as people read them: `1.5 MiB`.

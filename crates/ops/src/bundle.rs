@@ -22,12 +22,13 @@ pub async fn bundle(
     target: &Path,
     options: Options,
 ) -> Result<Report> {
-    let (source, image) = load(context, location, platform).await?;
+    let doing = || format!("cannot unpack {location}");
+    let (source, image) =
+        load(context, location, platform).await.map_err(|err| err.context(doing()))?;
     let private = Private::beside(target)?;
     let rootfs = private.path.join("rootfs");
-    let doing = format!("cannot unpack {location}");
     let unpacked = unpack_image(context, &source, &image, &rootfs, options).await;
-    let tree = unpacked.map_err(|err| err.context(&doing))?;
+    let tree = unpacked.map_err(|err| err.context(doing()))?;
     let config = runtime_config(&image.config, &Root::open(&rootfs)?)?;
     let config = serde_json::to_vec_pretty(&config)
         .map_err(|err| Error::invalid("runtime config cannot be printed").source(err))?;

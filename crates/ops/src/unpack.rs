@@ -85,9 +85,11 @@ pub async fn unpack(
     target: &Path,
     options: Options,
 ) -> Result<Report> {
-    let (source, image) = load(context, location, platform).await?;
+    let doing = || format!("cannot unpack {location}");
+    let (source, image) =
+        load(context, location, platform).await.map_err(|err| err.context(doing()))?;
     let tree = unpack_image(context, &source, &image, target, options).await;
-    let tree = tree.map_err(|err| err.context(format_args!("cannot unpack {location}")))?;
+    let tree = tree.map_err(|err| err.context(doing()))?;
     Ok(Report { platform: image.config.platform(), image: image.root, tree })
 }
 

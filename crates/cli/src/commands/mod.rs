@@ -14,6 +14,7 @@ pub mod validate;
 
 use std::process::ExitCode;
 use std::sync::Arc;
+use std::time::Duration;
 
 use conex_client::{Client, Credentials, Options, PlainHttp};
 use conex_ops::{Context, CopyOptions, Summary};
@@ -25,6 +26,9 @@ use crate::environment;
 use crate::output::{Output, size};
 use crate::progress;
 
+/// How long threads may take to put away what they were doing.
+const SHUTDOWN: Duration = Duration::from_secs(5);
+
 /// Runs the command that was typed.
 pub fn run(args: &Args, output: &Output) -> Result<ExitCode> {
     let runtime = tokio::runtime::Builder::new_multi_thread()
@@ -32,8 +36,8 @@ pub fn run(args: &Args, output: &Output) -> Result<ExitCode> {
         .build()
         .map_err(|err| Error::new(Kind::Io, "cannot start threads").source(err))?;
     let result = runtime.block_on(dispatch(args, output));
-    // What still moves when a command has failed must not hold the program up.
-    runtime.shutdown_background();
+    // What still moves when a command has failed is dropped, and its writers remove what they staged.
+    runtime.shutdown_timeout(SHUTDOWN);
     result
 }
 

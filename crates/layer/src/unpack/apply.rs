@@ -13,6 +13,7 @@ use rustix::io::Errno;
 
 use super::cursor::{Cursor, Missing};
 use super::file::{Finisher, Meta, SMALL, Unfinished};
+use super::room::Room;
 use super::{Devices, LayerReport};
 use crate::name::{Name, show};
 use crate::root::Root;
@@ -28,7 +29,7 @@ pub(super) struct Applier<'a> {
     pub(super) root: &'a Root,
     pub(super) devices: Devices,
     /// Bytes that files may still take, holes included.
-    pub(super) bytes_left: u64,
+    pub(super) room: Room,
     pub(super) entries_left: u64,
     /// Whether it was said that owners are not restored.
     pub(super) owners_noted: bool,
@@ -54,13 +55,11 @@ impl Applier<'_> {
     }
 
     fn count(&mut self, entry: &Entry) -> Result<()> {
-        let limit = |what: &str| {
-            Error::new(Fault::Limit, format!("layer has too many {what}"))
-                .found(format!("more than is left at entry {}", show(&entry.path)))
-        };
-        self.entries_left = self.entries_left.checked_sub(1).ok_or_else(|| limit("entries"))?;
-        let left = self.bytes_left.checked_sub(entry.size);
-        self.bytes_left = left.ok_or_else(|| limit("bytes"))?;
+        self.entries_left = self.entries_left.checked_sub(1).ok_or_else(|| {
+            Error::new(Fault::Limit, "image has too many entries")
+                .found(format!("one more, {}", show(&entry.path)))
+        })?;
+        self.room.take(entry.size)?;
         self.report.entries += 1;
         self.report.bytes += entry.size;
         Ok(())

@@ -14,6 +14,7 @@ mod cursor;
 mod file;
 mod pipeline;
 mod remove;
+mod room;
 mod seen;
 mod staging;
 
@@ -27,6 +28,7 @@ use crossbeam_channel::bounded;
 use self::apply::Applier;
 use self::cursor::Cursor;
 use self::file::{Finisher, PARCELS, finish_all};
+use self::room::Room;
 use self::seen::Seen;
 use self::staging::Staging;
 use crate::root::Root;
@@ -34,8 +36,6 @@ use crate::warning::{Code, Warnings};
 
 /// How many set-id files and files with capabilities are listed by name.
 const MAX_LISTED: usize = 1000;
-/// What the default limit of bytes leaves free on the file system.
-const RESERVE: u64 = 64 << 20;
 
 /// What to do with character and block devices.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -58,7 +58,7 @@ pub struct Options {
     /// Whether the process may change owners and make devices; by default, whether it is root.
     pub privileged: Option<bool>,
     /// The most bytes that all layers may have uncompressed, and that all files may have
-    /// together; by default the free space of the file system less 64 MiB.
+    /// together; by default what the file system has free, less a reserve.
     pub max_bytes: Option<u64>,
     /// The most entries of all layers together.
     pub max_entries: u64,
@@ -128,7 +128,7 @@ pub struct Unpacker {
     root: Root,
     staging: Staging,
     options: Options,
-    bytes_left: u64,
+    room: Room,
     total: Report,
     layers: usize,
     failed: bool,
@@ -141,9 +141,7 @@ impl Unpacker {
         let staging = Staging::new(target)?;
         let creation = staging.probe()?;
         let privileged = options.privileged.unwrap_or(creation.uid == 0);
-        let bytes_left = options.max_bytes.unwrap_or_else(|| {
-            staging.free_space().map_or(u64::MAX, |free| free.saturating_sub(RESERVE))
-        });
+        let room = Room::new(options.max_bytes, staging.free_space());
         let (root, trash) = staging.open()?;
         let cursor = Cursor::new(root, trash, creation, privileged)?;
         let root = Root::from_fd(staging.open()?.0);
@@ -152,7 +150,7 @@ impl Unpacker {
             root,
             staging,
             options,
-            bytes_left,
+            room,
             total: Report::default(),
             layers: 0,
             failed: false,
@@ -170,7 +168,8 @@ impl Unpacker {
         let report = self.apply_inner(layer).map_err(|err| err.context(name))?;
         self.failed = false;
         self.layers += 1;
-        self.bytes_left = self.bytes_left.saturating_sub(report.uncompressed.max(report.bytes));
+        let used = report.uncompressed.max(report.bytes);
+        self.room.bytes = self.room.bytes.saturating_sub(used);
         self.total.add(&report);
         Ok(report)
     }
@@ -203,12 +202,12 @@ impl Unpacker {
         let algorithm = layer.diff_id.algorithm()?;
         self.cursor.seen = Seen::new(self.layers == 0);
         let (sender, receiver) = bounded(PARCELS);
-        let allowance = self.bytes_left;
+        let room = self.room;
         let applier = Applier {
             cursor: &mut self.cursor,
             root: &self.root,
             devices: self.options.devices,
-            bytes_left: self.bytes_left,
+            room,
             entries_left: self.options.max_entries - self.total.entries,
             owners_noted: self.total.warnings.has(Code::OwnersKept),
             finisher: Finisher::new(sender),
@@ -224,8 +223,7 @@ impl Unpacker {
                 }
             };
             let apply = |stream| applier.apply(stream);
-            let applied =
-                pipeline::run(layer.reader, layer.compression, algorithm, allowance, apply);
+            let applied = pipeline::run(layer.reader, layer.compression, algorithm, room, apply);
             let stopped = |_| Err(Error::new(Kind::Io, "the writing thread stopped"));
             (applied, finish.join().unwrap_or_else(stopped))
         });

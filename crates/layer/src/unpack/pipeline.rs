@@ -14,6 +14,7 @@ use std::thread;
 use conex_spec::{Algorithm, Compression, Digest, Error, Kind, Result};
 use crossbeam_channel::{Receiver, Sender, bounded};
 
+use super::room::Room;
 use crate::compression::Decoder;
 
 /// Large enough that the channels cost nothing, small enough to stay in the cache.
@@ -27,8 +28,7 @@ pub(super) struct Stream {
     current: Vec<u8>,
     at: usize,
     /// How many more bytes the layer may have.
-    allowance: u64,
-    received: u64,
+    room: Room,
 }
 
 /// Runs `consume` on the uncompressed bytes of `reader` and returns its result with the digest
@@ -37,7 +37,7 @@ pub(super) fn run<T>(
     reader: Box<dyn Read + Send>,
     compression: Compression,
     algorithm: Algorithm,
-    allowance: u64,
+    room: Room,
     consume: impl FnOnce(Stream) -> Result<T>,
 ) -> Result<(T, Digest, u64)> {
     let (full_in, full_out) = bounded(BUFFERS);
@@ -47,14 +47,7 @@ pub(super) fn run<T>(
         // There is room for all of them.
         let _ = empty_in.send(Vec::new());
     }
-    let stream = Stream {
-        hashed: hashed_out,
-        empty: empty_in,
-        current: Vec::new(),
-        at: 0,
-        allowance,
-        received: 0,
-    };
+    let stream = Stream { hashed: hashed_out, empty: empty_in, current: Vec::new(), at: 0, room };
     thread::scope(|scope| {
         let inflate = move || inflate(reader, compression, &empty_out, &full_in);
         let hash = move || hash(algorithm, &full_out, &hashed_in);
@@ -140,13 +133,7 @@ impl Stream {
         if let Ok(message) = self.hashed.recv() {
             self.current = message?;
         }
-        self.received += self.current.len() as u64;
-        if self.received > self.allowance {
-            return Err(Error::new(Kind::Limit, "layer is too large")
-                .expected(format!("at most {} bytes uncompressed", self.allowance))
-                .hint("raise the limit, or make room where the image is unpacked"));
-        }
-        Ok(())
+        self.room.take(self.current.len() as u64)
     }
 }
 
@@ -186,7 +173,7 @@ mod tests {
 
     fn through(bytes: Vec<u8>, allowance: u64) -> Result<(Vec<u8>, Digest, u64)> {
         let reader = Box::new(io::Cursor::new(bytes));
-        run(reader, Compression::None, Algorithm::Sha256, allowance, copy)
+        run(reader, Compression::None, Algorithm::Sha256, Room::new(Some(allowance), None), copy)
     }
 
     #[test]
@@ -209,10 +196,11 @@ mod tests {
     #[test]
     fn a_consumer_that_gives_up_ends_the_threads() {
         let endless = Box::new(io::repeat(b'x'));
-        let result = run(endless, Compression::None, Algorithm::Sha256, u64::MAX, |stream| {
-            drop(stream);
-            Err::<(), _>(Error::invalid("enough"))
-        });
+        let result =
+            run(endless, Compression::None, Algorithm::Sha256, Room::new(None, None), |stream| {
+                drop(stream);
+                Err::<(), _>(Error::invalid("enough"))
+            });
         assert!(result.is_err());
     }
 
@@ -222,7 +210,7 @@ mod tests {
             Box::new(io::Cursor::new(b"\x1f\x8bxx")),
             Compression::Gzip,
             Algorithm::Sha256,
-            u64::MAX,
+            Room::new(None, None),
             copy,
         );
         assert_eq!(err.unwrap_err().kind(), Kind::Invalid);
