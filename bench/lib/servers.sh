@@ -15,13 +15,22 @@ server_program() {
 
 # start_server NAME: an empty registry on a free port; its address is then in $server_url.
 start_server() {
-  local root=$scratch/registry port program
+  # Between the look for a free port and its use another program may have taken it.
+  for _ in 1 2 3; do
+    try_server "$1"
+    ! wait_for_server || return 0
+    stop_server
+  done
+  fail "$1 does not answer: $(tail -n 1 "$scratch/server.log")" '' 1
+}
+
+try_server() {
+  local root=$scratch/registry program
   stop_server
   program=$(server_program "$1")
   rm -rf "$root"
   mkdir -p "$root"
-  port=$(free_port)
-  server_url=127.0.0.1:$port
+  server_url=127.0.0.1:$(free_port)
   export server_url
   case $1 in
     conex-serve) "$program" serve --root "$root" --listen "$server_url" >"$scratch/server.log" 2>&1 & ;;
@@ -31,7 +40,6 @@ start_server() {
       ;;
   esac
   server_pid=$!
-  wait_for_server "$1"
 }
 
 stop_server() {
@@ -43,11 +51,11 @@ stop_server() {
 
 wait_for_server() {
   for _ in {1..200}; do
+    kill -0 "$server_pid" 2>/dev/null || return 1
     if curl -sf -o /dev/null "http://$server_url/v2/"; then return 0; fi
-    kill -0 "$server_pid" 2>/dev/null || break
     sleep 0.05
   done
-  fail "$1 does not answer: $(tail -n 1 "$scratch/server.log")" '' 1
+  return 1
 }
 
 registry_config() {
@@ -59,10 +67,11 @@ http: {addr: $2}
 YAML
 }
 
+# Below the ports that the system gives to clients, of which the runs before left many behind.
 free_port() {
   local port
   while :; do
-    port=$((20000 + RANDOM))
+    port=$((20000 + RANDOM % 12000))
     if ! (exec 3<>"/dev/tcp/127.0.0.1/$port") 2>/dev/null; then echo "$port"; return; fi
   done
 }
