@@ -31,7 +31,7 @@ Exit codes:
   1  failed otherwise           6  the network or the other side failed
   2  the command makes no sense 7  this machine failed: disk full, no permission
   3  not found                  8  content passes a limit
-  4  content is not sound
+  4  content is not sound     130  interrupted
 
 Environment:
   CONEX_STORE          the folder of the local store

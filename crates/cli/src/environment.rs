@@ -6,6 +6,9 @@ use std::path::PathBuf;
 
 use conex_spec::{Error, Kind, Result};
 
+/// The end of the year 9999, after which RFC 3339 has no words.
+const LAST_SECOND: u64 = 253_402_300_799;
+
 /// The folder of the local store: the option, `CONEX_STORE`, or the XDG data folder.
 pub fn store_folder(option: Option<&PathBuf>) -> Result<PathBuf> {
     if let Some(dir) = option {
@@ -35,12 +38,12 @@ pub fn docker_config() -> Option<PathBuf> {
 pub fn source_date_epoch() -> Result<Option<u64>> {
     let Some(text) = env::var_os("SOURCE_DATE_EPOCH") else { return Ok(None) };
     let text = text.to_string_lossy();
-    let seconds = text.parse().map_err(|_| {
-        Error::new(Kind::Usage, "SOURCE_DATE_EPOCH makes no sense")
-            .expected("whole seconds since 1970")
-            .found(text.escape_debug())
-    })?;
-    Ok(Some(seconds))
+    match text.parse() {
+        Ok(seconds) if seconds <= LAST_SECOND => Ok(Some(seconds)),
+        _ => Err(Error::new(Kind::Usage, "SOURCE_DATE_EPOCH makes no sense")
+            .expected(format!("whole seconds since 1970, at most {LAST_SECOND}"))
+            .found(text.escape_debug())),
+    }
 }
 
 /// A new folder for what a demonstration makes.

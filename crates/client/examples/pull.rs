@@ -28,7 +28,7 @@ async fn main() -> Result<()> {
             repository.open(&blob, 0..blob.size).await?.try_for_each(|_| async { Ok(()) }).await?;
         }
     } else {
-        let layout = Layout::create(dir.as_ref())?;
+        let layout = Layout::create(dir.as_ref(), None)?;
         copy(&repository, &root, &layout).await?;
         layout.tag(&root, None).await?;
     }

@@ -269,7 +269,7 @@ fn holes_count_towards_the_limit() {
         ("GNU.sparse.numblocks", b"1"),
     ];
     let tar = forge().pax(hole).file("f", "").end();
-    check("hole", tar, &Reject("too many bytes"));
+    check("hole", tar, &Reject("no room for the image"));
 }
 
 /// Rule T8.

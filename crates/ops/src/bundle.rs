@@ -43,7 +43,9 @@ struct Private {
 
 impl Private {
     fn beside(target: &Path) -> Result<Self> {
-        if fs::read_dir(target).is_ok_and(|mut entries| entries.next().is_some())
+        let link = fs::symlink_metadata(target).is_ok_and(|target| target.is_symlink());
+        if link
+            || fs::read_dir(target).is_ok_and(|mut entries| entries.next().is_some())
             || target.is_file()
         {
             return Err(Error::new(
@@ -70,7 +72,14 @@ impl Private {
         folder.write_new("config.json", config)?;
         fs::rename(&self.path, target).map_err(|err| Error::io("cannot publish", target, err))?;
         self.path = PathBuf::new();
-        Ok(())
+        Folder::open(parent(target))?.sync_folder("")
+    }
+}
+
+fn parent(path: &Path) -> &Path {
+    match path.parent() {
+        Some(parent) if !parent.as_os_str().is_empty() => parent,
+        _ => Path::new("."),
     }
 }
 

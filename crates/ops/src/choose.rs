@@ -1,11 +1,13 @@
 //! Which image of an index suits a platform. image-spec, image-index.md.
 
-use conex_spec::{Descriptor, Error, Manifest, Platform, Result};
+use conex_spec::{Descriptor, Error, Kind, Manifest, Platform, Result};
 use conex_store::{Source, SourceExt};
 
+use crate::images::platform_of;
 use crate::walk::{MAX_DEPTH, MAX_NODES};
 
-/// The image below `root` that suits `platform` best; an image manifest is its own choice.
+/// The image below `root` that suits `platform` best. An image manifest is its own choice, unless
+/// its config names a platform that does not suit.
 ///
 /// # Errors
 /// `NotFound`, with what there is, where nothing suits.
@@ -15,7 +17,13 @@ pub async fn choose(
     platform: &Platform,
 ) -> Result<Descriptor> {
     if !root.media_type.is_index() {
-        return Ok(root.clone());
+        return match platform_of(source, root).await? {
+            Some(other) if other.is_known() && !platform.accepts(&other) => {
+                let image = Descriptor { platform: Some(other), ..root.clone() };
+                Err(no_image(source, root, platform, &[image]))
+            }
+            _ => Ok(root.clone()),
+        };
     }
     let images = images(source, root).await?;
     let candidates = images.iter().map(|image| image.platform.as_ref()).enumerate();
@@ -40,7 +48,11 @@ pub async fn images(source: &dyn Source, root: &Descriptor) -> Result<Vec<Descri
             }
             continue;
         }
-        if !fresh || depth > MAX_DEPTH || seen.len() > MAX_NODES {
+        if depth > MAX_DEPTH || seen.len() > MAX_NODES {
+            return Err(Error::new(Kind::Limit, "indexes are nested too deep or list too much")
+                .expected(format!("at most {MAX_DEPTH} levels and {MAX_NODES} entries")));
+        }
+        if !fresh {
             continue;
         }
         if let Manifest::Index(index) = source.manifest(&node).await?.into_value() {
@@ -77,7 +89,6 @@ fn no_image(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use conex_spec::Kind;
     use conex_store::Memory;
     use conex_testkit::images;
 
@@ -111,5 +122,14 @@ mod tests {
         let err = choose(&store, &root, &platform("linux/s390x")).await.unwrap_err();
         assert_eq!(err.kind(), Kind::NotFound);
         assert_eq!(err.found_value(), Some("linux/amd64, linux/arm64"));
+    }
+
+    #[tokio::test]
+    async fn a_single_image_for_another_platform_is_no_choice() {
+        let store = Memory::new();
+        let image = images::image(&store, &platform("linux/arm64"), 1, 10);
+        assert!(choose(&store, &image, &platform("linux/arm64")).await.is_ok());
+        let err = choose(&store, &image, &platform("linux/amd64")).await.unwrap_err();
+        assert_eq!((err.kind(), err.found_value()), (Kind::NotFound, Some("linux/arm64")));
     }
 }

@@ -30,6 +30,7 @@ impl Default for CopyOptions {
 
 /// What a copy did. All sizes are in bytes.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
 pub struct Summary {
     /// Content that moved.
     pub moved: Count,
@@ -53,7 +54,7 @@ pub struct Count {
 impl Count {
     fn add(&mut self, blob: &Descriptor) {
         self.blobs += 1;
-        self.bytes += blob.size;
+        self.bytes = self.bytes.saturating_add(blob.size);
     }
 }
 
@@ -227,7 +228,7 @@ impl Summary {
         ];
         for (sum, count) in counts {
             sum.blobs += count.blobs;
-            sum.bytes += count.bytes;
+            sum.bytes = sum.bytes.saturating_add(count.bytes);
         }
     }
 

@@ -4,7 +4,10 @@ use std::path::Path;
 
 use serde::Serialize;
 
-use conex_spec::{Digest, ImageConfig, Location, Manifest, MediaType, Platform, Result};
+use conex_spec::{
+    Descriptor, Digest, ImageConfig, Location, Manifest, MediaType, Platform, Result,
+};
+use conex_store::local::Entry;
 use conex_store::{LocalStore, Source, SourceExt};
 
 use crate::choose;
@@ -12,6 +15,7 @@ use crate::walk::walk;
 
 /// A named image of the local store.
 #[derive(Clone, Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
 pub struct Image {
     /// Its name.
     pub name: String,
@@ -23,6 +27,9 @@ pub struct Image {
     pub platforms: Vec<Platform>,
     /// The size in bytes of all its content, compressed as it is stored.
     pub size: u64,
+    /// Why it cannot be used, where it cannot.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub fault: Option<String>,
 }
 
 /// All named images, in the order of their names.
@@ -30,23 +37,24 @@ pub async fn images(store: &Path) -> Result<Vec<Image>> {
     let store = LocalStore::open(store, Location::Memory)?;
     let mut images = Vec::new();
     for entry in store.entries()? {
-        let graph = walk(&store, &entry.root).await?;
-        images.push(Image {
-            name: entry.name,
-            platforms: platforms(&store, &entry.root).await?,
-            size: graph.size(),
-            digest: entry.root.digest,
-            media_type: entry.root.media_type,
-        });
+        let looked = look(&store, &entry.root).await;
+        let (platforms, size, fault) = match looked {
+            Ok((platforms, size)) => (platforms, size, None),
+            Err(err) => (Vec::new(), 0, Some(err.to_string())),
+        };
+        let Entry { name, root } = entry;
+        let (digest, media_type) = (root.digest, root.media_type);
+        images.push(Image { name, digest, media_type, platforms, size, fault });
     }
     Ok(images)
 }
 
+async fn look(store: &LocalStore, root: &Descriptor) -> Result<(Vec<Platform>, u64)> {
+    Ok((platforms(store, root).await?, walk(store, root).await?.size()))
+}
+
 /// The platforms of an index's entries, or the one that an image's config names.
-pub async fn platforms(
-    source: &dyn Source,
-    root: &conex_spec::Descriptor,
-) -> Result<Vec<Platform>> {
+pub async fn platforms(source: &dyn Source, root: &Descriptor) -> Result<Vec<Platform>> {
     let mut platforms = Vec::new();
     for image in choose::images(source, root).await? {
         match image.platform {
@@ -58,10 +66,10 @@ pub async fn platforms(
 }
 
 /// The platform that an image's config names; nothing for an artifact.
-pub async fn platform_of(
-    source: &dyn Source,
-    image: &conex_spec::Descriptor,
-) -> Result<Option<Platform>> {
+pub async fn platform_of(source: &dyn Source, image: &Descriptor) -> Result<Option<Platform>> {
+    if !image.media_type.is_manifest() {
+        return Ok(None);
+    }
     let Manifest::Image(manifest) = source.manifest(image).await?.into_value() else {
         return Ok(None);
     };

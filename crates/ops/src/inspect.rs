@@ -133,7 +133,7 @@ async fn image(source: &dyn Source, manifest: ImageManifest) -> Result<Image> {
         created: config.created,
         execution: config.config,
         config: manifest.config,
-        size: layers.iter().map(|layer| layer.descriptor.size).sum(),
+        size: layers.iter().map(|layer| layer.descriptor.size).fold(0, u64::saturating_add),
         layers,
     })
 }

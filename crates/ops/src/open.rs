@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use conex_client::Client;
 use conex_spec::{Descriptor, Error, Kind, Location, Name, Reference, Result, Tag};
+use conex_store::seal::Key;
 use conex_store::{Layout, LocalStore, Observer, Sink, Source};
 
 /// What the verbs need of the world; the program fills it in.
@@ -23,7 +24,7 @@ impl Context {
     pub fn source(&self, location: &Location) -> Result<Arc<dyn Source>> {
         Ok(match location {
             Location::Registry(reference) => Arc::new(self.client.repository(reference)),
-            Location::Layout { path, .. } => Arc::new(Layout::open(path)?),
+            Location::Layout { path, .. } => Arc::new(Layout::open(path, self.key())?),
             Location::Store(_) => Arc::new(LocalStore::open(&self.store, location.clone())?),
             other => return Err(not_yet(other, "read")),
         })
@@ -33,7 +34,7 @@ impl Context {
     pub fn sink(&self, location: &Location) -> Result<Arc<dyn Sink>> {
         Ok(match location {
             Location::Registry(reference) => Arc::new(self.client.repository(reference)),
-            Location::Layout { path, .. } => Arc::new(Layout::create(path)?),
+            Location::Layout { path, .. } => Arc::new(Layout::create(path, self.key())?),
             Location::Store(_) => Arc::new(LocalStore::open(&self.store, location.clone())?),
             other => return Err(not_yet(other, "written")),
         })
@@ -44,6 +45,12 @@ impl Context {
         let source = self.source(location)?;
         let root = source.resolve(name_in(location)?.as_ref()).await?;
         Ok((source, root))
+    }
+
+    /// What makes the seals of this person's blobs. Without a store there is none, and more is hashed.
+    pub fn key(&self) -> Option<Key> {
+        let store = LocalStore::open(&self.store, Location::Memory).ok()?;
+        store.key().cloned()
     }
 
     /// A folder on the file system of a destination, where what is built for it can lie.

@@ -3,10 +3,11 @@
 use serde::Serialize;
 
 use conex_spec::{Descriptor, Location, Platform, Reference, Result};
+use conex_store::{LocalStore, bridge};
 
 use crate::choose::choose;
-use crate::copy::{CopyOptions, Summary, copy, tag_for};
-use crate::open::Context;
+use crate::copy::{CopyOptions, Summary, copy_content};
+use crate::open::{Context, stored_name};
 
 /// What was pulled.
 #[derive(Clone, Debug, Serialize)]
@@ -30,17 +31,26 @@ pub async fn pull(
 ) -> Result<Report> {
     let (source, root) = context.resolve(&Location::Registry(reference.clone())).await?;
     let image = match platform {
-        Some(platform) => choose(source.as_ref(), &root, platform).await?,
-        None => root.clone(),
+        Some(platform) if root.media_type.is_index() => {
+            choose(source.as_ref(), &root, platform).await?
+        }
+        _ => root.clone(),
     };
     let location = Location::Store(reference.clone());
-    let store = context.sink(&location)?;
-    let name = match reference.digest() {
-        Some(_) => None,
-        None => tag_for(&image, &location)?,
+    let store = LocalStore::open(&context.store, location.clone())?;
+    let observer = &context.observer;
+    let summary = copy_content(source.as_ref(), &image, &store, options, observer).await?;
+    if let Some(platform) = platform {
+        // Whether a single image suits is in its config, which is here by now.
+        choose(&store, &image, platform).await?;
+    }
+    // The name stands for the image that was chosen, also where it is the digest of an index.
+    let name = stored_name(reference)?;
+    let shown = match reference.digest() {
+        Some(_) => reference.to_string(),
+        None => name.to_string(),
     };
-    let summary =
-        copy(source.as_ref(), &image, store.as_ref(), name.as_ref(), options, &context.observer)
-            .await?;
+    let recorded = image.clone();
+    bridge::blocking(move || store.record(&name, &shown, &recorded)).await?;
     Ok(Report { location, root, image, summary })
 }

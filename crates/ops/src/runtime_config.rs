@@ -49,7 +49,7 @@ pub fn runtime_config(config: &ImageConfig, root: &Root) -> Result<Value> {
         },
         "root": {"path": "rootfs", "readonly": false},
         "hostname": "conex",
-        "mounts": mounts(&execution),
+        "mounts": mounts(&execution)?,
         "annotations": annotations(config, &execution),
         "linux": {
             "resources": {"devices": [{"allow": false, "access": "rwm"}]},
@@ -95,7 +95,7 @@ fn namespaces() -> Vec<Value> {
     ["pid", "network", "ipc", "uts", "mount"].iter().map(|kind| json!({"type": kind})).collect()
 }
 
-fn mounts(execution: &Execution) -> Vec<Value> {
+fn mounts(execution: &Execution) -> Result<Vec<Value>> {
     let mount = |destination: &str, kind: &str, options: &[&str]| json!({"destination": destination, "type": kind, "source": kind, "options": options});
     let mut mounts = vec![
         mount("/proc", "proc", &["nosuid", "noexec", "nodev"]),
@@ -110,14 +110,26 @@ fn mounts(execution: &Execution) -> Vec<Value> {
         mount("/sys", "sysfs", &["nosuid", "noexec", "nodev", "ro"]),
     ];
     // "Implementations SHOULD provide mounts for these locations" (conversion.md, "Optional Fields").
-    mounts.extend(
-        execution
-            .volumes
-            .keys()
-            .map(|volume| mount(volume, "tmpfs", &["nosuid", "nodev", "mode=755"])),
-    );
-    mounts
+    for volume in execution.volumes.keys() {
+        mounts.push(mount(check_volume(volume)?, "tmpfs", &["nosuid", "nodev", "mode=755"]));
+    }
+    Ok(mounts)
 }
+
+/// A volume must not cover what the runtime itself mounts (rule U13).
+fn check_volume(volume: &str) -> Result<&str> {
+    let mut parts = volume.strip_prefix('/').unwrap_or_default().trim_end_matches('/').split('/');
+    let clean = parts.clone().all(|part| !matches!(part, "" | "." | ".."));
+    if clean && !matches!(parts.next(), Some("proc" | "sys" | "dev")) {
+        return Ok(volume);
+    }
+    Err(Error::invalid("volume of the image makes no sense")
+        .expected("an absolute folder outside of /proc, /sys and /dev")
+        .found(format!("{volume:?}")))
+}
+
+/// Annotations that runtimes obey. A label is data, and must start nothing on the host (rule U14).
+const OBEYED: [&str; 4] = ["run.oci.", "org.systemd.", "org.criu.", "io.podman."];
 
 /// Implicit annotations, over which the labels of the image take precedence.
 fn annotations(config: &ImageConfig, execution: &Execution) -> IndexMap<String, String> {
@@ -138,7 +150,10 @@ fn annotations(config: &ImageConfig, execution: &Execution) -> IndexMap<String, 
         .filter_map(|(name, value)| Some((name, value.filter(|value| !value.is_empty())?)))
         .map(|(name, value)| (format!("org.opencontainers.image.{name}"), value))
         .collect();
-    annotations.extend(execution.labels.clone());
+    let harmless =
+        |name: &str| !name.is_empty() && !OBEYED.iter().any(|start| name.starts_with(start));
+    let labels = execution.labels.iter().filter(|(name, _)| harmless(name));
+    annotations.extend(labels.map(|(name, value)| (name.clone(), value.clone())));
     annotations
 }
 
@@ -190,5 +205,15 @@ mod tests {
             let json = format!(r#"{{"config":{{"Env":["{bad}"]}}}}"#);
             assert!(convert(&json).is_err(), "{bad}");
         }
+    }
+
+    #[test]
+    fn volumes_and_labels_are_data() {
+        for bad in ["", "/", "data", "/../etc", "/a/./b", "/proc", "/sys/fs", "/dev/shm"] {
+            let json = format!(r#"{{"config":{{"Volumes":{{"{bad}":{{}}}}}}}}"#);
+            assert!(convert(&json).is_err(), "{bad}");
+        }
+        let json = r#"{"config":{"Labels":{"":"a","run.oci.hooks.stdout":"/x","org.systemd.property.A":"b","mine":"c"}}}"#;
+        assert_eq!(convert(json).unwrap()["annotations"], json!({"mine": "c"}));
     }
 }

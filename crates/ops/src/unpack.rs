@@ -4,7 +4,7 @@ use std::fs::File;
 use std::io::Read;
 use std::os::unix::fs::FileExt;
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 
 use serde::Serialize;
 
@@ -14,7 +14,7 @@ use conex_spec::{
     Compression, Descriptor, Document, Error, ImageConfig, ImageManifest, Kind, Location, Platform,
     Result,
 };
-use conex_store::blobs::is_sealed;
+use conex_store::seal::{Key, is_sealed};
 use conex_store::{Event, Source, SourceExt, bridge};
 
 use crate::choose::choose;
@@ -120,6 +120,9 @@ pub async fn unpack_image(
     target: &Path,
     options: Options,
 ) -> Result<Tree> {
+    let key = context.key();
+    // Dropped with this call, which tells the threads below.
+    let waiting = Arc::new(());
     let mut unpacker = Unpacker::new(target, options)?;
     let diff_ids = image.config.diff_ids(image.manifest.layers.len())?;
     for (layer, diff_id) in image.manifest.layers.iter().zip(diff_ids) {
@@ -127,7 +130,7 @@ pub async fn unpack_image(
         let input = LayerInput {
             compression: compression(layer)?,
             diff_id: diff_id.clone(),
-            reader: reader(source.as_ref(), layer).await?,
+            reader: reader(source.as_ref(), layer, key.as_ref(), &waiting).await?,
             name: layer.digest.short().to_owned(),
         };
         unpacker = bridge::blocking(move || {
@@ -152,23 +155,33 @@ fn compression(layer: &Descriptor) -> Result<Compression> {
 }
 
 /// A sealed file of this machine is read as it is; everything else is verified on the way.
-async fn reader(source: &dyn Source, layer: &Descriptor) -> Result<Box<dyn Read + Send>> {
+async fn reader(
+    source: &dyn Source,
+    layer: &Descriptor,
+    key: Option<&Key>,
+    waiting: &Arc<()>,
+) -> Result<Box<dyn Read + Send>> {
     if let Some(file) = source.file(layer).await?
-        && is_sealed(&file, &layer.digest)?
+        && is_sealed(key, &file, &layer.digest)?
     {
-        return Ok(Box::new(SharedFile { file, at: 0 }));
+        return Ok(Box::new(SharedFile { file, at: 0, waiting: Arc::downgrade(waiting) }));
     }
     Ok(Box::new(bridge::reader(source.fetch(layer).await?)))
 }
 
-/// A file read from its start, wherever else the same open file is read.
+/// A file read from its start, wherever else the same open file is read; it ends in an error
+/// once nobody waits for the result.
 struct SharedFile {
     file: Arc<File>,
     at: u64,
+    waiting: Weak<()>,
 }
 
 impl Read for SharedFile {
     fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
+        if self.waiting.strong_count() == 0 {
+            return Err(Error::new(Kind::Io, "interrupted").into());
+        }
         let count = self.file.read_at(buffer, self.at)?;
         self.at += count as u64;
         Ok(count)

@@ -92,6 +92,10 @@ fn passwd(root: &Root) -> Result<Vec<Account>> {
         let name = fields.next()?.to_owned();
         let uid = fields.nth(1)?.parse().ok()?;
         let gid = fields.next()?.parse().ok()?;
+        // The highest number means "no one" to the kernel.
+        if uid == u32::MAX || gid == u32::MAX {
+            return None;
+        }
         Some(Account { name, uid, gid })
     };
     Ok(lines(root, b"etc/passwd")?.iter().filter_map(|line| parse(line)).collect())

@@ -8,7 +8,8 @@ use serde::Serialize;
 
 use conex_layer::compression::Decoder;
 use conex_spec::{
-    Compression, Descriptor, Digest, Error, ImageConfig, ImageManifest, Location, Manifest, Result,
+    Compression, Descriptor, Digest, Error, ImageConfig, ImageManifest, Kind, Location, Manifest,
+    Result,
 };
 use conex_store::{Source, SourceExt, bridge};
 
@@ -43,9 +44,13 @@ pub struct Finding {
 pub async fn validate(context: &Context, location: &Location) -> Result<Report> {
     let (source, root) = context.resolve(location).await?;
     let graph = walk(source.as_ref(), &root).await?;
-    let mut validator =
-        Validator { source: source.as_ref(), done: HashSet::new(), findings: Vec::new() };
-    validator.check_all(&graph).await;
+    let mut validator = Validator {
+        source: source.as_ref(),
+        done: HashSet::new(),
+        layers: HashSet::new(),
+        findings: Vec::new(),
+    };
+    validator.check_all(&graph).await?;
     Ok(Report {
         location: location.clone(),
         root,
@@ -58,28 +63,31 @@ pub async fn validate(context: &Context, location: &Location) -> Result<Report> 
 struct Validator<'a> {
     source: &'a dyn Source,
     done: HashSet<Digest>,
+    /// Layers that were uncompressed, each with the diff ID that some config gives it.
+    layers: HashSet<(Digest, Digest)>,
     findings: Vec<Finding>,
 }
 
 impl Validator<'_> {
-    async fn check_all(&mut self, graph: &Graph) {
+    async fn check_all(&mut self, graph: &Graph) -> Result<()> {
         for node in &graph.manifests {
             if let Manifest::Image(image) = node.manifest.value()
                 && image.is_image()
             {
-                self.check_image(image).await;
+                self.check_image(image).await?;
             }
         }
         for blob in &graph.blobs {
             if self.done.insert(blob.digest.clone()) {
                 let read = self.read(blob).await;
-                self.note(blob, read);
+                self.note(blob, read)?;
             }
         }
+        Ok(())
     }
 
     /// Layers against the diff IDs of the config, which also checks them as blobs.
-    async fn check_image(&mut self, image: &ImageManifest) {
+    async fn check_image(&mut self, image: &ImageManifest) -> Result<()> {
         let config = match self.source.document::<ImageConfig>(&image.config).await {
             Ok(config) => config,
             Err(err) => return self.note(&image.config, Err(err)),
@@ -91,12 +99,14 @@ impl Validator<'_> {
         };
         for (layer, diff_id) in image.layers.iter().zip(diff_ids) {
             if let Some(compression) = layer.media_type.compression()
-                && self.done.insert(layer.digest.clone())
+                && self.layers.insert((layer.digest.clone(), diff_id.clone()))
             {
                 let checked = self.check_layer(layer, compression, diff_id).await;
-                self.note(layer, checked);
+                self.note(layer, checked)?;
+                self.done.insert(layer.digest.clone());
             }
         }
+        Ok(())
     }
 
     async fn check_layer(
@@ -125,11 +135,25 @@ impl Validator<'_> {
         Ok(())
     }
 
-    fn note(&mut self, blob: &Descriptor, checked: Result<()>) {
-        if let Err(err) = checked {
-            self.findings.push(Finding { digest: blob.digest.clone(), message: err.to_string() });
+    /// What could not be looked at is neither sound nor unsound: that ends the validation.
+    fn note(&mut self, blob: &Descriptor, checked: Result<()>) -> Result<()> {
+        match checked {
+            Ok(()) => Ok(()),
+            Err(err) if is_fault_of_content(err.kind()) => {
+                let message = err.to_string();
+                self.findings.push(Finding { digest: blob.digest.clone(), message });
+                Ok(())
+            }
+            Err(err) => Err(err),
         }
     }
+}
+
+fn is_fault_of_content(kind: Kind) -> bool {
+    matches!(
+        kind,
+        Kind::Invalid | Kind::Mismatch | Kind::NotFound | Kind::Limit | Kind::Unsupported
+    )
 }
 
 fn hash_uncompressed(

@@ -11,6 +11,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use conex_spec::{Descriptor, Digest, Error, Kind, MediaType, Result};
 use conex_store::blobs::{self, Blobs};
 use conex_store::commit::{Folder, Lock};
+use conex_store::seal;
 
 use crate::cache::{Cache, Change};
 use crate::failure::Failure;
@@ -62,9 +63,10 @@ impl Storage {
             None => folder.replace(paths::VERSION, FORMAT)?,
             Some(found) => check_format(&folder, &found)?,
         }
-        folder.sweep()?;
+        folder.sweep();
+        let key = folder.own_key()?;
         Ok(Self {
-            folder,
+            folder: folder.with_key(Some(key)),
             _lock: lock,
             locks: std::array::from_fn(|_| Mutex::default()),
             hash: RandomState::new(),
@@ -99,7 +101,7 @@ impl Storage {
         let meta = file.metadata();
         let size =
             meta.map_err(|err| Error::from_io(err, || format!("cannot read {digest}")))?.len();
-        if !blobs::is_sealed(&file, digest)? {
+        if !seal::is_sealed(self.folder.key(), &file, digest)? {
             let descriptor = Descriptor::new(MediaType::EMPTY, digest.clone(), size);
             if !Blobs(&self.folder).intact(&descriptor)? {
                 return Ok(None);
@@ -135,7 +137,7 @@ impl Storage {
                 self.folder.remove(name)?;
             }
             None => {
-                blobs::seal(file, digest)?;
+                seal::seal(self.folder.key(), file, digest)?;
                 self.folder.publish(file, name, &path)?;
             }
         }

@@ -92,10 +92,17 @@ impl Error {
         let kind = match err.kind() {
             io::ErrorKind::NotFound => Kind::NotFound,
             io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => Kind::NoSpace,
-            io::ErrorKind::PermissionDenied => Kind::Denied,
             _ => Kind::Io,
         };
         Self::new(kind, message()).source(err)
+    }
+
+    /// The same fault, taken for another sort: a location that cannot be parsed is a mistake of
+    /// the caller where the caller typed it.
+    #[must_use]
+    pub fn with_kind(mut self, kind: Kind) -> Self {
+        self.0.kind = kind;
+        self
     }
 
     /// What the content should have been.

@@ -265,13 +265,14 @@ impl Probe {
         self.refuse_schema1(outside)?;
         let shape = self.shape()?;
         if let (Some(outside), Some(own)) = (outside, &self.media_type)
-            && outside != own {
-                return Err(Error::invalid(
-                    "manifest says another media type than its descriptor or Content-Type",
-                )
-                .expected(outside)
-                .found(own));
-            }
+            && outside != own
+        {
+            return Err(Error::invalid(
+                "manifest says another media type than its descriptor or Content-Type",
+            )
+            .expected(outside)
+            .found(own));
+        }
         let Some(stated) = outside.or(self.media_type.as_ref()) else {
             return Ok(shape);
         };

@@ -1,21 +1,15 @@
 //! Blobs as files: `blobs/ALGORITHM/ENCODED`, as a layout, the local store and the server keep them.
 //!
-//! A blob that was verified when it was written carries a **seal**: the nanoseconds of its
-//! modification time are a value that follows from its digest. Whoever changes the file where it
-//! lies breaks the seal, so [`Blobs::intact`] answers cheaply and still finds a damaged blob
-//! that other tools take for present. A blob without a seal (another tool wrote it, an archive
-//! dropped the nanoseconds) is hashed once and then sealed.
+//! What was verified when it was written carries a seal; see [`crate::seal`].
 
 use std::fs::File;
-use std::os::fd::AsFd;
 use std::os::unix::fs::MetadataExt;
 
 use bytes::Bytes;
-use rustix::fs::{Timespec, Timestamps, UTIME_OMIT, futimens};
-
-use conex_spec::{Descriptor, Digest, Error, Result};
+use conex_spec::{Algorithm, Descriptor, Digest, Error, Result};
 
 use crate::commit::Folder;
+use crate::seal::{is_sealed, seal};
 use crate::verify::Verifier;
 
 /// The folder of all blobs.
@@ -52,16 +46,20 @@ impl Blobs<'_> {
         if length(&file, &blob.digest)? != blob.size {
             return Ok(false);
         }
-        if is_sealed(&file, &blob.digest)? {
+        if is_sealed(self.0.key(), &file, &blob.digest)? {
             return Ok(true);
         }
         let before = modified(&file, &blob.digest)?;
-        let intact = hash(&file, blob)?;
-        // A file that changed meanwhile, or whose owner is another, is hashed again next time.
-        if intact && modified(&file, &blob.digest)? == before {
-            let _ = seal(&file, &blob.digest);
+        if !hash(&file, blob)? {
+            return Ok(false);
         }
-        Ok(intact)
+        // Whoever wrote it may not have made it durable.
+        self.0.sync(&file, &path(&blob.digest)?)?;
+        // A file that changed meanwhile, or whose owner is another, is hashed again next time.
+        if modified(&file, &blob.digest)? == before {
+            let _ = seal(self.0.key(), &file, &blob.digest);
+        }
+        Ok(true)
     }
 
     /// Writes a blob: verified, sealed and durable, or not there at all. A damaged blob of the
@@ -79,7 +77,7 @@ impl Blobs<'_> {
             staged.write(&chunk)?;
         }
         verifier.finish()?;
-        seal(staged.file(), &blob.digest)?;
+        seal(self.0.key(), staged.file(), &blob.digest)?;
         staged.publish(&path(&blob.digest)?)
     }
 
@@ -88,13 +86,22 @@ impl Blobs<'_> {
         blob.verify(bytes)?;
         let mut staged = self.0.stage()?;
         staged.write(bytes)?;
-        seal(staged.file(), &blob.digest)?;
+        seal(self.0.key(), staged.file(), &blob.digest)?;
         staged.publish(&path(&blob.digest)?)
+    }
+
+    /// Makes the names of all blobs durable: before a reference to blobs that were there already,
+    /// since whoever put them there may not have come so far.
+    pub fn sync(self) -> Result<()> {
+        Algorithm::ALL
+            .iter()
+            .try_for_each(|algorithm| self.0.sync_folder(&format!("{BLOBS}/{algorithm}")))
     }
 
     /// Takes over a sealed file of the same file system as a hard link. Returns whether it did.
     pub fn link(self, blob: &Descriptor, file: &File) -> Result<bool> {
-        let sound = length(file, &blob.digest)? == blob.size && is_sealed(file, &blob.digest)?;
+        let sound = length(file, &blob.digest)? == blob.size
+            && is_sealed(self.0.key(), file, &blob.digest)?;
         Ok(sound && self.0.link(file, &path(&blob.digest)?)?)
     }
 }
@@ -106,35 +113,11 @@ pub fn path(digest: &Digest) -> Result<String> {
     Ok(format!("{BLOBS}/{algorithm}/{}", digest.encoded()))
 }
 
-/// Marks a file whose content was verified against the digest.
-pub fn seal(file: &File, digest: &Digest) -> Result<()> {
-    let fault = |err: std::io::Error| Error::from_io(err, || format!("cannot seal {digest}"));
-    let seconds = file.metadata().map_err(fault)?.mtime();
-    let times = Timestamps {
-        last_access: Timespec { tv_sec: 0, tv_nsec: UTIME_OMIT },
-        last_modification: Timespec { tv_sec: seconds, tv_nsec: i64::from(stamp(digest)) as _ },
-    };
-    futimens(file.as_fd(), &times).map_err(|err| fault(err.into()))
-}
-
-/// Whether a file carries the seal of the digest.
-pub fn is_sealed(file: &File, digest: &Digest) -> Result<bool> {
-    Ok(modified(file, digest)?.1 == i64::from(stamp(digest)))
-}
-
 /// When a file was changed: seconds since 1970 and nanoseconds.
 fn modified(file: &File, digest: &Digest) -> Result<(i64, i64)> {
     let meta = file.metadata();
     let meta = meta.map_err(|err| Error::from_io(err, || format!("cannot read {digest}")))?;
     Ok((meta.mtime(), meta.mtime_nsec()))
-}
-
-/// From 1 to 999,999,999, never a round value that a coarse clock would write.
-fn stamp(digest: &Digest) -> u32 {
-    let start = digest.encoded().get(..8).unwrap_or_default();
-    let value = u32::from_str_radix(start, 16).unwrap_or_default() % 999_999_999;
-    let stamp = value + 1;
-    if stamp.is_multiple_of(100) { stamp + 1 } else { stamp }
 }
 
 fn hash(file: &File, blob: &Descriptor) -> Result<bool> {

@@ -4,7 +4,8 @@
 //! ```text
 //! FOLDER/
 //!   .conex/
-//!     lock            held shared by who adds blobs, exclusively by who replaces a reference file
+//!     key             where the folder is a person's own: what makes its seals, see `seal`
+//!     lock            held by who changes a file that several change: an index
 //!     stage/UUID      a file being written; its writer holds a lock on it
 //! ```
 //! 1. Write to `.conex/stage/UUID`, on the same file system, hashing on the way.
@@ -21,9 +22,10 @@
 //! Everything is opened relative to the folder's descriptor with `openat2`, beneath it and
 //! never through a symbolic link; only regular files are read.
 
-use std::fs::File;
+use std::fs::{File, Permissions};
 use std::io::{self, Read, Write};
 use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{
@@ -35,6 +37,9 @@ use uuid::Uuid;
 
 use conex_spec::{Error, Kind, Result};
 
+use crate::seal::{KEY_LENGTH, Key};
+
+const KEY: &str = ".conex/key";
 const STAGE: &str = ".conex/stage";
 const LOCK: &str = ".conex/lock";
 
@@ -43,6 +48,7 @@ const LOCK: &str = ".conex/lock";
 pub struct Folder {
     fd: OwnedFd,
     path: PathBuf,
+    key: Option<Key>,
 }
 
 impl Folder {
@@ -51,13 +57,45 @@ impl Folder {
         let flags = OFlags::DIRECTORY | OFlags::CLOEXEC | OFlags::RDONLY;
         let fd = open(path, flags, Mode::empty())
             .map_err(|err| Error::io("cannot open folder", path, err.into()))?;
-        Ok(Self { fd, path: path.into() })
+        Ok(Self { fd, path: path.into(), key: None })
     }
 
     /// Opens a folder, making it and those above it durable where they are missing.
     pub fn create(path: &Path) -> Result<Self> {
         create_all(path)?;
         Self::open(path)
+    }
+
+    /// The same folder, whose seals are made and believed under a key. Without one none are.
+    #[must_use]
+    pub fn with_key(mut self, key: Option<Key>) -> Self {
+        self.key = key;
+        self
+    }
+
+    /// See [`Folder::with_key`].
+    pub fn key(&self) -> Option<&Key> {
+        self.key.as_ref()
+    }
+
+    /// The key that lies in this folder, which must be a person's own; made where there is none.
+    pub fn own_key(&self) -> Result<Key> {
+        if let Some(key) = self.kept_key()? {
+            return Ok(key);
+        }
+        let mut staged = self.stage()?;
+        staged
+            .file()
+            .set_permissions(Permissions::from_mode(0o600))
+            .map_err(|err| self.fault("cannot protect", KEY, err))?;
+        staged.write(Key::random().as_bytes())?;
+        staged.publish(KEY)?;
+        // Another process may have made one a moment later; then that one counts.
+        self.kept_key()?.ok_or_else(|| Error::invalid(format!("{KEY} is damaged")))
+    }
+
+    fn kept_key(&self) -> Result<Option<Key>> {
+        Ok(self.read(KEY, KEY_LENGTH)?.and_then(|bytes| Key::from_bytes(&bytes)))
     }
 
     /// What people call the folder.
@@ -182,17 +220,17 @@ impl Folder {
         self.rename(from, to)
     }
 
-    /// Removes what killed writers left in the stage. Returns how many files that were.
-    pub fn sweep(&self) -> Result<usize> {
-        let mut swept = 0;
-        for entry in self.list(STAGE)? {
-            let name = format!("{STAGE}/{entry}");
-            let Some(file) = self.file(&name)? else { continue };
-            if flock(&file, FlockOperation::NonBlockingLockExclusive).is_ok() {
-                swept += usize::from(self.unlink(&name)?);
-            }
-        }
-        Ok(swept)
+    /// Removes what killed writers left in the stage. Returns how many files that were. What
+    /// belongs to others, or cannot be removed, stays: nobody reads it.
+    pub fn sweep(&self) -> usize {
+        let names = self.list(STAGE).unwrap_or_default();
+        names.iter().filter(|name| self.sweep_one(&format!("{STAGE}/{name}"))).count()
+    }
+
+    fn sweep_one(&self, name: &str) -> bool {
+        let Ok(Some(file)) = self.file(name) else { return false };
+        let dead = flock(&file, FlockOperation::NonBlockingLockExclusive).is_ok();
+        dead && self.unlink(name).unwrap_or(false)
     }
 
     /// Writes a small file in place of whatever has the name, durably and all at once.
@@ -260,6 +298,10 @@ impl Folder {
     /// Returns false where the file lies on another file system or cannot be linked.
     pub fn link(&self, file: &File, name: &str) -> Result<bool> {
         rustix::fs::fsync(file).map_err(|err| self.fault("cannot sync", name, err.into()))?;
+        // Without the lock a sweep would take the staged name for a dead writer's.
+        if flock(file, FlockOperation::NonBlockingLockShared).is_err() {
+            return Ok(false);
+        }
         let stage = format!("{STAGE}/{}", Uuid::new_v4());
         let from = format!("/proc/self/fd/{}", file.as_raw_fd());
         let follow = AtFlags::SYMLINK_FOLLOW;
@@ -275,6 +317,8 @@ impl Folder {
             return Ok(false);
         }
         let renamed = self.rename(&stage, name);
+        // What cannot be unlocked now is when the file is closed.
+        let _ = flock(file, FlockOperation::Unlock);
         // Linking a file to its own other name leaves the first one standing.
         let _ = self.unlink(&stage);
         renamed.map(|()| true)
@@ -309,7 +353,9 @@ impl Folder {
         }
     }
 
-    fn sync_folder(&self, name: &str) -> Result<()> {
+    /// Makes the names in a folder durable; the empty name is this folder, and one that is not
+    /// there has none.
+    pub fn sync_folder(&self, name: &str) -> Result<()> {
         let name = if name.is_empty() { "." } else { name };
         let flags = OFlags::DIRECTORY | OFlags::RDONLY;
         let Some(fd) = self.openat(name, flags, Mode::empty())? else { return Ok(()) };

@@ -31,6 +31,7 @@ use crate::blobs::{Blobs, path};
 use crate::bridge::{blocking, feed, file_stream};
 use crate::commit::{Folder, LockMode};
 use crate::memory::{no_blob, no_root};
+use crate::seal::Key;
 use crate::sink::Sink;
 use crate::source::{ByteStream, Place, Source};
 
@@ -45,9 +46,10 @@ pub struct Layout {
 }
 
 impl Layout {
-    /// Opens a layout that is there.
-    pub fn open(dir: &Path) -> Result<Self> {
-        let layout = Self::at(dir, Folder::open(dir)?);
+    /// Opens a layout that is there. Seals are made and believed under `key`; without one
+    /// every blob is hashed to see whether it is there.
+    pub fn open(dir: &Path, key: Option<Key>) -> Result<Self> {
+        let layout = Self::at(dir, Folder::open(dir)?.with_key(key));
         match layout.folder.read(MARKER_FILE, LIMIT)? {
             Some(bytes) => Document::<LayoutMarker>::parse(bytes)
                 .map_err(|err| err.context(layout.location.clone()))?,
@@ -61,13 +63,13 @@ impl Layout {
     }
 
     /// Opens a layout, making it where there is none.
-    pub fn create(dir: &Path) -> Result<Self> {
+    pub fn create(dir: &Path, key: Option<Key>) -> Result<Self> {
         let layout = Self::at(dir, Folder::create(dir)?);
         if layout.folder.read(MARKER_FILE, LIMIT)?.is_none() {
             layout.initialise()?;
         }
-        layout.folder.sweep()?;
-        Self::open(dir)
+        layout.folder.sweep();
+        Self::open(dir, key)
     }
 
     /// The roots, in the order of `index.json`.
@@ -225,6 +227,15 @@ impl Source for Layout {
 }
 
 impl Layout {
+    /// The manifest of a root; nothing where it is missing or damaged.
+    fn sound_manifest(&self, root: &Descriptor) -> Result<Option<Manifest>> {
+        let Ok(path) = path(&root.digest) else { return Ok(None) };
+        let Some(bytes) = self.folder.read(&path, LIMIT)? else { return Ok(None) };
+        let sound =
+            root.verify(&bytes).and_then(|()| Manifest::parse(bytes, Some(&root.media_type)));
+        Ok(sound.ok().map(Document::into_value))
+    }
+
     /// A layout has no list of referrers: they are the roots with that subject, and what the
     /// index under the referrers tag lists.
     fn referrers_of(&self, subject: &Digest) -> Result<Vec<Descriptor>> {
@@ -234,8 +245,7 @@ impl Layout {
             if !root.media_type.is_manifest() {
                 continue;
             }
-            let Some(bytes) = self.folder.read(&path(&root.digest)?, LIMIT)? else { continue };
-            let manifest = Manifest::parse(bytes, Some(&root.media_type))?;
+            let Some(manifest) = self.sound_manifest(&root)? else { continue };
             if root.ref_name() == Some(tag.as_str()) {
                 found.extend(manifest.children().into_iter().cloned());
             }
@@ -261,7 +271,11 @@ impl Sink for Layout {
 
     async fn tag(&self, root: &Descriptor, tag: Option<&Tag>) -> Result<()> {
         let (layout, root, tag) = (self.clone(), root.clone(), tag.cloned());
-        blocking(move || layout.change_index(|index| list(index, &root, tag.as_ref()))).await
+        blocking(move || {
+            Blobs(&layout.folder).sync()?;
+            layout.change_index(|index| list(index, &root, tag.as_ref()))
+        })
+        .await
     }
 
     async fn adopt(&self, blob: &Descriptor, from: &dyn Source) -> Result<bool> {

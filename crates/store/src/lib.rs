@@ -10,6 +10,7 @@
 //! | a source one can add to, for builds | [`stage`] |
 //! | how anything becomes durable | [`commit`] |
 //! | blobs as files | [`blobs`] |
+//! | whether a blob changed where it lies | [`seal`] |
 //! | the border between async and blocking | [`bridge`] |
 //! | progress | [`observer`] |
 
@@ -20,6 +21,7 @@ pub mod layout;
 pub mod local;
 pub mod memory;
 pub mod observer;
+pub mod seal;
 pub mod sink;
 pub mod source;
 pub mod stage;

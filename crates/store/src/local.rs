@@ -26,6 +26,7 @@ use crate::blobs::Blobs;
 use crate::bridge::{blocking, feed, file_stream};
 use crate::commit::Folder;
 use crate::memory::{no_blob, no_root};
+use crate::seal::Key;
 use crate::sink::Sink;
 use crate::source::{ByteStream, Place, Source};
 
@@ -71,15 +72,28 @@ impl LocalStore {
             }
             None => folder.replace(VERSION_FILE, VERSION)?,
         }
-        folder.sweep()?;
-        Ok(Self { folder: Arc::new(folder), location })
+        folder.sweep();
+        let key = folder.own_key()?;
+        Ok(Self { folder: Arc::new(folder.with_key(Some(key))), location })
     }
 
-    /// All named roots, in the order of their names.
+    /// The key under which this store's seals are made; it serves the layouts of the same person.
+    pub fn key(&self) -> Option<&Key> {
+        self.folder.key()
+    }
+
+    /// All roots, in the order of their names; one that was pulled by digest is called by it.
     pub fn entries(&self) -> Result<Vec<Entry>> {
+        let mut entries = self.entries_in(REFS)?;
+        entries.extend(self.entries_in(ROOTS)?);
+        entries.sort_by(|a, b| a.name.cmp(&b.name));
+        Ok(entries)
+    }
+
+    fn entries_in(&self, folder: &str) -> Result<Vec<Entry>> {
         let mut entries = Vec::new();
-        for file in self.folder.list(REFS)? {
-            entries.extend(self.read_entry(&format!("{REFS}/{file}"))?);
+        for file in self.folder.list(folder)? {
+            entries.extend(self.read_entry(&format!("{folder}/{file}"))?);
         }
         entries.sort_by(|a, b| a.name.cmp(&b.name));
         Ok(entries)
@@ -88,6 +102,15 @@ impl LocalStore {
     /// Takes a name away. The content stays until it is collected. Returns whether it was there.
     pub fn remove(&self, name: &Name) -> Result<bool> {
         self.folder.remove(&file_of(name))
+    }
+
+    /// Records what a name that was asked for stands for here. `shown` is what people call it.
+    pub fn record(&self, name: &Name, shown: &str, root: &Descriptor) -> Result<()> {
+        Blobs(&self.folder).sync()?;
+        let entry = Entry { name: shown.to_owned(), root: root.clone() };
+        let bytes = serde_json::to_vec(&entry)
+            .map_err(|err| Error::invalid("root cannot be recorded").source(err))?;
+        self.folder.replace(&file_of(name), &bytes)
     }
 
     fn read_entry(&self, file: &str) -> Result<Option<Entry>> {
@@ -113,7 +136,7 @@ impl LocalStore {
             return Ok(root);
         }
         let tags: Vec<Tag> =
-            self.entries()?.iter().filter_map(|entry| Tag::new(&entry.name).ok()).collect();
+            self.entries_in(REFS)?.iter().filter_map(|entry| Tag::new(&entry.name).ok()).collect();
         Err(no_root(name, &self.location, &tags)
             .hint("`conex images` lists the store; `conex pull` adds to it"))
     }
@@ -126,15 +149,6 @@ impl LocalStore {
         let size = bytes.len() as u64;
         let Ok(manifest) = Manifest::parse(bytes, None) else { return Ok(None) };
         Ok(Some(Descriptor::new(manifest.media_type(), digest.clone(), size)))
-    }
-
-    fn record(&self, root: &Descriptor, tag: Option<&Tag>) -> Result<()> {
-        let name =
-            tag.map_or_else(|| Name::Digest(root.digest.clone()), |tag| Name::Tag(tag.clone()));
-        let entry = Entry { name: name.to_string(), root: root.clone() };
-        let bytes = serde_json::to_vec(&entry)
-            .map_err(|err| Error::invalid("root cannot be recorded").source(err))?;
-        self.folder.replace(&file_of(&name), &bytes)
     }
 }
 
@@ -178,7 +192,9 @@ impl Source for LocalStore {
                 else {
                     continue;
                 };
-                let manifest = Manifest::parse(bytes, Some(&root.media_type))?;
+                let sound = root.verify(&bytes);
+                let sound = sound.and_then(|()| Manifest::parse(bytes, Some(&root.media_type)));
+                let Ok(manifest) = sound else { continue };
                 found.extend(manifest.as_referrer(&root.digest, root.size, &subject));
             }
             found.sort_by(|a, b| a.digest.cmp(&b.digest));
@@ -189,7 +205,7 @@ impl Source for LocalStore {
     }
 
     fn tags(&self) -> BoxStream<'_, Result<Tag>> {
-        match self.entries() {
+        match self.entries_in(REFS) {
             Ok(entries) => {
                 stream::iter(entries.into_iter().map(|entry| Tag::new(&entry.name))).boxed()
             }
@@ -212,7 +228,8 @@ impl Sink for LocalStore {
 
     async fn tag(&self, root: &Descriptor, tag: Option<&Tag>) -> Result<()> {
         let (store, root, tag) = (self.clone(), root.clone(), tag.cloned());
-        blocking(move || store.record(&root, tag.as_ref())).await
+        let name = tag.map_or_else(|| Name::Digest(root.digest.clone()), Name::Tag);
+        blocking(move || store.record(&name, name.as_str(), &root)).await
     }
 
     async fn adopt(&self, blob: &Descriptor, from: &dyn Source) -> Result<bool> {

@@ -17,10 +17,10 @@ use futures_util::stream::{self, BoxStream, StreamExt};
 use conex_spec::document::Format;
 use conex_spec::{Descriptor, Digest, Document, Location, MediaType, Name, Result, Tag};
 
-use crate::blobs::seal;
 use crate::bridge::{bytes_stream, file_stream};
 use crate::commit::Folder;
 use crate::memory::{no_blob, no_root};
+use crate::seal::{Key, seal};
 use crate::source::{ByteStream, Place, Source};
 
 /// What was added so far, on top of a base.
@@ -40,10 +40,10 @@ enum Added {
 
 impl Stage {
     /// An empty stage whose files lie in `dir`, best on the destination's file system. Reads
-    /// that it cannot answer go to `base`.
-    pub fn new(dir: &Path, base: Option<Arc<dyn Source>>) -> Result<Self> {
+    /// that it cannot answer go to `base`. What is added is sealed under `key`.
+    pub fn new(dir: &Path, base: Option<Arc<dyn Source>>, key: Option<Key>) -> Result<Self> {
         let location = base.as_ref().map_or(Location::Memory, |base| base.location().clone());
-        let folder = Folder::create(dir)?;
+        let folder = Folder::create(dir)?.with_key(key);
         Ok(Self { folder, base, location, added: Mutex::default() })
     }
 
@@ -54,7 +54,7 @@ impl Stage {
 
     /// Adds a file whose digest and size its writer worked out while writing it.
     pub fn add_file(&self, blob: &Descriptor, file: File) -> Result<()> {
-        seal(&file, &blob.digest)?;
+        seal(self.folder.key(), &file, &blob.digest)?;
         self.added().insert(blob.digest.clone(), Added::File(Arc::new(file)));
         Ok(())
     }

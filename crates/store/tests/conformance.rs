@@ -15,7 +15,7 @@ async fn memory() {
 #[tokio::test(flavor = "multi_thread")]
 async fn layout() {
     let dir = tempfile::tempdir().unwrap();
-    conformance::run(Arc::new(Layout::create(&dir.path().join("layout")).unwrap())).await;
+    conformance::run(Arc::new(Layout::create(&dir.path().join("layout"), None).unwrap())).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -7,8 +7,14 @@ use std::path::Path;
 use std::sync::Arc;
 
 use conex_spec::{Descriptor, Kind, MediaType, Name, Platform, Tag};
+use conex_store::seal::{Key, is_sealed};
 use conex_store::{Layout, Memory, Sink, Source, SourceExt};
 use conex_testkit::images::{self, chunks, noise};
+
+/// One person's key.
+fn key() -> Option<Key> {
+    Key::from_bytes(&[7; 32])
+}
 
 fn tag(text: &str) -> Tag {
     Tag::new(text).unwrap()
@@ -16,7 +22,7 @@ fn tag(text: &str) -> Tag {
 
 /// A layout with one blob in it.
 async fn with_blob(dir: &Path) -> (Layout, Descriptor) {
-    let layout = Layout::create(dir).unwrap();
+    let layout = Layout::create(dir, key()).unwrap();
     let bytes = noise(7, 5000);
     let blob = Descriptor::of(MediaType::LAYER, &bytes);
     layout.put(&blob, chunks(&bytes, 1000)).await.unwrap();
@@ -34,16 +40,16 @@ fn stage(dir: &Path) -> usize {
 #[tokio::test]
 async fn only_a_layout_of_the_known_version_is_opened() {
     let dir = tempfile::tempdir().unwrap();
-    assert_eq!(Layout::open(dir.path()).unwrap_err().kind(), Kind::NotFound);
-    Layout::create(dir.path()).unwrap();
+    assert_eq!(Layout::open(dir.path(), key()).unwrap_err().kind(), Kind::NotFound);
+    Layout::create(dir.path(), key()).unwrap();
     for (marker, kind) in [
         (r#"{"imageLayoutVersion":"2.0.0"}"#, Kind::Unsupported),
         ("{}", Kind::Invalid),
         ("not json", Kind::Invalid),
     ] {
         fs::write(dir.path().join("oci-layout"), marker).unwrap();
-        assert_eq!(Layout::open(dir.path()).unwrap_err().kind(), kind, "{marker}");
-        assert!(Layout::create(dir.path()).is_err());
+        assert_eq!(Layout::open(dir.path(), key()).unwrap_err().kind(), kind, "{marker}");
+        assert!(Layout::create(dir.path(), key()).is_err());
     }
 }
 
@@ -74,7 +80,7 @@ async fn a_blob_of_another_tool_is_hashed_once_and_then_sealed() {
     fs::remove_file(&file).unwrap();
     fs::write(&file, bytes).unwrap();
     let sealed =
-        || conex_store::blobs::is_sealed(&fs::File::open(&file).unwrap(), &blob.digest).unwrap();
+        || is_sealed(key().as_ref(), &fs::File::open(&file).unwrap(), &blob.digest).unwrap();
     assert!(!sealed());
     assert!(layout.has(&blob).await.unwrap());
     assert!(sealed());
@@ -102,7 +108,7 @@ async fn a_blob_that_is_no_regular_file_is_never_read() {
 #[tokio::test]
 async fn two_entries_of_one_name_are_read_as_the_first_and_written_as_one() {
     let dir = tempfile::tempdir().unwrap();
-    let (from, layout) = (Memory::new(), Layout::create(dir.path()).unwrap());
+    let (from, layout) = (Memory::new(), Layout::create(dir.path(), key()).unwrap());
     let platform = Platform::new("linux", "amd64");
     let [a, b, c] = [1, 2, 3].map(|layers| images::image(&from, &platform, layers, 10));
     let entry = |image: &Descriptor, name: &str| {
@@ -124,7 +130,7 @@ async fn two_entries_of_one_name_are_read_as_the_first_and_written_as_one() {
 #[tokio::test]
 async fn what_others_wrote_into_the_index_stays() {
     let dir = tempfile::tempdir().unwrap();
-    let (from, layout) = (Memory::new(), Layout::create(dir.path()).unwrap());
+    let (from, layout) = (Memory::new(), Layout::create(dir.path(), key()).unwrap());
     let root = images::two_platforms(&from);
     let index = r#"{"x-tool":{"a":1},"manifests":[],"schemaVersion":2,"annotations":{"k":"v"}}"#;
     fs::write(dir.path().join("index.json"), index).unwrap();
@@ -143,7 +149,7 @@ async fn what_a_killed_writer_left_is_swept() {
     let (layout, blob) = with_blob(dir.path()).await;
     fs::write(dir.path().join(".conex/stage/left-behind"), "half").unwrap();
     assert_eq!(stage(dir.path()), 1);
-    Layout::create(dir.path()).unwrap();
+    Layout::create(dir.path(), key()).unwrap();
     assert_eq!(stage(dir.path()), 0);
     assert!(layout.has(&blob).await.unwrap());
 }
@@ -156,7 +162,7 @@ async fn writers_with_handles_of_their_own_lose_no_name() {
     let writers = (0..16).map(|n| {
         let (path, root) = (dir.path().to_owned(), root.clone());
         tokio::spawn(async move {
-            let layout = Layout::create(&path).unwrap();
+            let layout = Layout::create(&path, key()).unwrap();
             for round in 0..4 {
                 layout.tag(&root, Some(&tag(&format!("w{n}-{round}")))).await.unwrap();
             }
@@ -165,7 +171,7 @@ async fn writers_with_handles_of_their_own_lose_no_name() {
     for writer in writers.collect::<Vec<_>>() {
         writer.await.unwrap();
     }
-    assert_eq!(Layout::open(dir.path()).unwrap().roots().unwrap().len(), 64);
+    assert_eq!(Layout::open(dir.path(), key()).unwrap().roots().unwrap().len(), 64);
     assert_eq!(stage(dir.path()), 0);
 }
 
@@ -174,12 +180,31 @@ async fn blobs_of_one_file_system_are_linked_not_copied() {
     use std::os::unix::fs::MetadataExt;
     let dir = tempfile::tempdir().unwrap();
     let (from, blob) = with_blob(&dir.path().join("a")).await;
-    let to = Layout::create(&dir.path().join("b")).unwrap();
+    let to = Layout::create(&dir.path().join("b"), key()).unwrap();
     assert!(to.adopt(&blob, &from).await.unwrap());
     let inode = |name: &str| fs::metadata(file_of(&dir.path().join(name), &blob)).unwrap().ino();
     assert_eq!(inode("a"), inode("b"));
     // Without its seal a file's content is not known, so it is not taken over unread.
     fs::write(file_of(&dir.path().join("a"), &blob), noise(8, 5000)).unwrap();
-    let third = Layout::create(&dir.path().join("c")).unwrap();
+    let third = Layout::create(&dir.path().join("c"), key()).unwrap();
     assert!(!third.adopt(&blob, &from).await.unwrap());
+}
+
+/// A stranger can set any time on a file, and restore it, but does not know the key.
+#[tokio::test]
+async fn the_seals_of_a_stranger_do_not_count() {
+    let dir = tempfile::tempdir().unwrap();
+    let (theirs, blob) = with_blob(&dir.path().join("theirs")).await;
+    assert!(theirs.has(&blob).await.unwrap());
+    let mine = Key::from_bytes(&[8; 32]);
+    let file = file_of(&dir.path().join("theirs"), &blob);
+    let sealed = fs::metadata(&file).unwrap().modified().unwrap();
+    fs::write(&file, noise(9, 5000)).unwrap();
+    fs::File::open(&file).unwrap().set_modified(sealed).unwrap();
+    let layout = Layout::open(&dir.path().join("theirs"), mine.clone()).unwrap();
+    assert!(!layout.has(&blob).await.unwrap());
+    let store = Layout::create(&dir.path().join("mine"), mine).unwrap();
+    assert!(!store.adopt(&blob, &layout).await.unwrap());
+    let content = layout.open(&blob, 0..blob.size).await.unwrap();
+    assert_eq!(store.put(&blob, content).await.unwrap_err().kind(), Kind::Mismatch);
 }

@@ -21,7 +21,8 @@ async fn names_are_listed_replaced_and_removed() {
     }
     store.tag(&root, None).await.unwrap();
     let listed: Vec<_> = store.entries().unwrap().into_iter().map(|entry| entry.name).collect();
-    assert_eq!(listed, ["docker.io/library/a:1", "docker.io/library/b:1"]);
+    let digest = root.digest.as_str();
+    assert_eq!(listed, ["docker.io/library/a:1", "docker.io/library/b:1", digest]);
     let name = Name::Tag(names[0].clone());
     assert!(store.remove(&name).unwrap());
     assert!(!store.remove(&name).unwrap());

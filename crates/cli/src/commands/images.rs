@@ -6,7 +6,7 @@ use conex_ops::Context;
 use conex_ops::images::{Image, images};
 use conex_spec::{Platform, Result};
 
-use crate::output::{Output, size};
+use crate::output::{Output, escape, size};
 
 /// List the images of the local store
 #[derive(Debug, Args)]
@@ -29,7 +29,8 @@ fn text(images: &[Image]) -> String {
         .map(|image| {
             let platforms: Vec<_> = image.platforms.iter().map(Platform::to_string).collect();
             let (digest, size) = (image.digest.short(), size(image.size));
-            format!("{:width$}  {digest}  {size:>10}  {}\n", image.name, platforms.join(", "))
+            let what = image.fault.clone().unwrap_or_else(|| platforms.join(", "));
+            format!("{:width$}  {digest}  {size:>10}  {}\n", image.name, escape(&what))
         })
         .collect()
 }

@@ -16,6 +16,8 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::signal::unix::{SignalKind, signal};
+
 use conex_client::{Client, Credentials, Options, PlainHttp};
 use conex_ops::{Context, CopyOptions, Summary};
 use conex_spec::{Error, Kind, Platform, Result};
@@ -35,10 +37,33 @@ pub fn run(args: &Args, output: &Output) -> Result<ExitCode> {
         .enable_all()
         .build()
         .map_err(|err| Error::new(Kind::Io, "cannot start threads").source(err))?;
-    let result = runtime.block_on(dispatch(args, output));
+    let result = runtime.block_on(until_interrupted(args, output));
     // What still moves when a command has failed is dropped, and its writers remove what they staged.
     runtime.shutdown_timeout(SHUTDOWN);
     result
+}
+
+/// Runs the command, or drops it when a signal asks the program to stop; dropped, it removes
+/// what it staged. A service stops by itself.
+async fn until_interrupted(args: &Args, output: &Output) -> Result<ExitCode> {
+    if matches!(args.command, Command::Serve(_)) {
+        return dispatch(args, output).await;
+    }
+    tokio::select! {
+        result = dispatch(args, output) => result,
+        () = stop_signal() => Ok(ExitCode::from(130)),
+    }
+}
+
+/// Ends with the first signal that asks the program to stop.
+pub async fn stop_signal() {
+    let Ok(mut terminate) = signal(SignalKind::terminate()) else {
+        return std::future::pending().await;
+    };
+    tokio::select! {
+        _ = terminate.recv() => {}
+        _ = tokio::signal::ctrl_c() => {}
+    }
 }
 
 async fn dispatch(args: &Args, output: &Output) -> Result<ExitCode> {

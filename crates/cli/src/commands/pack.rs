@@ -80,7 +80,9 @@ impl Pack {
     fn places(&self) -> Result<(Vec<PathBuf>, Location)> {
         match self.places.split_last() {
             Some((location, folders)) if !folders.is_empty() => {
-                Ok((folders.iter().map(PathBuf::from).collect(), location.parse()?))
+                let location = location.parse();
+                let location = location.map_err(|err: Error| err.with_kind(Kind::Usage))?;
+                Ok((folders.iter().map(PathBuf::from).collect(), location))
             }
             _ => Err(Error::new(Kind::Usage, "`conex pack` needs a folder and a location")
                 .expected("DIR… LOCATION")

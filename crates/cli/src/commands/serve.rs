@@ -7,11 +7,11 @@ use std::sync::Arc;
 
 use clap::Args;
 use serde::Serialize;
-use tokio::signal::unix::{SignalKind, signal};
 
 use conex_server::{Access, Config, Log, Server};
 use conex_spec::Result;
 
+use crate::commands::stop_signal;
 use crate::output::{Output, escape};
 
 /// Serve a registry on a folder
@@ -70,16 +70,5 @@ impl Log for AccessLog {
         );
         // A log that cannot be written must not stop the service.
         let _ = std::io::stderr().write_all(line.as_bytes());
-    }
-}
-
-/// Ends with the first signal that asks the program to stop.
-async fn stop_signal() {
-    let Ok(mut terminate) = signal(SignalKind::terminate()) else {
-        return std::future::pending().await;
-    };
-    tokio::select! {
-        _ = terminate.recv() => {}
-        _ = tokio::signal::ctrl_c() => {}
     }
 }

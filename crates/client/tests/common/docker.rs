@@ -10,10 +10,7 @@ use libtest_mimic::{Failed, Trial};
 const PROGRAM: &str = "/usr/bin/docker-registry";
 
 /// A case that needs the registry: ignored where it is missing, and a failure in CI.
-pub fn case<F: Future<Output = ()>>(name: &str, run: fn() -> F) -> Trial
-where
-    F: 'static,
-{
+pub fn case<F: Future<Output = ()> + 'static>(name: &str, run: fn() -> F) -> Trial {
     let missing = !Path::new(PROGRAM).exists();
     #[allow(clippy::disallowed_methods, reason = "the test harness asks where it runs")]
     let in_ci = std::env::var("CI").is_ok_and(|value| value == "true");

@@ -31,7 +31,7 @@ async fn run(from: &dyn Source, root: &Descriptor, to: &dyn Sink) -> Result<Summ
 #[tokio::test(flavor = "multi_thread")]
 async fn a_second_copy_moves_only_what_is_new() {
     let (from, dir) = (Memory::new(), tempfile::tempdir().unwrap());
-    let to = Layout::create(dir.path()).unwrap();
+    let to = Layout::create(dir.path(), None).unwrap();
     let amd64 = Platform::new("linux", "amd64");
     let first = images::image(&from, &amd64, 3, 5000);
     let summary = run(&from, &first, &to).await.unwrap();
@@ -63,7 +63,7 @@ async fn parents_come_last() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_damaged_blob_at_the_destination_is_mended() {
     let (from, dir) = (Memory::new(), tempfile::tempdir().unwrap());
-    let to = Layout::create(dir.path()).unwrap();
+    let to = Layout::create(dir.path(), None).unwrap();
     let root = images::two_platforms(&from);
     run(&from, &root, &to).await.unwrap();
     let manifest = from.manifest(&from.children(&root).await.unwrap()[0]).await.unwrap();
@@ -80,7 +80,7 @@ async fn a_damaged_blob_at_the_destination_is_mended() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_missing_child_leaves_no_parent_and_no_tag() {
     let (from, dir) = (Memory::new(), tempfile::tempdir().unwrap());
-    let to = Layout::create(dir.path()).unwrap();
+    let to = Layout::create(dir.path(), None).unwrap();
     let lost = Descriptor::new(MediaType::LAYER, images::nowhere(), 5);
     let root = images::image_of(&from, &Platform::new("linux", "amd64"), vec![lost]);
     let err = run(&from, &root, &to).await.unwrap_err();

@@ -227,17 +227,17 @@ impl Push<'_> {
 
     /// All that the manifest cannot be without is in the repository, with the size it states.
     fn check_children(&self, children: &[Descriptor]) -> Result<(), Failure> {
-        let mut sizes: HashMap<&Digest, Option<u64>> = HashMap::new();
+        let mut sizes: HashMap<(&Digest, bool), Option<u64>> = HashMap::new();
         let mut missing: Option<Failure> = None;
         for child in children.iter().filter(|child| !is_foreign(child)) {
-            let first = !sizes.contains_key(&child.digest);
+            let is_manifest = child.media_type.is_manifest();
+            let key = (&child.digest, is_manifest);
+            let first = !sizes.contains_key(&key);
             if first {
-                sizes.insert(
-                    &child.digest,
-                    self.storage.child_size(self.repository, &child.digest)?,
-                );
+                let size = self.storage.child_size(self.repository, &child.digest, is_manifest)?;
+                sizes.insert(key, size);
             }
-            match sizes.get(&child.digest).copied().flatten() {
+            match sizes.get(&key).copied().flatten() {
                 Some(size) if size == child.size => {}
                 Some(size) => {
                     let err = child.wrong_size(size);

@@ -52,17 +52,20 @@ impl Storage {
         Ok(link.map(MediaType::new))
     }
 
-    /// The size in bytes of a blob or manifest that the repository has, whole.
+    /// The size in bytes of a blob or manifest that the repository has, whole. What its parent
+    /// calls a manifest must be there as one: only then are its own children there too.
     pub(crate) fn child_size(
         &self,
         repository: &Repository,
         digest: &Digest,
+        is_manifest: bool,
     ) -> Result<Option<u64>> {
         if digest.algorithm().is_err() {
             return Ok(None);
         }
         let folder = self.folder();
-        if !folder.has(&repository.blob(digest)?)? && !folder.has(&repository.manifest(digest)?)? {
+        let as_blob = !is_manifest && folder.has(&repository.blob(digest)?)?;
+        if !as_blob && !folder.has(&repository.manifest(digest)?)? {
             return Ok(None);
         }
         Ok(self.content(digest)?.map(|blob| blob.size))
@@ -182,7 +185,7 @@ mod tests {
             dir.path().join("root").join(conex_store::blobs::path(&manifest.digest).unwrap());
         std::fs::write(&path, b"evil").unwrap();
         assert!(storage.manifest(&repository, &manifest.digest).unwrap().is_none());
-        assert_eq!(storage.child_size(&repository, &manifest.digest).unwrap(), None);
+        assert_eq!(storage.child_size(&repository, &manifest.digest, true).unwrap(), None);
         put(&storage, &repository, b"good");
         let stored = storage.manifest(&repository, &manifest.digest).unwrap().unwrap();
         assert_eq!(stored.bytes, "good");
@@ -194,7 +197,7 @@ mod tests {
         let manifest = put(&storage, &repository, b"1");
         let other: Repository = "a".parse().unwrap();
         assert!(storage.manifest(&other, &manifest.digest).unwrap().is_none());
-        assert!(storage.child_size(&other, &manifest.digest).unwrap().is_none());
+        assert!(storage.child_size(&other, &manifest.digest, true).unwrap().is_none());
         assert!(storage.blob(&repository, &manifest.digest).unwrap().is_none());
         assert!(!storage.has_repository(&other).unwrap());
         storage.link_blob(&other, &manifest.digest).unwrap();
