@@ -194,6 +194,10 @@ fn failures_have_a_code_and_a_hint() {
         assert!(error.contains(part), "{words:?}: {error}");
     }
     assert_eq!(fs::read_dir(home.join("tree")).unwrap().count(), 4);
+    // A destination that names another digest is refused before anything is made there.
+    let other = format!("oci:new@sha256:{}", "0".repeat(64));
+    assert_eq!(fails(home, &["copy", "oci:layout:1", &other]).0, 2);
+    assert!(!home.join("new").exists());
 }
 
 #[test]

@@ -10,6 +10,7 @@ use conex_spec::{Descriptor, Error, Kind, Location, Result, Tag};
 use conex_store::bridge::bytes_stream;
 use conex_store::{ByteStream, Event, Observer, Sink, Source};
 
+use crate::open::Context;
 use crate::walk::{Graph, Node, walk};
 
 /// How often a blob is begun anew after the source or the sink broke off.
@@ -79,6 +80,20 @@ pub async fn copy(
     to.tag(root, tag).await?;
     to.finish().await?;
     Ok(summary)
+}
+
+/// [`copy`] to where a location says, under the name that it gives there.
+pub async fn copy_to(
+    context: &Context,
+    from: &dyn Source,
+    root: &Descriptor,
+    to: &Location,
+    options: &CopyOptions,
+) -> Result<Summary> {
+    // A name that cannot be given is told before anything is made at the destination.
+    let tag = tag_for(root, to)?;
+    let sink = context.sink(to)?;
+    copy(from, root, sink.as_ref(), tag.as_ref(), options, &context.observer).await
 }
 
 /// Copies all content below `root` without making it a root of the destination.

@@ -11,7 +11,7 @@ use conex_spec::{
 };
 use conex_store::{Stage, bridge};
 
-use crate::copy::{CopyOptions, Summary, copy, tag_for};
+use crate::copy::{CopyOptions, Summary, copy_to};
 use crate::open::Context;
 
 /// What the image is made of.
@@ -66,10 +66,7 @@ pub async fn pack(
     let manifest = ImageManifest::new(config, layers.clone());
     let mut root = stage.add_document(MediaType::MANIFEST, manifest)?;
     root.platform = Some(recipe.platform.clone());
-    let sink = context.sink(to)?;
-    let tag = tag_for(&root, to)?;
-    let summary =
-        copy(&stage, &root, sink.as_ref(), tag.as_ref(), options, &context.observer).await?;
+    let summary = copy_to(context, &stage, &root, to, options).await?;
     Ok(Report { location: to.clone(), root, layers, warnings, summary })
 }
 

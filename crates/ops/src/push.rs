@@ -4,7 +4,7 @@ use serde::Serialize;
 
 use conex_spec::{Descriptor, Location, Reference, Result};
 
-use crate::copy::{CopyOptions, Summary, copy, tag_for};
+use crate::copy::{CopyOptions, Summary, copy_to};
 use crate::open::Context;
 
 /// What was pushed.
@@ -27,10 +27,6 @@ pub async fn push(
 ) -> Result<Report> {
     let (source, root) = context.resolve(from).await?;
     let location = Location::Registry(to.clone());
-    let sink = context.sink(&location)?;
-    let tag = tag_for(&root, &location)?;
-    let summary =
-        copy(source.as_ref(), &root, sink.as_ref(), tag.as_ref(), options, &context.observer)
-            .await?;
+    let summary = copy_to(context, source.as_ref(), &root, &location, options).await?;
     Ok(Report { location, root, summary })
 }

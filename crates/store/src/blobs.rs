@@ -6,7 +6,8 @@ use std::fs::File;
 use std::os::unix::fs::MetadataExt;
 
 use bytes::Bytes;
-use conex_spec::{Algorithm, Descriptor, Digest, Error, Result};
+use conex_spec::document::LIMIT;
+use conex_spec::{Algorithm, Descriptor, Digest, Document, Error, Manifest, MediaType, Result};
 
 use crate::commit::Folder;
 use crate::seal::{is_sealed, seal};
@@ -32,14 +33,6 @@ impl Blobs<'_> {
         Err(blob.wrong_size(found).context(self.0.path().display()))
     }
 
-    /// The length of a blob in bytes; nothing if there is none.
-    pub fn size(self, digest: &Digest) -> Result<Option<u64>> {
-        match self.0.file(&path(digest)?)? {
-            Some(file) => length(&file, digest).map(Some),
-            None => Ok(None),
-        }
-    }
-
     /// Whether the blob is there with the content that its digest names.
     pub fn intact(self, blob: &Descriptor) -> Result<bool> {
         let Some(file) = self.0.file(&path(&blob.digest)?)? else { return Ok(false) };
@@ -60,6 +53,27 @@ impl Blobs<'_> {
             let _ = seal(self.0.key(), &file, &blob.digest);
         }
         Ok(true)
+    }
+
+    /// The manifest of a root; nothing where it is missing or damaged.
+    pub fn manifest(self, root: &Descriptor) -> Result<Option<Manifest>> {
+        let Ok(path) = path(&root.digest) else { return Ok(None) };
+        let Some(bytes) = self.0.read(&path, LIMIT)? else { return Ok(None) };
+        let sound =
+            root.verify(&bytes).and_then(|()| Manifest::parse(bytes, Some(&root.media_type)));
+        Ok(sound.ok().map(Document::into_value))
+    }
+
+    /// The descriptor of a document of which only the digest is known; nothing if there is none.
+    /// What is no manifest is of no known type.
+    pub fn describe(self, digest: &Digest) -> Result<Option<Descriptor>> {
+        let Some(bytes) = self.0.read(&path(digest)?, LIMIT)? else { return Ok(None) };
+        let size = bytes.len() as u64;
+        let media_type = match Manifest::parse(bytes, None) {
+            Ok(manifest) => manifest.media_type(),
+            Err(_) => MediaType::new("application/octet-stream"),
+        };
+        Ok(Some(Descriptor::new(media_type, digest.clone(), size)))
     }
 
     /// Writes a blob: verified, sealed and durable, or not there at all. A damaged blob of the

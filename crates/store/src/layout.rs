@@ -16,18 +16,14 @@ use std::path::Path;
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use bytes::Bytes;
 use futures_util::stream::{self, BoxStream, StreamExt};
 
 use conex_spec::descriptor::REF_NAME;
 use conex_spec::document::LIMIT;
 use conex_spec::layout::{INDEX_FILE, LayoutMarker, MARKER_FILE};
-use conex_spec::{
-    Descriptor, Digest, Document, Error, ImageIndex, Location, Manifest, MediaType, Name, Result,
-    Tag,
-};
+use conex_spec::{Descriptor, Digest, Document, Error, ImageIndex, Location, Name, Result, Tag};
 
-use crate::blobs::{Blobs, path};
+use crate::blobs::Blobs;
 use crate::bridge::{blocking, feed, file_stream};
 use crate::commit::{Folder, LockMode};
 use crate::memory::{no_blob, no_root};
@@ -99,7 +95,7 @@ impl Layout {
             .folder
             .read(INDEX_FILE, LIMIT)?
             .ok_or_else(|| Error::not_found(format!("{} has no `{INDEX_FILE}`", self.location)))?;
-        parse_index(bytes)
+        Document::<ImageIndex>::parse(bytes)
             .map_err(|err| err.context(format_args!("{INDEX_FILE} of {}", self.location)))
     }
 
@@ -135,7 +131,10 @@ impl Layout {
         };
         match (found, name) {
             (Some(root), _) => Ok(nameless(root)),
-            (None, Some(Name::Digest(digest))) => self.unlisted(digest),
+            // A manifest may lie among the blobs without being a root.
+            (None, Some(Name::Digest(digest))) => {
+                Blobs(&self.folder).describe(digest)?.ok_or_else(|| self.no_root(name, &[]))
+            }
             (None, _) => Err(self.no_root(name, &roots)),
         }
     }
@@ -148,24 +147,6 @@ impl Layout {
             None => err,
         }
     }
-
-    /// A manifest that lies among the blobs and is no root.
-    fn unlisted(&self, digest: &Digest) -> Result<Descriptor> {
-        let file = path(digest)?;
-        let bytes = self.folder.read(&file, LIMIT)?;
-        let bytes = bytes.ok_or_else(|| self.no_root(Some(&Name::Digest(digest.clone())), &[]))?;
-        let size = bytes.len() as u64;
-        let media_type = match Manifest::parse(bytes, None) {
-            Ok(manifest) => manifest.media_type(),
-            Err(_) => MediaType::new("application/octet-stream"),
-        };
-        Ok(Descriptor::new(media_type, digest.clone(), size))
-    }
-}
-
-/// An index that other tools wrote may still list Docker's types or leave its own out.
-fn parse_index(bytes: impl Into<Bytes>) -> Result<Document<ImageIndex>> {
-    Document::parse(bytes)
 }
 
 /// Whether all entries are one root, perhaps under several names.
@@ -227,15 +208,6 @@ impl Source for Layout {
 }
 
 impl Layout {
-    /// The manifest of a root; nothing where it is missing or damaged.
-    fn sound_manifest(&self, root: &Descriptor) -> Result<Option<Manifest>> {
-        let Ok(path) = path(&root.digest) else { return Ok(None) };
-        let Some(bytes) = self.folder.read(&path, LIMIT)? else { return Ok(None) };
-        let sound =
-            root.verify(&bytes).and_then(|()| Manifest::parse(bytes, Some(&root.media_type)));
-        Ok(sound.ok().map(Document::into_value))
-    }
-
     /// A layout has no list of referrers: they are the roots with that subject, and what the
     /// index under the referrers tag lists.
     fn referrers_of(&self, subject: &Digest) -> Result<Vec<Descriptor>> {
@@ -245,7 +217,7 @@ impl Layout {
             if !root.media_type.is_manifest() {
                 continue;
             }
-            let Some(manifest) = self.sound_manifest(&root)? else { continue };
+            let Some(manifest) = Blobs(&self.folder).manifest(&root)? else { continue };
             if root.ref_name() == Some(tag.as_str()) {
                 found.extend(manifest.children().into_iter().cloned());
             }

@@ -20,7 +20,7 @@ use futures_util::stream::{self, BoxStream, StreamExt};
 use serde::{Deserialize, Serialize};
 
 use conex_spec::document::LIMIT;
-use conex_spec::{Descriptor, Digest, Error, Kind, Location, Manifest, Name, Result, Tag};
+use conex_spec::{Descriptor, Digest, Error, Kind, Location, Name, Result, Tag};
 
 use crate::blobs::Blobs;
 use crate::bridge::{blocking, feed, file_stream};
@@ -130,8 +130,10 @@ impl LocalStore {
         if let Some(entry) = entry {
             return Ok(entry.root);
         }
+        // A manifest may be there without being a root.
         if let Some(Name::Digest(digest)) = name
-            && let Some(root) = self.stored(digest)?
+            && let Some(root) = Blobs(&self.folder).describe(digest)?
+            && root.media_type.is_manifest()
         {
             return Ok(root);
         }
@@ -139,16 +141,6 @@ impl LocalStore {
             self.entries_in(REFS)?.iter().filter_map(|entry| Tag::new(&entry.name).ok()).collect();
         Err(no_root(name, &self.location, &tags)
             .hint("`conex images` lists the store; `conex pull` adds to it"))
-    }
-
-    /// A manifest that is there without being a root.
-    fn stored(&self, digest: &Digest) -> Result<Option<Descriptor>> {
-        let Some(bytes) = self.folder.read(&crate::blobs::path(digest)?, LIMIT)? else {
-            return Ok(None);
-        };
-        let size = bytes.len() as u64;
-        let Ok(manifest) = Manifest::parse(bytes, None) else { return Ok(None) };
-        Ok(Some(Descriptor::new(manifest.media_type(), digest.clone(), size)))
     }
 }
 
@@ -187,14 +179,8 @@ impl Source for LocalStore {
         blocking(move || {
             let mut found = Vec::new();
             for entry in store.entries()? {
-                let Some(root) = store.stored(&entry.root.digest)? else { continue };
-                let Some(bytes) = store.folder.read(&crate::blobs::path(&root.digest)?, LIMIT)?
-                else {
-                    continue;
-                };
-                let sound = root.verify(&bytes);
-                let sound = sound.and_then(|()| Manifest::parse(bytes, Some(&root.media_type)));
-                let Ok(manifest) = sound else { continue };
+                let root = &entry.root;
+                let Some(manifest) = Blobs(&store.folder).manifest(root)? else { continue };
                 found.extend(manifest.as_referrer(&root.digest, root.size, &subject));
             }
             found.sort_by(|a, b| a.digest.cmp(&b.digest));

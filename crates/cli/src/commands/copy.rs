@@ -4,8 +4,8 @@ use clap::Args;
 use serde::Serialize;
 
 use conex_ops::choose::choose;
-use conex_ops::copy::tag_for;
-use conex_ops::{Context, CopyOptions, Summary, copy};
+use conex_ops::copy::copy_to;
+use conex_ops::{Context, CopyOptions, Summary};
 use conex_spec::{Descriptor, Location, Platform, Result};
 
 use crate::args::typed;
@@ -51,11 +51,7 @@ impl Copy {
             root = choose(source.as_ref(), &root, platform).await?;
         }
         let images = conex_ops::choose::images(source.as_ref(), &root).await?.len();
-        let sink = context.sink(&self.to)?;
-        let tag = tag_for(&root, &self.to)?;
-        let summary =
-            copy(source.as_ref(), &root, sink.as_ref(), tag.as_ref(), options, &context.observer)
-                .await?;
+        let summary = copy_to(context, source.as_ref(), &root, &self.to, options).await?;
         let report = Report { from: self.from.clone(), to: self.to.clone(), root, images, summary };
         output.report(&report, text)
     }
