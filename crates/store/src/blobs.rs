@@ -11,7 +11,7 @@ use conex_spec::{Algorithm, Descriptor, Digest, Document, Error, Manifest, Media
 
 use crate::commit::Folder;
 use crate::seal::{is_sealed, seal};
-use crate::verify::Verifier;
+use crate::verify::verified_write;
 
 /// The folder of all blobs.
 pub const BLOBS: &str = "blobs";
@@ -83,14 +83,8 @@ impl Blobs<'_> {
         blob: &Descriptor,
         content: &mut dyn Iterator<Item = Result<Bytes>>,
     ) -> Result<()> {
-        let mut verifier = Verifier::new(blob)?;
         let mut staged = self.0.stage()?;
-        for chunk in content {
-            let chunk = chunk?;
-            verifier.update(&chunk)?;
-            staged.write(&chunk)?;
-        }
-        verifier.finish()?;
+        verified_write(blob, content, |chunk| staged.write(chunk))?;
         seal(self.0.key(), staged.file(), &blob.digest)?;
         staged.publish(&path(&blob.digest)?)
     }

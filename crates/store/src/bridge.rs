@@ -43,14 +43,43 @@ pub async fn feed<T: Send + 'static>(
     let (sender, receiver) = mpsc::channel(QUEUE);
     let worker = blocking(move || work(Feed(receiver)));
     let pump = async move {
+        let mut pool = Pool::default();
         while let Some(chunk) = content.next().await {
-            if sender.send(chunk).await.is_err() {
+            if sender.send(chunk.map(|chunk| pool.copy(&chunk))).await.is_err() {
                 break;
             }
         }
     };
     let (result, ()) = futures_util::future::join(worker, pump).await;
     result
+}
+
+/// Chunks in buffers that serve again. A copy costs less than what it saves: the network library
+/// keeps its one buffer, and none is given back to the system by a thread that did not ask for it.
+#[derive(Default)]
+struct Pool(VecDeque<Bytes>);
+
+impl Pool {
+    fn copy(&mut self, chunk: &[u8]) -> Bytes {
+        let mut buffer = self.take(chunk.len());
+        buffer.extend_from_slice(chunk);
+        let copy = buffer.freeze();
+        self.0.push_back(copy.clone());
+        copy
+    }
+
+    fn take(&mut self, length: usize) -> BytesMut {
+        match self.0.pop_front().map(Bytes::try_into_mut) {
+            Some(Ok(mut free)) => {
+                free.clear();
+                return free;
+            }
+            // Chunks are dropped in their order, so that none of the others is free either.
+            Some(Err(used)) => self.0.push_front(used),
+            None => {}
+        }
+        BytesMut::with_capacity(length.max(2 * CHUNK))
+    }
 }
 
 /// The blocking end of [`feed`].
