@@ -7,9 +7,9 @@ use std::fs::File;
 use std::io::Read;
 use std::path::Path;
 
-use conex_layer::compression::{Decoder, detect};
 use conex_layer::unpack::{LayerInput, Options, Unpacker};
 use conex_spec::{Algorithm, Digest, Error, Result};
+use conex_tar::compression::{Decoder, detect};
 
 fn main() -> Result<()> {
     let mut arguments: Vec<String> = std::env::args().skip(1).collect();

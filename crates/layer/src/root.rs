@@ -77,7 +77,7 @@ fn check_file(fd: &OwnedFd, path: &[u8]) -> Result<()> {
     if kind == FileType::RegularFile {
         return Ok(());
     }
-    Err(Error::new(Kind::Invalid, format!("cannot open {}", crate::name::show(path)))
+    Err(Error::new(Kind::Invalid, format!("cannot open {}", conex_tar::show(path)))
         .expected("a regular file")
         .found(format!("{kind:?}")))
 }
@@ -105,7 +105,7 @@ mod tests {
         root.file(b"/../etc/real").unwrap().read_to_string(&mut text).unwrap();
         assert_eq!(text, "imageimage");
         for path in [&b"etc/passwd"[..], b"fds/0", b"loop", b"etc", b"", b"../secret"] {
-            assert!(root.file(path).is_err(), "{}", crate::name::show(path));
+            assert!(root.file(path).is_err(), "{}", conex_tar::show(path));
         }
         assert!(root.dir(b"").is_ok() && root.dir(b"etc/").is_ok());
     }

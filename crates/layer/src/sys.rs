@@ -3,11 +3,9 @@
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 
 use conex_spec::{Error, Result};
+use conex_tar::{Time, show};
 use rustix::fs::{Dir, FileType, Mode, OFlags, Timespec, Timestamps};
 use rustix::io::Errno;
-
-use crate::name::show;
-use crate::tar::Time;
 
 /// How every directory is opened: its last component is never followed.
 pub(crate) const DIRECTORY: OFlags =

@@ -2,8 +2,7 @@
 //! image-spec, layer.md, "Whiteouts".
 
 use conex_spec::{Error, Result};
-
-use crate::name::show;
+use conex_tar::show;
 
 /// What marks a whiteout in a layer.
 pub const PREFIX: &[u8] = b".wh.";

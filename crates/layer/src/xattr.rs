@@ -11,13 +11,11 @@
 use std::os::fd::{AsFd, BorrowedFd};
 
 use conex_spec::Result;
+use conex_tar::{Code, Warnings, Xattr, show};
 use rustix::fs::XattrFlags;
 use rustix::io::Errno;
 
-use crate::name::show;
 use crate::sys::{failed, proc_path};
-use crate::tar::Xattr;
-use crate::warning::{Code, Warnings};
 
 /// What grants capabilities to a program.
 pub(crate) const CAPABILITY: &[u8] = b"security.capability";

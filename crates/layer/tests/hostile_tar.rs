@@ -18,9 +18,9 @@ use std::path::Path;
 use common::verdict::Verdict::{Accept, Reject, Warn};
 use common::verdict::{check, ok, table, text};
 use common::{BLOCK, World, checksum, forge, has, options, put};
-use conex_layer::Code;
 use conex_layer::unpack::{Options, Report};
 use conex_spec::{Compression, Digest, Error, Kind};
+use conex_tar::Code;
 
 /// Rules T1, T2.
 #[test]

@@ -18,9 +18,9 @@ use std::path::Path;
 use common::verdict::Verdict::{Accept, Reject, Warn};
 use common::verdict::{check, judge, ok, table, text};
 use common::{Forge, World, forge, has, is_root, lower, options, put};
-use conex_layer::Code;
 use conex_layer::unpack::{Devices, Options};
 use conex_spec::{Compression, Digest};
+use conex_tar::Code;
 
 #[test]
 fn names_rows_1_to_4_and_46_to_47() {

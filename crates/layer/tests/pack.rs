@@ -15,12 +15,13 @@ use std::os::unix::net::UnixListener;
 use std::path::Path;
 
 use common::{is_root, options, temp_dir};
-use conex_layer::Code;
-use conex_layer::compression::{Decoder, Settings};
 use conex_layer::pack::{Options, Owners, Packed, pack};
-use conex_layer::tar::{Entry, Kind, Reader, Time};
 use conex_layer::unpack::{LayerInput, Unpacker};
 use conex_spec::{Compression, Digest};
+use conex_tar::{
+    Code, Entry, Kind, Reader, Time,
+    compression::{Decoder, Settings},
+};
 use rustix::fs::{CWD, FileType, Mode, Timespec, Timestamps, XattrFlags, mknodat};
 
 const ALL: [Compression; 3] = [Compression::None, Compression::Gzip, Compression::Zstd];

@@ -12,8 +12,7 @@ mod common;
 use std::io::Read;
 
 use common::forge;
-use conex_layer::Warnings;
-use conex_layer::tar::{Entry, Kind, Reader, Time, Writer, Xattr};
+use conex_tar::{Entry, Kind, Reader, Time, Warnings, Writer, Xattr};
 use proptest::collection::vec;
 use proptest::prelude::*;
 use proptest::sample::select;

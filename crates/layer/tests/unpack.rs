@@ -15,9 +15,9 @@ use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
 use common::{Forge, World, forge, has, is_root, odd, options, put};
-use conex_layer::Code;
 use conex_layer::unpack::{LayerInput, Options, Unpacker};
 use conex_spec::{Compression, Digest, Error, Kind};
+use conex_tar::Code;
 
 fn text(path: impl AsRef<Path>) -> String {
     fs::read_to_string(path).unwrap()

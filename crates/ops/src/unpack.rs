@@ -8,7 +8,6 @@ use std::sync::{Arc, Weak};
 
 use serde::Serialize;
 
-use conex_layer::show;
 use conex_layer::unpack::{LayerInput, Options, Report as LayerReport, Unpacker};
 use conex_spec::{
     Compression, Descriptor, Document, Error, ImageConfig, ImageManifest, Kind, Location, Platform,
@@ -16,6 +15,7 @@ use conex_spec::{
 };
 use conex_store::seal::{Key, is_sealed};
 use conex_store::{Event, Source, SourceExt, bridge};
+use conex_tar::show;
 
 use crate::choose::choose;
 use crate::open::Context;

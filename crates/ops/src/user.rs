@@ -126,7 +126,7 @@ fn lines(root: &Root, path: &[u8]) -> Result<Vec<String>> {
         Err(err) => return Err(err),
     };
     let mut bytes = Vec::new();
-    let name = || format!("cannot read {} of the image", conex_layer::show(path));
+    let name = || format!("cannot read {} of the image", conex_tar::show(path));
     file.take(LIMIT + 1).read_to_end(&mut bytes).map_err(|err| Error::from_io(err, name))?;
     if bytes.len() as u64 > LIMIT {
         return Err(Error::new(Kind::Limit, name()).expected(format!("at most {LIMIT} bytes")));

@@ -6,12 +6,12 @@ use std::io::Read;
 
 use serde::Serialize;
 
-use conex_layer::compression::Decoder;
 use conex_spec::{
     Compression, Descriptor, Digest, Error, ImageConfig, ImageManifest, Kind, Location, Manifest,
     Result,
 };
 use conex_store::{Source, SourceExt, bridge};
+use conex_tar::compression::Decoder;
 
 use crate::open::Context;
 use crate::walk::{Graph, walk};

@@ -16,7 +16,7 @@ use crate::source::ByteStream;
 /// Content of so many bytes is worth a thread that hashes it.
 const LARGE: u64 = 4 << 20;
 /// How many chunks may wait to be hashed.
-const QUEUE: usize = 4;
+const QUEUE: usize = 2;
 
 /// Length and digest of content as it goes by.
 #[derive(Debug)]

@@ -5,13 +5,12 @@ use std::time::{Duration, UNIX_EPOCH};
 
 use clap::Args;
 
-use conex_layer::compression::Settings;
 use conex_layer::pack::{Options, Owners};
-use conex_layer::tar::Time;
 use conex_ops::pack::{Recipe, Report, pack};
 use conex_ops::{Context, CopyOptions};
 use conex_spec::config::Execution;
 use conex_spec::{Compression, Error, Kind, Location, Platform, Result};
+use conex_tar::{Time, compression::Settings};
 
 use crate::args::typed;
 use crate::environment;

@@ -11,11 +11,9 @@ use std::io::Write;
 use std::path::Path;
 
 use conex_spec::{Digest, Result};
+use conex_tar::{Time, Warnings, compression::Settings};
 
 use self::walk::Walker;
-use crate::compression::Settings;
-use crate::tar::Time;
-use crate::warning::Warnings;
 
 /// Whose the files in the layer are.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

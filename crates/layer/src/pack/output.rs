@@ -5,9 +5,8 @@ use std::io::{self, Write};
 use std::thread;
 
 use conex_spec::{Algorithm, Digest, Error, Hasher, Kind, Result};
+use conex_tar::compression::{Encoder, Settings};
 use crossbeam_channel::{Receiver, Sender, bounded};
-
-use crate::compression::{Encoder, Settings};
 
 const BUFFER: usize = 256 << 10;
 const BUFFERS: usize = 8;

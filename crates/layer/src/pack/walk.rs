@@ -7,15 +7,13 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
 
 use conex_spec::{Error, Result};
+use conex_tar::{Code, Entry, Kind, Time, Warnings, Writer, Xattr, show};
 use rustix::fs::{
     AtFlags, CWD, FileType, Mode, OFlags, Stat, fstat, major, minor, openat, readlinkat, statat,
 };
 
 use super::{Options, Owners};
-use crate::name::show;
 use crate::sys::{HANDLE, failed, list, open_dir};
-use crate::tar::{Entry, Kind, Time, Writer, Xattr};
-use crate::warning::{Code, Warnings};
 use crate::whiteout;
 use crate::xattr::{Target, get_all};
 

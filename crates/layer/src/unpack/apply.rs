@@ -5,6 +5,7 @@ use std::io::{BufRead, Seek, SeekFrom, Write};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use conex_spec::{Error, Kind as Fault, Result};
+use conex_tar::{Code, Entry, Kind, Piece, Reader, show};
 use rustix::fs::{
     AtFlags, FileType, Gid, Mode, OFlags, Uid, chownat, linkat, makedev, mkdirat, mknodat, openat,
     statat, symlinkat, utimensat,
@@ -15,11 +16,9 @@ use super::cursor::{Cursor, Missing};
 use super::file::{Finisher, Meta, SMALL, Unfinished};
 use super::room::Room;
 use super::{Devices, LayerReport};
-use crate::name::{Name, show};
+use crate::name::Name;
 use crate::root::Root;
 use crate::sys::{HANDLE, failed, open_dir, proc_path, times};
-use crate::tar::{Entry, Kind, Piece, Reader};
-use crate::warning::Code;
 use crate::whiteout::{self, Whiteout};
 use crate::xattr::{self, CAPABILITY, Target, set_all};
 

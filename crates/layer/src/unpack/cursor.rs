@@ -13,6 +13,7 @@ use std::collections::HashMap;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use conex_spec::{Error, Kind, Result};
+use conex_tar::{Time, show};
 use rustix::fs::{FileType, Mode, fchmod, fstat, mkdirat, readlinkat};
 use rustix::io::Errno;
 
@@ -20,9 +21,8 @@ use super::file::Meta;
 use super::remove::Trash;
 use super::seen::Seen;
 use super::staging::Creation;
-use crate::name::{components, show};
+use crate::name::components;
 use crate::sys::{failed, list, open_dir, times};
-use crate::tar::Time;
 
 /// As many links as Linux follows in one path.
 const MAX_LINKS: usize = 40;

@@ -9,13 +9,11 @@ use std::io::Write;
 use std::os::fd::AsFd;
 
 use conex_spec::{Error, Kind, Result};
+use conex_tar::{Entry, Time, Warnings, Xattr, show};
 use crossbeam_channel::{Receiver, Sender};
 use rustix::fs::{Gid, Mode, Uid, fchmod, fchown, futimens};
 
-use crate::name::show;
 use crate::sys::{failed, times};
-use crate::tar::{Entry, Time, Xattr};
-use crate::warning::Warnings;
 use crate::xattr::{Target, set_all};
 
 /// Files up to this size are handed over whole.

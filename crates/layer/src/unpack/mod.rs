@@ -23,6 +23,7 @@ use std::path::Path;
 use std::thread;
 
 use conex_spec::{Compression, Digest, Error, Kind, Result};
+use conex_tar::{Code, Warnings};
 use crossbeam_channel::bounded;
 
 use self::apply::Applier;
@@ -32,7 +33,6 @@ use self::room::Room;
 use self::seen::Seen;
 use self::staging::Staging;
 use crate::root::Root;
-use crate::warning::{Code, Warnings};
 
 /// How many set-id files and files with capabilities are listed by name.
 const MAX_LISTED: usize = 1000;

@@ -12,10 +12,10 @@ use std::io::{self, BufRead, Read};
 use std::thread;
 
 use conex_spec::{Algorithm, Compression, Digest, Error, Kind, Result};
+use conex_tar::compression::Decoder;
 use crossbeam_channel::{Receiver, Sender, bounded};
 
 use super::room::Room;
-use crate::compression::Decoder;
 
 /// Large enough that the channels cost nothing, small enough to stay in the cache.
 const BUFFER: usize = 256 << 10;

@@ -9,9 +9,9 @@ use std::io::Cursor;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
-use conex_layer::Code;
 use conex_layer::unpack::{LayerInput, Options, Report, Unpacker};
 use conex_spec::{Compression, Digest, Result};
+use conex_tar::Code;
 use tempfile::TempDir;
 
 pub const BLOCK: usize = 512;

@@ -3,9 +3,9 @@
 use std::fs;
 use std::path::Path;
 
-use conex_layer::Code;
 use conex_layer::unpack::Report;
 use conex_spec::Error;
+use conex_tar::Code;
 
 use super::{World, has, lower, odd};
 

@@ -7,8 +7,8 @@ use conex_spec::{Error, Kind, Result};
 
 use super::header::{owner, size_in_range};
 use super::{Time, Xattr};
-use crate::name::show;
-use crate::warning::{Code, Warnings};
+use crate::show;
+use crate::{Code, Warnings};
 
 /// Linux gives no file more attributes than have 64 KiB of names, 9,362 at the very most. The
 /// limit keeps the search for repeated ones cheap.
@@ -16,33 +16,33 @@ const MAX_XATTRS: usize = 4096;
 
 /// What the local extended header of one entry says.
 #[derive(Debug, Default, PartialEq, Eq)]
-pub(super) struct Pax {
-    pub(super) path: Option<Vec<u8>>,
-    pub(super) linkpath: Option<Vec<u8>>,
-    pub(super) size: Option<u64>,
-    pub(super) uid: Option<u32>,
-    pub(super) gid: Option<u32>,
-    pub(super) mtime: Option<Time>,
-    pub(super) xattrs: Vec<Xattr>,
-    pub(super) sparse: Sparse,
+pub(crate) struct Pax {
+    pub(crate) path: Option<Vec<u8>>,
+    pub(crate) linkpath: Option<Vec<u8>>,
+    pub(crate) size: Option<u64>,
+    pub(crate) uid: Option<u32>,
+    pub(crate) gid: Option<u32>,
+    pub(crate) mtime: Option<Time>,
+    pub(crate) xattrs: Vec<Xattr>,
+    pub(crate) sparse: Sparse,
 }
 
 /// The `GNU.sparse.*` records; see the `sparse` module.
 #[derive(Debug, Default, PartialEq, Eq)]
-pub(super) struct Sparse {
-    pub(super) major: Option<u64>,
-    pub(super) minor: Option<u64>,
-    pub(super) name: Option<Vec<u8>>,
-    pub(super) real_size: Option<u64>,
-    pub(super) blocks: Option<u64>,
+pub(crate) struct Sparse {
+    pub(crate) major: Option<u64>,
+    pub(crate) minor: Option<u64>,
+    pub(crate) name: Option<Vec<u8>>,
+    pub(crate) real_size: Option<u64>,
+    pub(crate) blocks: Option<u64>,
     /// Version 0.1: `offset,length,offset,length…` in one record.
-    pub(super) map: Option<Vec<u8>>,
+    pub(crate) map: Option<Vec<u8>>,
     /// Version 0.0: one record for each number, offsets and lengths in turn.
-    pub(super) numbers: Vec<(bool, u64)>,
+    pub(crate) numbers: Vec<(bool, u64)>,
 }
 
 /// Reads a local extended header (`x`).
-pub(super) fn parse(bytes: &[u8], warnings: &mut Warnings) -> Result<Pax> {
+pub(crate) fn parse(bytes: &[u8], warnings: &mut Warnings) -> Result<Pax> {
     let mut pax = Pax::default();
     let mut seen = HashSet::new();
     for record in Records(bytes) {
@@ -60,7 +60,7 @@ pub(super) fn parse(bytes: &[u8], warnings: &mut Warnings) -> Result<Pax> {
 
 /// Checks a global extended header (`g`). Container engines ignore what it says, so a name or
 /// size in it would mean one thing to them and another to tar(1): refused (rule T11).
-pub(super) fn check_global(bytes: &[u8]) -> Result<()> {
+pub(crate) fn check_global(bytes: &[u8]) -> Result<()> {
     for record in Records(bytes) {
         let (key, _) = record?;
         let changes_entries =
@@ -185,7 +185,7 @@ fn split_record(bytes: &[u8]) -> Result<(&[u8], &[u8], &[u8])> {
 }
 
 /// Decimal digits only: no sign, no blank, no leading plus.
-pub(super) fn decimal(text: &[u8]) -> Result<u64> {
+pub(crate) fn decimal(text: &[u8]) -> Result<u64> {
     let fault = || {
         Error::invalid("bad number").expected("decimal digits of at most 64 bits").found(show(text))
     };
@@ -283,7 +283,7 @@ fn base64_digit(c: u8) -> Option<u32> {
 }
 
 /// Adds one record to an extended header that is being written.
-pub(super) fn push_record(header: &mut Vec<u8>, key: &[u8], value: &[u8]) {
+pub(crate) fn push_record(header: &mut Vec<u8>, key: &[u8], value: &[u8]) {
     // The length counts its own digits.
     let rest = key.len() + value.len() + 3;
     let mut length = rest + 1;
@@ -299,7 +299,7 @@ pub(super) fn push_record(header: &mut Vec<u8>, key: &[u8], value: &[u8]) {
 }
 
 /// A time as a PAX value, without zeros at the end of the fraction.
-pub(super) fn format_time(time: Time) -> String {
+pub(crate) fn format_time(time: Time) -> String {
     let (sign, secs, nanos) = match (time.secs < 0, time.nanos) {
         (true, 0) => ("-", time.secs.unsigned_abs(), 0),
         (true, nanos) => ("-", time.secs.unsigned_abs() - 1, 1_000_000_000 - nanos),

@@ -8,8 +8,8 @@ use super::body::Body;
 use super::header::{Header, c_string};
 use super::pax::{self, Pax};
 use super::{BLOCK, Entry, Kind, padding};
-use crate::name::show;
-use crate::warning::{Code, Warnings};
+use crate::show;
+use crate::{Code, Warnings};
 
 /// Extended headers and long names end here; honest ones are a thousand times smaller.
 const MAX_EXTENSION: u64 = 1 << 20;
@@ -23,15 +23,15 @@ const MAX_EXTENSION: u64 = 1 << 20;
 /// differently is an error; after any error the reader must not be used further.
 #[derive(Debug)]
 pub struct Reader<R> {
-    pub(super) inner: R,
+    pub(crate) inner: R,
     /// Bytes of the tar handed out or skipped.
-    pub(super) position: u64,
+    pub(crate) position: u64,
     /// Bytes at the front of `inner` that the last piece lent out.
-    pub(super) lent: usize,
-    pub(super) body: Body,
-    pub(super) path: Vec<u8>,
+    pub(crate) lent: usize,
+    pub(crate) body: Body,
+    pub(crate) path: Vec<u8>,
     ended: bool,
-    pub(super) warnings: Warnings,
+    pub(crate) warnings: Warnings,
 }
 
 /// Extensions that wait for the entry they describe.
@@ -162,7 +162,7 @@ impl<R: BufRead> Reader<R> {
     }
 
     /// A whole block; nothing where the stream ends before it.
-    pub(super) fn read_block(&mut self) -> Result<Option<Box<[u8; BLOCK]>>> {
+    pub(crate) fn read_block(&mut self) -> Result<Option<Box<[u8; BLOCK]>>> {
         let mut block = Box::new([0; BLOCK]);
         let mut have = 0;
         while have < BLOCK {
@@ -409,7 +409,7 @@ fn fill_or_end<R: BufRead>(inner: &mut R) -> Result<&[u8]> {
     inner.fill_buf().map_err(|err| Error::from_io(err, || "cannot read the layer".into()))
 }
 
-pub(super) fn fill<'a, R: BufRead>(inner: &'a mut R, path: &[u8]) -> Result<&'a [u8]> {
+pub(crate) fn fill<'a, R: BufRead>(inner: &'a mut R, path: &[u8]) -> Result<&'a [u8]> {
     let buffer = fill_or_end(inner)?;
     if buffer.is_empty() {
         return Err(truncated(path));
@@ -417,7 +417,7 @@ pub(super) fn fill<'a, R: BufRead>(inner: &'a mut R, path: &[u8]) -> Result<&'a 
     Ok(buffer)
 }
 
-pub(super) fn truncated(path: &[u8]) -> Error {
+pub(crate) fn truncated(path: &[u8]) -> Error {
     let at = match path {
         b"" => String::new(),
         path => format!(" in or after entry {}", show(path)),

@@ -1,4 +1,5 @@
-//! Tar, read and written without surprises.
+//! Tar and its compression, read and written without surprises. Layers and image archives are both
+//! of this form.
 //!
 //! A tar is a row of 512-byte blocks: a header, then the body of the entry padded to a whole
 //! block, and two blocks of zeros at the end. Forty years of extensions say the same thing in
@@ -15,17 +16,22 @@
 //! | sparse files: GNU `S`, PAX 0.0, 0.1, 1.0 | yes, with their holes | no |
 
 mod body;
+pub mod compression;
 mod entry;
 mod header;
 mod number;
 mod pax;
 mod reader;
+mod show;
 mod sparse;
+mod warning;
 mod writer;
 
 pub use body::Piece;
 pub use entry::{Entry, Kind, Time, Xattr};
 pub use reader::Reader;
+pub use show::show;
+pub use warning::{Code, Warning, Warnings};
 pub use writer::Writer;
 
 /// Tar's unit: headers are this long, and bodies are padded to it.

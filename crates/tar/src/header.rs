@@ -12,7 +12,7 @@ use super::number::{signed, unsigned};
 use super::{BLOCK, Time};
 
 /// A header block whose checksum is right.
-pub(super) struct Header(Box<[u8; BLOCK]>);
+pub(crate) struct Header(Box<[u8; BLOCK]>);
 
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Dialect {
@@ -26,7 +26,7 @@ enum Dialect {
 
 impl Header {
     /// Checks the sum; tells expected and found.
-    pub(super) fn parse(block: Box<[u8; BLOCK]>, offset: u64) -> Result<Self> {
+    pub(crate) fn parse(block: Box<[u8; BLOCK]>, offset: u64) -> Result<Self> {
         let stored = unsigned(&block[148..156], "checksum").ok();
         let (plain, signed) = sums(&block);
         // Some old systems summed signed bytes; every reader takes both.
@@ -35,11 +35,11 @@ impl Header {
         }
         Err(Error::invalid(format!("bad checksum of the tar header at byte {offset}"))
             .expected(format!("{plain:o}"))
-            .found(crate::name::show(&block[148..156])))
+            .found(crate::show(&block[148..156])))
     }
 
     /// Whether a block could be a header; for hunting hidden archives.
-    pub(super) fn looks_valid(block: &[u8]) -> bool {
+    pub(crate) fn looks_valid(block: &[u8]) -> bool {
         let Ok(block) = <&[u8; BLOCK]>::try_from(block) else {
             return false;
         };
@@ -48,12 +48,12 @@ impl Header {
         stored == Some(plain) || stored.and_then(|s| i64::try_from(s).ok()) == Some(signed)
     }
 
-    pub(super) fn typeflag(&self) -> u8 {
+    pub(crate) fn typeflag(&self) -> u8 {
         self.0[156]
     }
 
     /// The name, with its prefix where the dialect has one.
-    pub(super) fn name(&self) -> Vec<u8> {
+    pub(crate) fn name(&self) -> Vec<u8> {
         let prefix = match self.dialect() {
             Dialect::V7 => &[],
             Dialect::Ustar => c_string(&self.0[345..500]),
@@ -67,36 +67,36 @@ impl Header {
         [prefix, b"/", name].concat()
     }
 
-    pub(super) fn link_name(&self) -> &[u8] {
+    pub(crate) fn link_name(&self) -> &[u8] {
         c_string(&self.0[157..257])
     }
 
-    pub(super) fn mode(&self) -> Result<u32> {
+    pub(crate) fn mode(&self) -> Result<u32> {
         let mode = unsigned(&self.0[100..108], "mode")?;
         // Old writers of Go left the bits of the file type here.
         Ok((mode & 0o7777) as u32)
     }
 
-    pub(super) fn uid(&self) -> Result<u32> {
+    pub(crate) fn uid(&self) -> Result<u32> {
         unsigned(&self.0[108..116], "uid").and_then(|id| owner(id, "uid"))
     }
 
-    pub(super) fn gid(&self) -> Result<u32> {
+    pub(crate) fn gid(&self) -> Result<u32> {
         unsigned(&self.0[116..124], "gid").and_then(|id| owner(id, "gid"))
     }
 
-    pub(super) fn size(&self) -> Result<u64> {
+    pub(crate) fn size(&self) -> Result<u64> {
         let size = unsigned(&self.0[124..136], "size")?;
         size_in_range(size)
     }
 
-    pub(super) fn mtime(&self) -> Result<Time> {
+    pub(crate) fn mtime(&self) -> Result<Time> {
         let secs = signed(&self.0[136..148], "mtime")?;
         Ok(Time { secs, nanos: 0 })
     }
 
     /// Major and minor number of a device.
-    pub(super) fn device(&self) -> Result<(u32, u32)> {
+    pub(crate) fn device(&self) -> Result<(u32, u32)> {
         if self.dialect() == Dialect::V7 {
             return Ok((0, 0));
         }
@@ -108,7 +108,7 @@ impl Header {
         Ok((part(329..337, "device number")?, part(337..345, "device number")?))
     }
 
-    pub(super) fn bytes(&self) -> &[u8; BLOCK] {
+    pub(crate) fn bytes(&self) -> &[u8; BLOCK] {
         &self.0
     }
 
@@ -137,7 +137,7 @@ impl Header {
 }
 
 /// An owner that the system can store; all ones means "nobody asked" to chown(2).
-pub(super) fn owner(id: u64, what: &str) -> Result<u32> {
+pub(crate) fn owner(id: u64, what: &str) -> Result<u32> {
     match u32::try_from(id) {
         Ok(id) if id != u32::MAX => Ok(id),
         _ => Err(Error::invalid(format!("tar entry has a bad {what}"))
@@ -147,7 +147,7 @@ pub(super) fn owner(id: u64, what: &str) -> Result<u32> {
 }
 
 /// A size whose end can be told in 63 bits, as file offsets are.
-pub(super) fn size_in_range(size: u64) -> Result<u64> {
+pub(crate) fn size_in_range(size: u64) -> Result<u64> {
     if size >> 62 == 0 {
         return Ok(size);
     }
@@ -155,7 +155,7 @@ pub(super) fn size_in_range(size: u64) -> Result<u64> {
 }
 
 /// Up to the first NUL, or the whole field.
-pub(super) fn c_string(field: &[u8]) -> &[u8] {
+pub(crate) fn c_string(field: &[u8]) -> &[u8] {
     let end = field.iter().position(|&b| b == 0).unwrap_or(field.len());
     &field[..end]
 }

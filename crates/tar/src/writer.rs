@@ -7,7 +7,7 @@ use conex_spec::{Error, Result};
 
 use super::pax::{format_time, push_record};
 use super::{BLOCK, Entry, Kind, padding};
-use crate::name::show;
+use crate::show;
 
 /// A tar in the making.
 #[derive(Debug)]

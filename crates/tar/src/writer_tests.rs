@@ -1,7 +1,7 @@
 //! Tests of the bytes that are written; what they mean is tested with the reader.
 
 use super::*;
-use crate::tar::{Time, Xattr};
+use crate::{Time, Xattr};
 
 fn bytes(entry: &Entry, content: &[u8]) -> Vec<u8> {
     let mut writer = Writer::new(Vec::new());

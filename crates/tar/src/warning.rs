@@ -5,7 +5,7 @@
 
 use std::fmt;
 
-use crate::name::show;
+use crate::show;
 
 /// How many warnings are kept with their text; later ones are only counted.
 const KEPT: usize = 100;
@@ -87,7 +87,8 @@ impl Warnings {
         self.kept.iter().any(|warning| warning.code == code)
     }
 
-    pub(crate) fn add(&mut self, code: Code, path: &[u8], detail: impl Into<String>) {
+    /// Adds an oddity of `path`, which is empty where it is about the whole layer.
+    pub fn add(&mut self, code: Code, path: &[u8], detail: impl Into<String>) {
         self.count += 1;
         // One place stays free for each sort of warning that was not seen yet, so that a
         // flood of one sort cannot hide another.
@@ -96,7 +97,8 @@ impl Warnings {
         }
     }
 
-    pub(crate) fn append(&mut self, other: Self) {
+    /// Adds those of another list.
+    pub fn append(&mut self, other: Self) {
         let unkept = other.count - other.kept.len() as u64;
         for warning in other.kept {
             self.add(warning.code, &warning.path, warning.detail);

@@ -1,7 +1,7 @@
 //! Tests of the reader on well-formed archives; hostile ones are in `tests/hostile.rs`.
 
 use super::*;
-use crate::tar::{Piece, Time, Writer, Xattr};
+use crate::{Piece, Time, Writer, Xattr};
 
 /// Gives one byte at a time, and an interruption before each.
 struct Dribble<'a>(&'a [u8], bool);

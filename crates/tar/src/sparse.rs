@@ -17,25 +17,25 @@ use super::number::unsigned;
 use super::pax::{Sparse, decimal};
 
 /// More regions than any honest file has; what lies above is refused.
-pub(super) const MAX_REGIONS: usize = 100_000;
+pub(crate) const MAX_REGIONS: usize = 100_000;
 
 /// Bytes that are stored: from `offset` in the file, `length` of them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Region {
-    pub(super) offset: u64,
-    pub(super) length: u64,
+pub(crate) struct Region {
+    pub(crate) offset: u64,
+    pub(crate) length: u64,
 }
 
 /// A file's regions and its length with the holes.
 #[derive(Debug, Default, PartialEq, Eq)]
-pub(super) struct Map {
-    pub(super) regions: Vec<Region>,
-    pub(super) size: u64,
+pub(crate) struct Map {
+    pub(crate) regions: Vec<Region>,
+    pub(crate) size: u64,
 }
 
 impl Map {
     /// Checks that the regions are in order, lie in the file and sum to `stored` bytes.
-    pub(super) fn new(regions: Vec<Region>, size: u64, stored: u64) -> Result<Self> {
+    pub(crate) fn new(regions: Vec<Region>, size: u64, stored: u64) -> Result<Self> {
         let mut end = 0;
         let mut sum = 0u64;
         for region in &regions {
@@ -53,7 +53,7 @@ impl Map {
 }
 
 /// The regions of PAX 0.0 or 0.1; nothing where the file is not sparse in one of these forms.
-pub(super) fn from_pax(sparse: &Sparse) -> Result<Option<Vec<Region>>> {
+pub(crate) fn from_pax(sparse: &Sparse) -> Result<Option<Vec<Region>>> {
     let numbers: Vec<u64> = if let Some(map) = &sparse.map {
         if map.is_empty() {
             Vec::new()
@@ -92,7 +92,7 @@ fn pair(numbers: &[u64]) -> Result<Vec<Region>> {
 }
 
 /// The map of an old GNU header; `next` gives the blocks that follow it.
-pub(super) fn from_gnu(
+pub(crate) fn from_gnu(
     header: &[u8; BLOCK],
     mut next: impl FnMut() -> Result<Box<[u8; BLOCK]>>,
 ) -> Result<(Vec<Region>, u64)> {
@@ -124,7 +124,7 @@ fn push_gnu(regions: &mut Vec<Region>, table: &[u8]) -> Result<()> {
 
 /// Collects the map of PAX 1.0 from the start of the body, block by block.
 #[derive(Default)]
-pub(super) struct BodyMap {
+pub(crate) struct BodyMap {
     numbers: Vec<u64>,
     line: Vec<u8>,
     expected: Option<usize>,
@@ -132,7 +132,7 @@ pub(super) struct BodyMap {
 
 impl BodyMap {
     /// Takes the next block; true once the map is whole.
-    pub(super) fn push(&mut self, block: &[u8; BLOCK]) -> Result<bool> {
+    pub(crate) fn push(&mut self, block: &[u8; BLOCK]) -> Result<bool> {
         for &byte in block {
             if self.is_whole() {
                 break; // Padding.
@@ -155,7 +155,7 @@ impl BodyMap {
         Ok(self.is_whole())
     }
 
-    pub(super) fn finish(self) -> Result<Vec<Region>> {
+    pub(crate) fn finish(self) -> Result<Vec<Region>> {
         pair(&self.numbers)
     }
 

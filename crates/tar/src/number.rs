@@ -2,11 +2,11 @@
 
 use conex_spec::{Error, Result};
 
-use crate::name::show;
+use crate::show;
 
 /// A number that cannot be negative: a size, an owner, a mode. Empty means 0, as every reader
 /// takes it.
-pub(super) fn unsigned(field: &[u8], what: &str) -> Result<u64> {
+pub(crate) fn unsigned(field: &[u8], what: &str) -> Result<u64> {
     match field.first() {
         Some(first) if first & 0x80 != 0 => {
             let value = base256(field, what)?;
@@ -17,7 +17,7 @@ pub(super) fn unsigned(field: &[u8], what: &str) -> Result<u64> {
 }
 
 /// A number that may be negative: a time.
-pub(super) fn signed(field: &[u8], what: &str) -> Result<i64> {
+pub(crate) fn signed(field: &[u8], what: &str) -> Result<i64> {
     match field.first() {
         Some(first) if first & 0x80 != 0 => base256(field, what),
         _ => i64::try_from(octal(field, what)?).map_err(|_| fault(field, what, "63 bits")),

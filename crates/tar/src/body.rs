@@ -9,7 +9,7 @@ use super::pax::Pax;
 use super::reader::{fill, truncated};
 use super::sparse::{self, BodyMap, Map, Region};
 use super::{BLOCK, Kind, Reader, padding};
-use crate::warning::Code;
+use crate::Code;
 
 /// Some content of a file.
 #[derive(Debug, PartialEq, Eq)]
@@ -22,16 +22,16 @@ pub enum Piece<'a> {
 
 /// Where the content of the current entry stands.
 #[derive(Debug, Default)]
-pub(super) struct Body {
-    pub(super) map: Map,
+pub(crate) struct Body {
+    pub(crate) map: Map,
     /// The region being read.
-    pub(super) region: usize,
+    pub(crate) region: usize,
     /// How far the file was given out, holes included.
-    pub(super) at: u64,
+    pub(crate) at: u64,
     /// Bytes of the file that are still in the tar.
-    pub(super) stored: u64,
+    pub(crate) stored: u64,
     /// Zeros after them.
-    pub(super) padding: u64,
+    pub(crate) padding: u64,
 }
 
 impl<R: BufRead> Reader<R> {
@@ -63,14 +63,14 @@ impl<R: BufRead> Reader<R> {
         Ok(Some(Piece::Data(data)))
     }
 
-    pub(super) fn give_back(&mut self) {
+    pub(crate) fn give_back(&mut self) {
         self.inner.consume(self.lent);
         self.position += self.lent as u64;
         self.lent = 0;
     }
 
     /// Prepares to read the content of an entry of which `size` bytes are stored.
-    pub(super) fn set_body(
+    pub(crate) fn set_body(
         &mut self,
         header: &Header,
         pax: &Pax,
