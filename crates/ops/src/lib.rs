@@ -8,6 +8,7 @@
 //! | `conex copy` | [`copy`] |
 //! | `conex pull`, `conex push` | [`pull`], [`push`] |
 //! | `conex inspect` | [`inspect`] |
+//! | a bare JSON file, and what sort of document it is | [`json_file`] |
 //! | `conex validate` | [`validate`] |
 //! | `conex pack` | [`pack`] |
 //! | `conex unpack` | [`unpack`]; with `--bundle` [`bundle`] and [`runtime_config`] |
@@ -21,6 +22,7 @@ pub mod copy;
 pub mod images;
 pub mod index;
 pub mod inspect;
+pub mod json_file;
 pub mod open;
 pub mod pack;
 pub mod pull;
