@@ -65,7 +65,7 @@ fn attack(parent: &std::path::Path, world: &World, swaps: &AtomicU64) {
         if !entry.file_name().to_string_lossy().starts_with(".conex-") {
             continue;
         }
-        let root = entry.path().join("root");
+        let root = entry.path().join("tree");
         let (victim, link) = (root.join("victim"), root.join("link"));
         if std::os::unix::fs::symlink(world.outside(), &link).is_err() {
             continue;

@@ -88,8 +88,10 @@ pub async fn unpack(
     let doing = || format!("cannot unpack {location}");
     let (source, image) =
         load(context, location, platform).await.map_err(|err| err.context(doing()))?;
-    let tree = unpack_image(context, &source, &image, target, options).await;
-    let tree = tree.map_err(|err| err.context(doing()))?;
+    let unpacker = Unpacker::new(target, options)?;
+    let unpacked = apply_layers(context, &source, &image, unpacker).await;
+    let unpacker = unpacked.map_err(|err| err.context(doing()))?;
+    let tree = bridge::blocking(move || unpacker.publish().map(Tree::from)).await?;
     Ok(Report { platform: image.config.platform(), image: image.root, tree })
 }
 
@@ -112,18 +114,16 @@ pub async fn load(
     Ok((source, Image { root, manifest, config }))
 }
 
-/// Applies the layers one upon the other, and publishes the tree.
-pub async fn unpack_image(
+/// Applies the layers one upon the other.
+pub async fn apply_layers(
     context: &Context,
     source: &Arc<dyn Source>,
     image: &Image,
-    target: &Path,
-    options: Options,
-) -> Result<Tree> {
+    mut unpacker: Unpacker,
+) -> Result<Unpacker> {
     let key = context.key();
     // Dropped with this call, which tells the threads below.
     let waiting = Arc::new(());
-    let mut unpacker = Unpacker::new(target, options)?;
     let diff_ids = image.config.diff_ids(image.manifest.layers.len())?;
     for (layer, diff_id) in image.manifest.layers.iter().zip(diff_ids) {
         context.observer.event(Event::Started(layer));
@@ -140,7 +140,7 @@ pub async fn unpack_image(
         .await?;
         context.observer.event(Event::Done(layer));
     }
-    bridge::blocking(move || unpacker.publish().map(Tree::from)).await
+    Ok(unpacker)
 }
 
 fn compression(layer: &Descriptor) -> Result<Compression> {

@@ -64,6 +64,33 @@ pub fn of_conex_while_pulling() {
     world.conex.ok(&["validate", &format!("store:{}", registry.image("big:1"))]);
 }
 
+pub fn of_conex_while_unpacking() {
+    let world = World::new("death-unpack");
+    let registry = Registry::start(&world.scratch);
+    let tree = world.scratch.folder("tree");
+    std::fs::write(tree.join("big"), noise(71, LAYER)).unwrap();
+    let image = registry.image("tree:1");
+    world.conex.ok(&["pack", tree.to_str().unwrap(), &image]);
+    let folder = world.scratch.folder("unpacked");
+    let target = |name: &str| folder.join(name).to_str().unwrap().to_owned();
+    for bundle in [&[][..], &["--bundle"]] {
+        let proxy = Proxy::start(&registry.address, MIDDLE, Then::Stall);
+        let (slow, dead) = (proxy.image("tree:1"), target("dead"));
+        let args = [&["unpack", &slow, &dead], bundle].concat();
+        let mut command = world.conex.command(&args);
+        let mut child = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+        proxy.wait();
+        child.kill().unwrap();
+        child.wait().unwrap();
+        assert!(!folder.join("dead").exists());
+        assert_eq!(std::fs::read_dir(&folder).unwrap().count(), 1, "what it had begun");
+        // The next run beside it removes what the dead one had staged.
+        world.conex.ok(&[&["unpack", &image, &target("alive")], bundle].concat());
+        assert_eq!(std::fs::read_dir(&folder).unwrap().count(), 1, "what is alive");
+        std::fs::remove_dir_all(folder.join("alive")).unwrap();
+    }
+}
+
 fn big(world: &World) -> String {
     let made = world.handmade("big");
     made.finish(&made.image(&[&noise(70, LAYER)]))

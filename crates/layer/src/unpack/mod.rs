@@ -31,7 +31,7 @@ use self::cursor::Cursor;
 use self::file::{Finisher, PARCELS, finish_all};
 use self::room::Room;
 use self::seen::Seen;
-use self::staging::Staging;
+use self::staging::{Shape, Staging};
 use crate::root::Root;
 
 /// How many set-id files and files with capabilities are listed by name.
@@ -138,7 +138,15 @@ impl Unpacker {
     /// Prepares a private folder beside `target`, which must not exist or be an empty
     /// directory, and whose parent must exist.
     pub fn new(target: &Path, options: Options) -> Result<Self> {
-        let staging = Staging::new(target)?;
+        Self::begin(Staging::new(target, Shape::Rootfs)?, options)
+    }
+
+    /// The same for a bundle, which is to be published with [`Unpacker::publish_bundle`].
+    pub fn bundle(target: &Path, options: Options) -> Result<Self> {
+        Self::begin(Staging::new(target, Shape::Bundle)?, options)
+    }
+
+    fn begin(staging: Staging, options: Options) -> Result<Self> {
         let creation = staging.probe()?;
         let privileged = options.privileged.unwrap_or(creation.uid == 0);
         let room = Room::new(options.max_bytes, staging.free_space());
@@ -176,9 +184,29 @@ impl Unpacker {
 
     /// Makes the tree visible under the name of the target.
     pub fn publish(mut self) -> Result<Report> {
+        self.finish()?;
+        self.make_visible()
+    }
+
+    /// Makes the bundle visible under the name of the target: `rootfs`, and beside it
+    /// `config.json` with what `config` makes of the tree. Only its owner may enter the bundle:
+    /// the tree holds set-user-id files (rule U10).
+    pub fn publish_bundle(
+        mut self,
+        config: impl FnOnce(&Root) -> Result<Vec<u8>>,
+    ) -> Result<Report> {
+        self.finish()?;
+        self.staging.write("config.json", &config(&self.root)?)?;
+        self.make_visible()
+    }
+
+    fn finish(&mut self) -> Result<()> {
         self.check_sound()?;
         self.cursor.finish()?;
-        self.cursor.set_deferred_modes()?;
+        self.cursor.set_deferred_modes()
+    }
+
+    fn make_visible(mut self) -> Result<Report> {
         if self.options.sync {
             self.staging.sync()?;
         }

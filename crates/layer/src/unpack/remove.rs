@@ -3,7 +3,7 @@
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use conex_spec::Result;
-use rustix::fs::{AtFlags, FileType, renameat, unlinkat};
+use rustix::fs::{AtFlags, FileType, Mode, chmodat, fchmod, fstat, renameat, unlinkat};
 use rustix::io::Errno;
 
 use crate::sys::{failed, list, open_dir};
@@ -78,7 +78,7 @@ impl Trash {
         if depth == MAX_DEPTH {
             return self.take(at, name);
         }
-        let dir = open_dir(at, name).map_err(fail)?;
+        let dir = open_writable(at, name).map_err(fail)?;
         for (child, kind) in list(&dir, name)? {
             self.remove_child(dir.as_fd(), &child, kind, depth + 1)?;
         }
@@ -86,11 +86,26 @@ impl Trash {
     }
 }
 
+/// A tree may hold folders that even their owner may not read or write, until the mode is changed.
+fn open_writable(at: BorrowedFd<'_>, name: &[u8]) -> rustix::io::Result<OwnedFd> {
+    let dir = match open_dir(at, name) {
+        Err(Errno::ACCESS) => {
+            chmodat(at, name, Mode::RWXU, AtFlags::empty())?;
+            return open_dir(at, name);
+        }
+        opened => opened?,
+    };
+    if !Mode::from_raw_mode(fstat(&dir)?.st_mode).contains(Mode::RWXU) {
+        fchmod(&dir, Mode::RWXU)?;
+    }
+    Ok(dir)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::sys::DIRECTORY;
-    use rustix::fs::{CWD, Mode, mkdirat, symlinkat};
+    use rustix::fs::{CWD, mkdirat, symlinkat};
 
     #[test]
     fn deep_trees_and_links_are_removed_but_not_followed() {

@@ -1,20 +1,58 @@
 //! Where an image is unpacked before anyone can see it: a private folder beside the target.
 //!
 //! ```text
-//! PARENT/.conex-UUID/        mode 0700, so that set-id programs are out of reach (rule U10)
-//! PARENT/.conex-UUID/root/   becomes the target by one rename
-//! PARENT/.conex-UUID/trash/  what is being removed
+//! PARENT/.conex-UUID/          mode 0700, so that set-id programs are out of reach (rule U10);
+//!                              locked by the process that works in it
+//! PARENT/.conex-UUID/tree/     becomes the target by one rename: a root file system, or a
+//!                              bundle with its `rootfs` and `config.json`
+//! PARENT/.conex-UUID/trash/    what is being removed
 //! ```
+//!
+//! A process that was killed leaves its folder behind, without a lock. Whoever next unpacks to a
+//! folder beside it removes it.
 
+use std::io::Write;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
 use conex_spec::{Error, Kind, Result};
-use rustix::fs::{AtFlags, CWD, Mode, OFlags, mkdirat, openat, renameat, unlinkat};
+use rustix::fs::{
+    AtFlags, CWD, FlockOperation, Mode, OFlags, flock, fstat, mkdirat, openat, renameat, statat,
+    unlinkat,
+};
 use rustix::io::Errno;
 
 use super::remove::Trash;
-use crate::sys::open_dir;
+use crate::sys::{list, open_dir};
+
+/// What the name of every private folder begins with.
+const PREFIX: &str = ".conex-";
+/// What becomes the target.
+const TREE: &str = "tree";
+const TRASH: &str = "trash";
+const PROBE: &str = "probe";
+/// The root file system of a bundle.
+const ROOTFS: &str = "tree/rootfs";
+/// How often another name is tried where someone takes a new folder for a leftover.
+const MAX_TRIES: usize = 100;
+
+/// What the tree becomes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Shape {
+    /// A root file system.
+    Rootfs,
+    /// A folder with a root file system and the file that tells a runtime how to start it.
+    Bundle,
+}
+
+impl Shape {
+    fn root(self) -> &'static str {
+        match self {
+            Self::Rootfs => TREE,
+            Self::Bundle => ROOTFS,
+        }
+    }
+}
 
 /// The private folder; removed with all it holds unless it was published.
 #[derive(Debug)]
@@ -23,6 +61,7 @@ pub(super) struct Staging {
     name: String,
     fd: OwnedFd,
     target: PathBuf,
+    shape: Shape,
 }
 
 /// What a new file gets without being asked for it.
@@ -40,10 +79,11 @@ pub(super) struct Creation {
 
 impl Staging {
     /// Fails where the target exists and is not an empty directory.
-    pub(super) fn new(target: &Path) -> Result<Self> {
+    pub(super) fn new(target: &Path, shape: Shape) -> Result<Self> {
         let Some(last) = target.file_name() else {
-            return Err(Error::new(Kind::Usage, "cannot unpack to a path without a last name")
-                .found(target.display()));
+            return Err(Error::new(Kind::Usage, "cannot unpack to a folder that has no name here")
+                .found(target.display())
+                .hint("name it from outside, as in `../rootfs`"));
         };
         let parent = match target.parent() {
             Some(parent) if !parent.as_os_str().is_empty() => parent,
@@ -53,11 +93,10 @@ impl Staging {
         let parent_fd = openat(CWD, parent, flags, Mode::empty())
             .map_err(|errno| Error::io("cannot open", parent, errno.into()))?;
         check_target(&parent_fd, Path::new(last), target)?;
-        let name = format!(".conex-{}", uuid::Uuid::new_v4().simple());
+        sweep(&parent_fd);
         let fail = |errno: Errno| Error::io("cannot make a folder in", parent, errno.into());
-        mkdirat(&parent_fd, &name, Mode::RWXU).map_err(fail)?;
-        let fd = open_dir(&parent_fd, name.as_bytes()).map_err(fail)?;
-        let staging = Self { parent: parent_fd, name, fd, target: target.to_owned() };
+        let (name, fd) = make_locked(&parent_fd).map_err(fail)?;
+        let staging = Self { parent: parent_fd, name, fd, target: target.to_owned(), shape };
         staging.make_private().map_err(fail)?;
         Ok(staging)
     }
@@ -69,16 +108,27 @@ impl Staging {
             Ok(()) | Err(Errno::NODATA | Errno::OPNOTSUPP) => {}
             Err(errno) => return Err(errno),
         }
-        for dir in ["root", "trash"] {
-            mkdirat(&self.fd, dir, Mode::RWXU)?;
+        mkdirat(&self.fd, TREE, Mode::RWXU)?;
+        if self.shape == Shape::Bundle {
+            mkdirat(&self.fd, ROOTFS, Mode::RWXU)?;
         }
-        Ok(())
+        mkdirat(&self.fd, TRASH, Mode::RWXU)
     }
 
     /// The root of the image, and a trash for it.
     pub(super) fn open(&self) -> Result<(OwnedFd, Trash)> {
         let open = |name: &[u8]| open_dir(&self.fd, name).map_err(|errno| self.fail(errno));
-        Ok((open(b"root")?, Trash::new(open(b"trash")?)))
+        Ok((open(self.shape.root().as_bytes())?, Trash::new(open(TRASH.as_bytes())?)))
+    }
+
+    /// Puts a file beside the root file system of a bundle.
+    pub(super) fn write(&self, name: &str, content: &[u8]) -> Result<()> {
+        let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::CLOEXEC;
+        let mode = Mode::RUSR | Mode::WUSR | Mode::RGRP | Mode::ROTH;
+        let file = openat(&self.fd, format!("{TREE}/{name}"), flags, mode);
+        let mut file = std::fs::File::from(file.map_err(|errno| self.fail(errno))?);
+        let written = file.write_all(content);
+        written.map_err(|err| Error::from_io(err, || format!("cannot write {name}")))
     }
 
     /// Makes a file to see what it gets.
@@ -86,9 +136,9 @@ impl Staging {
         let fail = |errno| self.fail(errno);
         let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::CLOEXEC;
         let all = Mode::RWXU | Mode::RWXG | Mode::RWXO;
-        let file = openat(&self.fd, "probe", flags, all).map_err(fail)?;
-        let stat = rustix::fs::fstat(&file).map_err(fail)?;
-        unlinkat(&self.fd, "probe", AtFlags::empty()).map_err(fail)?;
+        let file = openat(&self.fd, PROBE, flags, all).map_err(fail)?;
+        let stat = fstat(&file).map_err(fail)?;
+        unlinkat(&self.fd, PROBE, AtFlags::empty()).map_err(fail)?;
         let gid = rustix::process::getegid().as_raw();
         Ok(Creation {
             uid: stat.st_uid,
@@ -109,10 +159,10 @@ impl Staging {
         rustix::fs::syncfs(&self.fd).map_err(|errno| self.fail(errno))
     }
 
-    /// Moves the root to the target, which must not exist or be an empty directory.
+    /// Moves the tree to the target, which must not exist or be an empty directory.
     pub(super) fn publish(&self) -> Result<()> {
         let last = self.target.file_name().unwrap_or_default();
-        renameat(&self.fd, "root", &self.parent, last).map_err(|errno| match errno {
+        renameat(&self.fd, TREE, &self.parent, last).map_err(|errno| match errno {
             Errno::NOTEMPTY | Errno::EXIST | Errno::NOTDIR => occupied(&self.target),
             errno => Error::io("cannot publish", &self.target, errno.into()),
         })
@@ -131,14 +181,75 @@ impl Staging {
 impl Drop for Staging {
     fn drop(&mut self) {
         // There is nobody to tell of a failure; what is left carries our name.
-        if let Ok((_, mut trash)) = self.open() {
-            let _ = trash.remove(self.fd.as_fd(), b"root");
-        } else if let Ok(trash) = open_dir(&self.fd, b"trash") {
-            let _ = Trash::new(trash).empty();
-        }
-        let _ = unlinkat(&self.fd, "trash", AtFlags::REMOVEDIR);
-        let _ = unlinkat(&self.parent, &self.name, AtFlags::REMOVEDIR);
+        let _ = remove(&self.parent, &self.name, &self.fd);
     }
+}
+
+/// A new folder, locked as long as its descriptor is open.
+fn make_locked(parent: &OwnedFd) -> Result<(String, OwnedFd), Errno> {
+    for _ in 0..MAX_TRIES {
+        let name = format!("{PREFIX}{}", uuid::Uuid::new_v4().simple());
+        mkdirat(parent, &name, Mode::RWXU)?;
+        let Ok(fd) = open_dir(parent, name.as_bytes()) else { continue };
+        match flock(&fd, FlockOperation::NonBlockingLockExclusive) {
+            // Where there are no locks nobody can take the folder for a leftover.
+            Ok(()) | Err(Errno::NOLCK | Errno::OPNOTSUPP | Errno::INVAL) => {}
+            Err(Errno::WOULDBLOCK) => continue,
+            Err(errno) => return Err(errno),
+        }
+        if is_at(parent, &name, &fd) {
+            return Ok((name, fd));
+        }
+    }
+    Err(Errno::AGAIN)
+}
+
+/// Removes what processes left behind that were killed. What is another person's, or in use,
+/// stays; and so does what cannot be removed, since it is in nobody's way.
+fn sweep(parent: &OwnedFd) {
+    for (name, _) in list(parent, b".").unwrap_or_default() {
+        if let Ok(name) = String::from_utf8(name)
+            && is_ours(&name)
+        {
+            let _ = sweep_one(parent, &name);
+        }
+    }
+}
+
+fn is_ours(name: &str) -> bool {
+    name.strip_prefix(PREFIX).is_some_and(|id| uuid::Uuid::try_parse(id).is_ok())
+}
+
+fn sweep_one(parent: &OwnedFd, name: &str) -> Result<(), Errno> {
+    let fd = open_dir(parent, name.as_bytes())?;
+    if fstat(&fd)?.st_uid != rustix::process::geteuid().as_raw() {
+        return Ok(());
+    }
+    flock(&fd, FlockOperation::NonBlockingLockExclusive)?;
+    if is_at(parent, name, &fd) { remove(parent, name, &fd) } else { Ok(()) }
+}
+
+/// Whether the open folder still has this name.
+fn is_at(parent: &OwnedFd, name: &str, fd: &OwnedFd) -> bool {
+    let here = statat(parent, name, AtFlags::SYMLINK_NOFOLLOW);
+    match (here, fstat(fd)) {
+        (Ok(here), Ok(open)) => (here.st_dev, here.st_ino) == (open.st_dev, open.st_ino),
+        _ => false,
+    }
+}
+
+/// Removes a private folder, however far it got.
+fn remove(parent: &OwnedFd, name: &str, fd: &OwnedFd) -> Result<(), Errno> {
+    match mkdirat(fd, TRASH, Mode::RWXU) {
+        Ok(()) | Err(Errno::EXIST) => {}
+        Err(errno) => return Err(errno),
+    }
+    let mut trash = Trash::new(open_dir(fd, TRASH.as_bytes())?);
+    let _ = trash.empty();
+    let _ = trash.remove(fd.as_fd(), TREE.as_bytes());
+    let _ = trash.remove(fd.as_fd(), PROBE.as_bytes());
+    unlinkat(fd, TRASH, AtFlags::REMOVEDIR)?;
+    unlinkat(parent, name, AtFlags::REMOVEDIR)
 }
 
 fn check_target(parent: &OwnedFd, last: &Path, target: &Path) -> Result<()> {
@@ -159,6 +270,7 @@ fn occupied(target: &Path) -> Error {
     Error::new(Kind::Conflict, format!("cannot unpack to {}", target.display()))
         .expected("a new name or an empty directory")
         .found("something else")
+        .hint("name another folder, or remove this one first")
 }
 
 #[cfg(test)]
@@ -169,11 +281,31 @@ mod tests {
     fn nothing_is_left_behind() {
         let temp = tempfile::tempdir().unwrap();
         let target = temp.path().join("rootfs");
-        let staging = Staging::new(&target).unwrap();
-        let inside = temp.path().join(&staging.name).join("root/deep/er");
+        let staging = Staging::new(&target, Shape::Rootfs).unwrap();
+        let inside = temp.path().join(&staging.name).join("tree/deep/er");
         std::fs::create_dir_all(inside).unwrap();
         drop(staging);
         assert_eq!(std::fs::read_dir(temp.path()).unwrap().count(), 0);
+    }
+
+    #[test]
+    fn what_is_in_use_stays_and_what_a_killed_process_left_goes() {
+        let temp = tempfile::tempdir().unwrap();
+        let new = || Staging::new(&temp.path().join("rootfs"), Shape::Bundle).unwrap();
+        let names = || std::fs::read_dir(temp.path()).unwrap().count();
+        let busy = new();
+        let leftover = temp.path().join(".conex-0123456789abcdef0123456789abcdef");
+        std::fs::create_dir_all(leftover.join("tree/rootfs/a")).unwrap();
+        std::fs::write(leftover.join("tree/rootfs/a/file"), "x").unwrap();
+        std::fs::create_dir(temp.path().join(".conex-of-someone")).unwrap();
+        drop(new());
+        assert!(!leftover.exists());
+        assert!(temp.path().join(&busy.name).join("tree/rootfs").exists());
+        std::fs::create_dir(&leftover).unwrap();
+        drop(new());
+        assert_eq!(names(), 2);
+        drop(busy);
+        assert_eq!(names(), 1);
     }
 
     #[test]
@@ -181,17 +313,20 @@ mod tests {
         let temp = tempfile::tempdir().unwrap();
         let target = temp.path().join("rootfs");
         std::fs::create_dir(&target).unwrap();
-        let staging = Staging::new(&target).unwrap();
+        let staging = Staging::new(&target, Shape::Rootfs).unwrap();
         staging.publish().unwrap();
         drop(staging);
         assert_eq!(std::fs::read_dir(temp.path()).unwrap().count(), 1);
 
-        let staging = Staging::new(&target).unwrap();
+        let staging = Staging::new(&target, Shape::Rootfs).unwrap();
         std::fs::write(target.join("x"), "").unwrap();
         assert_eq!(staging.publish().unwrap_err().kind(), Kind::Conflict);
-        assert_eq!(Staging::new(&target).unwrap_err().kind(), Kind::Conflict);
+        assert_eq!(Staging::new(&target, Shape::Rootfs).unwrap_err().kind(), Kind::Conflict);
         for target in ["/", "/..", ""] {
-            assert_eq!(Staging::new(Path::new(target)).unwrap_err().kind(), Kind::Usage);
+            assert_eq!(
+                Staging::new(Path::new(target), Shape::Rootfs).unwrap_err().kind(),
+                Kind::Usage
+            );
         }
     }
 
@@ -200,9 +335,9 @@ mod tests {
         let temp = tempfile::tempdir().unwrap();
         let target = temp.path().join("rootfs");
         std::os::unix::fs::symlink(temp.path(), &target).unwrap();
-        assert_eq!(Staging::new(&target).unwrap_err().kind(), Kind::Conflict);
+        assert_eq!(Staging::new(&target, Shape::Rootfs).unwrap_err().kind(), Kind::Conflict);
         std::fs::remove_file(&target).unwrap();
         std::fs::write(&target, "").unwrap();
-        assert_eq!(Staging::new(&target).unwrap_err().kind(), Kind::Conflict);
+        assert_eq!(Staging::new(&target, Shape::Rootfs).unwrap_err().kind(), Kind::Conflict);
     }
 }
