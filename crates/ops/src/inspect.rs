@@ -46,8 +46,9 @@ pub enum Content {
         /// What sort of artifact.
         #[serde(rename = "artifactType")]
         artifact_type: MediaType,
-        /// The config.
-        config: Descriptor,
+        /// The config; a draft of the artifact manifest has none.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        config: Option<Descriptor>,
         /// What it packs.
         layers: Vec<Descriptor>,
     },
@@ -113,8 +114,13 @@ async fn content(source: &dyn Source, manifest: Manifest) -> Result<Content> {
         }
         Manifest::Image(manifest) => Ok(Content::Artifact {
             artifact_type: manifest.artifact_type().clone(),
-            config: manifest.config,
+            config: Some(manifest.config),
             layers: manifest.layers,
+        }),
+        Manifest::Artifact(manifest) => Ok(Content::Artifact {
+            artifact_type: manifest.artifact_type.unwrap_or(MediaType::DRAFT_ARTIFACT),
+            config: None,
+            layers: manifest.blobs,
         }),
     }
 }

@@ -151,7 +151,7 @@ impl Members {
             // Something is missing; what it calls itself is left.
             match self.media_type.as_ref().map(MediaType::role) {
                 Some(Role::Index) => DocumentKind::Index,
-                Some(Role::Manifest | Role::Schema1) => DocumentKind::Manifest,
+                Some(Role::Manifest | Role::Artifact | Role::Schema1) => DocumentKind::Manifest,
                 Some(_) if !has("schemaVersion") => DocumentKind::Descriptor,
                 _ if has("config") => DocumentKind::Manifest,
                 _ => return None,

@@ -10,6 +10,7 @@ use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::{Map, Value};
 
 use crate::digest::Digest;
+use crate::document::Format;
 use crate::error::{Error, Kind, Result};
 use crate::media_type::MediaType;
 use crate::platform::Platform;
@@ -145,6 +146,16 @@ impl Descriptor {
         Error::new(Kind::Mismatch, format!("content of {} has another size", self.digest.short()))
             .expected(format!("{} bytes", self.size))
             .found(format!("{found} bytes"))
+    }
+}
+
+/// A descriptor is a document of its own under [`MediaType::DESCRIPTOR`].
+impl Format for Descriptor {
+    const NAME: &'static str = "descriptor";
+    const SHAPE: Shape = DESCRIPTOR;
+
+    fn check(&self) -> Result<()> {
+        self.embedded().map(drop)
     }
 }
 

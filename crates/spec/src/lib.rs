@@ -10,6 +10,7 @@
 //! | `{mediaType, digest, size}` | [`descriptor`] |
 //! | image manifest, image index | [`manifest`] |
 //! | image config | [`config`] |
+//! | what drafts of the specification wrote, and its modern form | [`draft`] |
 //! | raw bytes and their value, kept together | [`document`] |
 //! | `registry.example/repo:tag` | [`reference`](mod@reference) |
 //! | `oci:DIR:TAG`, `store:NAME` and the like | [`location`] |
@@ -19,6 +20,7 @@ pub mod config;
 pub mod descriptor;
 pub mod digest;
 pub mod document;
+pub mod draft;
 pub mod error;
 pub mod layout;
 pub mod location;

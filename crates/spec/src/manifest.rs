@@ -5,37 +5,44 @@
 
 use bytes::Bytes;
 use indexmap::IndexMap;
-use serde::de::IgnoredAny;
-use serde::{Deserialize, Deserializer, Serialize};
+use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use crate::descriptor::{Annotations, DESCRIPTOR, Descriptor};
 use crate::digest::Digest;
-use crate::document::{Document, Format, LIMIT};
-use crate::error::{Error, Kind, Result};
+use crate::document::{Document, Format};
+use crate::draft::ArtifactManifest;
+use crate::error::{Error, Result};
 use crate::media_type::{MediaType, Role};
-use crate::strict_json::{self, Shape, null_is_absent};
+use crate::strict_json::{Shape, null_is_absent};
 
-/// One image or artifact: a config and layers.
+mod probe;
+
+/// One image or artifact: a config and layers. image-spec, manifest.md, "Image Manifest Property
+/// Descriptions", which has a paragraph for each member.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct ImageManifest {
-    /// Always 2.
+    /// `schemaVersion`, always 2: it "MUST be `2`" so that older versions of Docker refuse the
+    /// document instead of misreading it.
     pub schema_version: u64,
-    /// OCI's or Docker's manifest type; OCI documents may leave it out.
+    /// `mediaType`: OCI's or Docker's manifest type, or that of a draft. "SHOULD be used"; documents
+    /// from before image-spec 1.0.2 mostly leave it out.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub media_type: Option<MediaType>,
-    /// What sort of artifact it is, where it is no image.
+    /// `artifactType`: what sort of artifact it is, where it is no image. "MUST be set when
+    /// `config.mediaType` is set to the empty value".
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub artifact_type: Option<MediaType>,
-    /// The image config, or what an artifact has in its place.
+    /// `config`: the image config, or what an artifact has in its place.
     pub config: Descriptor,
-    /// The layers, base first.
+    /// `layers`: "MUST have the base layer at index 0" where it is an image; "SHOULD have at least
+    /// one entry".
     pub layers: Vec<Descriptor>,
-    /// The manifest that this one says something about.
+    /// `subject`: the manifest that this one says something about; "a weak association".
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub subject: Option<Descriptor>,
-    /// Free metadata.
+    /// `annotations`: free metadata; see [`crate::annotations`].
     #[serde(
         default,
         deserialize_with = "null_is_absent",
@@ -47,24 +54,27 @@ pub struct ImageManifest {
     pub extra: Map<String, Value>,
 }
 
-/// A list of manifests, mostly one for each platform.
+/// A list of manifests, mostly one for each platform. image-spec, image-index.md, "Image Index
+/// Property Descriptions", which has a paragraph for each member.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct ImageIndex {
-    /// Always 2.
+    /// `schemaVersion`, always 2.
     pub schema_version: u64,
-    /// OCI's index or Docker's list type; OCI documents may leave it out.
+    /// `mediaType`: OCI's index or Docker's list type, or that of a draft. "SHOULD be used";
+    /// documents from before image-spec 1.0.2 mostly leave it out.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub media_type: Option<MediaType>,
-    /// What sort of artifact it is, where it is no image.
+    /// `artifactType`: what sort of artifact it is, where it is no list of images.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub artifact_type: Option<MediaType>,
-    /// The entries, in order of preference.
+    /// `manifests`: the entries in the order of preference. "If multiple manifests match […], the
+    /// first matching entry SHOULD be used".
     pub manifests: Vec<Descriptor>,
-    /// The manifest that this one says something about.
+    /// `subject`: the manifest that this one says something about; "a weak association".
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub subject: Option<Descriptor>,
-    /// Free metadata.
+    /// `annotations`: free metadata; see [`crate::annotations`].
     #[serde(
         default,
         deserialize_with = "null_is_absent",
@@ -84,6 +94,8 @@ pub enum Manifest {
     Image(ImageManifest),
     /// A list of them.
     Index(ImageIndex),
+    /// One artifact, as a draft of image-spec 1.1 wrote it.
+    Artifact(ArtifactManifest),
 }
 
 impl ImageManifest {
@@ -137,12 +149,10 @@ impl Manifest {
         media_type: Option<&MediaType>,
     ) -> Result<Document<Self>> {
         let bytes = bytes.into();
-        let probe: Probe = strict_json::parse(&bytes, LIMIT, Probe::SHAPE, "manifest")?;
-        let media_type = probe.agree(media_type)?;
-        let value = if media_type.is_index() {
-            Self::Index(Document::<ImageIndex>::parse(bytes.clone())?.into_value())
-        } else {
-            Self::Image(Document::<ImageManifest>::parse(bytes.clone())?.into_value())
+        let value = match probe::media_type_of(&bytes, media_type)?.role() {
+            Role::Index => Self::Index(value(&bytes)?),
+            Role::Artifact => Self::Artifact(value(&bytes)?),
+            _ => Self::Image(value(&bytes)?),
         };
         Ok(Document::from_parts(bytes, value))
     }
@@ -152,6 +162,7 @@ impl Manifest {
         let (own, default) = match self {
             Self::Image(image) => (&image.media_type, MediaType::MANIFEST),
             Self::Index(index) => (&index.media_type, MediaType::INDEX),
+            Self::Artifact(_) => return MediaType::DRAFT_ARTIFACT,
         };
         own.clone().unwrap_or(default)
     }
@@ -162,6 +173,7 @@ impl Manifest {
         match self {
             Self::Image(image) => std::iter::once(&image.config).chain(&image.layers).collect(),
             Self::Index(index) => index.manifests.iter().collect(),
+            Self::Artifact(artifact) => artifact.blobs.iter().collect(),
         }
     }
 
@@ -170,6 +182,7 @@ impl Manifest {
         match self {
             Self::Image(image) => image.subject.as_ref(),
             Self::Index(index) => index.subject.as_ref(),
+            Self::Artifact(artifact) => artifact.subject.as_ref(),
         }
     }
 
@@ -178,15 +191,17 @@ impl Manifest {
         match self {
             Self::Image(image) => &image.annotations,
             Self::Index(index) => &index.annotations,
+            Self::Artifact(artifact) => &artifact.annotations,
         }
     }
 
     /// The `artifactType` that a list of referrers gives to this manifest: an image manifest
-    /// falls back to its config's type, an index to nothing.
+    /// falls back to its config's type, an index to nothing. distribution-spec, "Listing Referrers".
     pub fn referrer_type(&self) -> Option<&MediaType> {
         match self {
             Self::Image(image) => Some(image.artifact_type()),
             Self::Index(index) => index.artifact_type.as_ref(),
+            Self::Artifact(artifact) => artifact.artifact_type.as_ref(),
         }
     }
 
@@ -206,11 +221,24 @@ impl Manifest {
     pub fn into_image(self) -> Result<ImageManifest> {
         match self {
             Self::Image(image) => Ok(image),
-            Self::Index(_) => Err(Error::invalid("not an image manifest")
+            other => Err(Error::invalid("not an image manifest")
                 .expected("a config and layers")
-                .found("an image index")),
+                .found(other.name())),
         }
     }
+
+    /// What a person calls it.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::Image(_) => ImageManifest::NAME,
+            Self::Index(_) => ImageIndex::NAME,
+            Self::Artifact(_) => ArtifactManifest::NAME,
+        }
+    }
+}
+
+fn value<T: Format>(bytes: &Bytes) -> Result<T> {
+    Document::parse(bytes.clone()).map(Document::into_value)
 }
 
 impl Document<Manifest> {
@@ -218,112 +246,6 @@ impl Document<Manifest> {
     pub fn as_descriptor(&self) -> Descriptor {
         self.descriptor(self.media_type())
     }
-}
-
-/// What tells the sorts of documents apart.
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct Probe {
-    #[serde(default)]
-    schema_version: Value,
-    #[serde(default)]
-    media_type: Option<MediaType>,
-    #[serde(default)]
-    manifests: Present,
-    #[serde(default)]
-    config: Present,
-    #[serde(default)]
-    layers: Present,
-    #[serde(default)]
-    fs_layers: Present,
-    #[serde(default)]
-    blobs: Present,
-}
-
-/// Whether a member is there at all, even as `null` or empty.
-#[derive(Clone, Copy, Default)]
-struct Present(bool);
-
-impl<'de> Deserialize<'de> for Present {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        IgnoredAny::deserialize(deserializer).map(|_| Self(true))
-    }
-}
-
-impl Probe {
-    const SHAPE: Shape = Shape::Object(&[
-        ("schemaVersion", Shape::Free),
-        ("mediaType", Shape::Free),
-        ("manifests", Shape::Free),
-        ("config", Shape::Free),
-        ("layers", Shape::Free),
-        ("fsLayers", Shape::Free),
-    ]);
-
-    /// The one media type that the outside, the document and its shape agree on.
-    fn agree(&self, outside: Option<&MediaType>) -> Result<MediaType> {
-        self.refuse_schema1(outside)?;
-        let shape = self.shape()?;
-        if let (Some(outside), Some(own)) = (outside, &self.media_type)
-            && outside != own
-        {
-            return Err(Error::invalid(
-                "manifest says another media type than its descriptor or Content-Type",
-            )
-            .expected(outside)
-            .found(own));
-        }
-        let Some(stated) = outside.or(self.media_type.as_ref()) else {
-            return Ok(shape);
-        };
-        match (stated.role(), shape.is_index()) {
-            (Role::Index, true) | (Role::Manifest, false) => Ok(stated.clone()),
-            (Role::Index, false) => Err(contradiction(stated, "`config` and `layers`")),
-            (Role::Manifest, true) => Err(contradiction(stated, "`manifests`")),
-            _ => Err(Error::new(Kind::Unsupported, "not a media type of a manifest")
-                .expected(MediaType::MANIFESTS.map(|known| known.to_string()).join(", "))
-                .found(stated)),
-        }
-    }
-
-    fn refuse_schema1(&self, outside: Option<&MediaType>) -> Result<()> {
-        let is_schema1 = |media_type: Option<&MediaType>| {
-            media_type.is_some_and(|media_type| media_type.role() == Role::Schema1)
-        };
-        let named = is_schema1(outside) || is_schema1(self.media_type.as_ref());
-        if self.fs_layers.0 || self.schema_version == 1 || named {
-            return Err(Error::new(Kind::Unsupported, "manifest is of Docker schema 1")
-                .expected("schemaVersion 2")
-                .found("schemaVersion 1, whose signature and history no longer protect the image")
-                .hint("push the image again with a tool of 2017 or later"));
-        }
-        Ok(())
-    }
-
-    /// What the members show the document to be.
-    fn shape(&self) -> Result<MediaType> {
-        let image = self.config.0 || self.layers.0;
-        match (self.manifests.0, image) {
-            (true, true) => Err(Error::invalid("manifest is both an index and an image")
-                .expected("either `manifests`, or `config` and `layers`")
-                .found("both")),
-            (true, false) => Ok(MediaType::INDEX),
-            (false, true) => Ok(MediaType::MANIFEST),
-            (false, false) => Err(Error::invalid("document is no manifest")
-                .expected("`manifests`, or `config` and `layers`")
-                .found(if self.blobs.0 {
-                    "`blobs`, as in a draft of the artifact manifest"
-                } else {
-                    "neither"
-                })),
-        }
-    }
-}
-
-fn contradiction(stated: &MediaType, members: &str) -> Error {
-    Error::invalid("manifest is not of the media type it states")
-        .expected(stated)
-        .found(format!("the members {members}"))
 }
 
 impl Format for ImageManifest {
@@ -364,7 +286,8 @@ impl Format for ImageIndex {
     }
 }
 
-/// "For this version of the specification, this MUST be `2`".
+/// "For this version of the specification, this MUST be `2`" (image-spec, manifest.md and
+/// image-index.md, "`schemaVersion`").
 fn check_version(what: &str, version: u64) -> Result<()> {
     if version == 2 {
         return Ok(());

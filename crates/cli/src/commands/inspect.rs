@@ -65,8 +65,10 @@ fn text(report: &Report) -> String {
         Content::Image(image) => self::image(&mut table, image),
         Content::Artifact { artifact_type, config, layers } => {
             table.line("artifact", artifact_type.as_str());
-            table.line("config", "");
-            table.descriptor(config, "");
+            if let Some(config) = config {
+                table.line("config", "");
+                table.descriptor(config, "");
+            }
             table.line("layers", layers.len().to_string());
             layers.iter().for_each(|layer| table.descriptor(layer, title(layer)));
         }

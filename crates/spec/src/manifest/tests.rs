@@ -1,4 +1,5 @@
 use super::*;
+use crate::error::Kind;
 
 const HEX: &str = "44136fa355b3678a1146ad16f7e8649e94fb4fc21fe77e8310c060f61caaff8a";
 
@@ -120,4 +121,72 @@ fn referrers_take_the_type_of_the_config() {
     let manifest = parse(&image(""), None).unwrap();
     assert_eq!(manifest.referrer_type(), Some(&MediaType::CONFIG));
     assert_eq!(parse(&index(""), None).unwrap().referrer_type(), None);
+}
+
+/// An artifact manifest, as image-spec 1.1.0-rc1 wrote it.
+fn artifact(members: &str) -> String {
+    format!(r#"{{"mediaType":"{}"{members}}}"#, MediaType::DRAFT_ARTIFACT)
+}
+
+#[test]
+fn the_draft_of_the_artifact_manifest_is_read() {
+    let blob = descriptor("text/plain");
+    let json = artifact(&format!(
+        r#","artifactType":"a/b","blobs":[{blob}],"subject":{},"annotations":{{"k":"v"}},"x":1"#,
+        descriptor(MediaType::MANIFEST.as_str())
+    ));
+    let manifest = parse(&json, Some(MediaType::DRAFT_ARTIFACT)).unwrap();
+    assert_eq!(manifest.bytes(), json.as_bytes());
+    assert_eq!(manifest.media_type(), MediaType::DRAFT_ARTIFACT);
+    assert_eq!(manifest.children().len(), 1);
+    assert_eq!(manifest.annotations()["k"], "v");
+    assert_eq!(manifest.referrer_type(), Some(&MediaType::new("a/b")));
+    assert_eq!(manifest.subject().unwrap().media_type, MediaType::MANIFEST);
+    assert!(parse(&artifact(""), None).unwrap().children().is_empty());
+    assert!(parse(r#"{"blobs":[]}"#, Some(MediaType::DRAFT_ARTIFACT)).is_ok());
+    assert!(manifest.into_value().into_image().is_err());
+}
+
+#[test]
+fn an_artifact_manifest_is_nothing_else() {
+    for (json, outside) in [
+        (r#"{"blobs":[]}"#.to_owned(), None),
+        (artifact(r#","layers":[]"#), None),
+        (artifact(r#","manifests":[]"#), None),
+        (artifact(r#","fsLayers":[]"#), None),
+        (artifact(""), Some(MediaType::MANIFEST)),
+        (artifact(r#","blobs":[{}]"#), None),
+        (artifact(r#","Blobs":[]"#), None),
+        (image(""), Some(MediaType::DRAFT_ARTIFACT)),
+        (index(""), Some(MediaType::DRAFT_ARTIFACT)),
+    ] {
+        assert!(parse(&json, outside.clone()).is_err(), "{json} as {outside:?}");
+    }
+}
+
+#[test]
+fn documents_of_the_first_proposal_are_read() {
+    let own =
+        |media_type: MediaType| format!(r#","mediaType":"{media_type}","artifactType":"x/y""#);
+    for (json, media_type) in [
+        (index(&own(MediaType::DRAFT_INDEX)), MediaType::DRAFT_INDEX),
+        (index(&own(MediaType::EARLY_LIST)), MediaType::EARLY_LIST),
+        (image(&own(MediaType::DRAFT_MANIFEST)), MediaType::DRAFT_MANIFEST),
+    ] {
+        let found = parse(&json, Some(media_type.clone())).unwrap();
+        assert_eq!((found.media_type(), found.bytes()), (media_type, &Bytes::from(json)));
+    }
+    assert!(parse(&image(&own(MediaType::DRAFT_INDEX)), None).is_err());
+    assert!(parse(&index(&own(MediaType::DRAFT_MANIFEST)), None).is_err());
+}
+
+#[test]
+fn a_schema_version_may_be_any_value_and_is_no_reason_to_build_it() {
+    let huge = format!("[{}0]", r#"{"a":[1.5,true,null,"x",-1]},"#.repeat(1000));
+    for version in [huge.as_str(), "null", "-1", r#""1""#, "{}"] {
+        let json = index("").replace("2,", &format!("{version},"));
+        assert_eq!(parse(&json, None).unwrap_err().kind(), Kind::Invalid, "{version:.20}");
+    }
+    let first = index("").replace("2,", "1,");
+    assert_eq!(parse(&first, None).unwrap_err().kind(), Kind::Unsupported);
 }
