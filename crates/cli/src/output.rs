@@ -4,7 +4,7 @@ use std::io::{self, Write};
 
 use serde::Serialize;
 
-use conex_spec::{Error, Result};
+use conex_spec::{Error, Location, Result};
 
 use crate::args::Format;
 
@@ -12,12 +12,20 @@ use crate::args::Format;
 #[derive(Debug)]
 pub struct Output {
     format: Format,
+    aside: bool,
 }
 
 impl Output {
     /// A printer of one format.
     pub fn new(format: Format) -> Self {
-        Self { format }
+        Self { format, aside: false }
+    }
+
+    /// The same printer beside what is written to a location: where an archive goes to standard
+    /// output, the report goes to standard error.
+    #[must_use]
+    pub fn beside(&self, destination: &Location) -> Self {
+        Self { format: self.format, aside: destination.is_stream() }
     }
 
     /// The format.
@@ -39,7 +47,8 @@ impl Output {
 
     /// Prints text as it is. A reader that has gone away is no failure.
     pub fn print(&self, text: &str) -> Result<()> {
-        let mut out = io::stdout().lock();
+        let mut out: Box<dyn Write> =
+            if self.aside { Box::new(io::stderr()) } else { Box::new(io::stdout()) };
         match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
             Err(err) if err.kind() != io::ErrorKind::BrokenPipe => {
                 Err(Error::from_io(err, || "cannot write to standard output".into()))

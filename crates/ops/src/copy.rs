@@ -10,7 +10,7 @@ use conex_spec::{Descriptor, Error, Kind, Location, Result, Tag};
 use conex_store::bridge::bytes_stream;
 use conex_store::{ByteStream, Event, Observer, Sink, Source};
 
-use crate::open::Context;
+use crate::open::{Context, check_fits};
 use crate::walk::{Graph, Node, walk};
 
 /// How often a blob is begun anew after the source or the sink broke off.
@@ -92,6 +92,7 @@ pub async fn copy_to(
 ) -> Result<Summary> {
     // A name that cannot be given is told before anything is made at the destination.
     let tag = tag_for(root, to)?;
+    check_fits(from, root, to).await?;
     let sink = context.sink(to)?;
     copy(from, root, sink.as_ref(), tag.as_ref(), options, &context.observer).await
 }
@@ -128,11 +129,15 @@ impl Copier<'_> {
     async fn copy_blobs(&self, graph: &Graph, summary: &mut Summary) -> Result<()> {
         let copies =
             graph.blobs.iter().map(|blob| async move { Ok((blob, self.copy_blob(blob).await?)) });
-        let mut copies = stream::iter(copies).buffer_unordered(self.options.jobs.max(1));
+        let mut copies = stream::iter(copies).buffer_unordered(self.width());
         while let Some((blob, outcome)) = copies.try_next().await? {
             summary.count(blob, outcome);
         }
         Ok(())
+    }
+
+    fn width(&self) -> usize {
+        self.options.jobs.min(self.to.width()).max(1)
     }
 
     /// Level by level, so that every manifest finds its children there.
@@ -142,7 +147,7 @@ impl Copier<'_> {
             let level = graph.manifests.iter().filter(|node| node.height == height);
             let copies =
                 level.map(|node| async move { Ok((node, self.copy_manifest(node).await?)) });
-            let mut copies = stream::iter(copies).buffer_unordered(self.options.jobs.max(1));
+            let mut copies = stream::iter(copies).buffer_unordered(self.width());
             while let Some((node, outcome)) = copies.try_next().await? {
                 summary.count(&node.descriptor, outcome);
             }

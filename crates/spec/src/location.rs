@@ -165,7 +165,7 @@ impl FromStr for Location {
             "oci" => layout(rest).map_err(named),
             "oci-archive" => archive(rest).map_err(named),
             "docker-archive" => docker_archive(rest).map_err(named),
-            "docker-daemon" => rest.parse().map(Self::DockerDaemon).map_err(named),
+            "docker-daemon" => engine_name(rest).map(Self::DockerDaemon).map_err(named),
             "store" => rest.parse().map(Self::Store).map_err(named),
             _ => text.parse().map(Self::Registry).map_err(|err| hinted(err, text)),
         }
@@ -209,6 +209,14 @@ fn docker_archive(rest: &str) -> Result<Location> {
     };
     let path = checked_path(path)?;
     Ok(Location::DockerArchive { path, reference })
+}
+
+/// An image ID is a digest of an algorithm that is known: `busybox:1` has that form too.
+fn engine_name(text: &str) -> Result<Name> {
+    match text.parse()? {
+        Name::Digest(digest) if digest.algorithm().is_err() => Tag::new(text).map(Name::Tag),
+        name => Ok(name),
+    }
 }
 
 /// Splits `PATH`, `PATH:TAG` and `PATH@DIGEST`.

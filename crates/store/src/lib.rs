@@ -6,6 +6,7 @@
 //! | a digest that does not match | [`verify`] |
 //! | an OCI layout directory and its lock | [`layout`] |
 //! | the local store, shared by all pulls | [`local`] |
+//! | images in a tar file | [`archive`] |
 //! | content in memory | [`memory`] |
 //! | a source one can add to, for builds | [`stage`] |
 //! | how anything becomes durable | [`commit`] |
@@ -14,6 +15,7 @@
 //! | the border between async and blocking | [`bridge`] |
 //! | progress | [`observer`] |
 
+pub mod archive;
 pub mod blobs;
 pub mod bridge;
 pub mod commit;

@@ -26,6 +26,12 @@ pub trait Sink: Place {
         Ok(false)
     }
 
+    /// How many blobs it takes at a time: an archive takes one after the other, and content that
+    /// was opened before its turn would keep a registry waiting.
+    fn width(&self) -> usize {
+        usize::MAX
+    }
+
     /// Ends the writing: an archive puts its index. Others have nothing to do.
     async fn finish(&self) -> Result<()> {
         Ok(())

@@ -1,6 +1,6 @@
 //! Reads a tar as a stream: one entry at a time, memory bounded whatever the archive claims.
 
-use std::io::{self, BufRead, BufReader, Read};
+use std::io::{self, BufRead, BufReader, Read, Seek};
 
 use conex_spec::{Error, Kind as Fault, Result};
 
@@ -369,6 +369,22 @@ impl<R: BufRead> Reader<R> {
         let detail = format!("{} claims {size} bytes of content", kind.noun());
         self.warnings.add(Code::SizeIgnored, &self.path, detail);
         Ok(0)
+    }
+}
+
+impl<R: BufRead + Seek> Reader<R> {
+    /// Passes over the content of the entry last returned without reading it. That the tar does
+    /// hold it all is checked; [`Reader::next_piece`] gives nothing more of it.
+    pub fn seek_past_content(&mut self) -> Result<()> {
+        self.give_back();
+        let Body { stored, padding, .. } = std::mem::take(&mut self.body);
+        let Some(far) = stored.checked_sub(1) else { return Ok(()) };
+        // One byte is left to be read: a file can be sought past its end.
+        self.body = Body { stored: 1, padding, ..Body::default() };
+        let step = i64::try_from(far).map_err(|_| truncated(&self.path))?;
+        self.inner.seek_relative(step).map_err(|err| truncated(&self.path).source(err))?;
+        self.position = self.position.saturating_add(far);
+        fill(&mut self.inner, &self.path).map(|_| ())
     }
 }
 

@@ -115,3 +115,28 @@ fn pieces_are_lent_from_the_buffer() {
     assert_eq!(reader.next_piece().unwrap(), None);
     assert!(reader.next_entry().unwrap().is_some());
 }
+
+#[test]
+fn content_is_passed_over_by_seeking_and_must_be_there() {
+    let (entries, tar) = sample();
+    let mut reader = Reader::new(io::Cursor::new(&tar));
+    let mut found = 0;
+    while let Some(entry) = reader.next_entry().unwrap() {
+        assert_eq!(entry.path, entries[found].path);
+        reader.seek_past_content().unwrap();
+        assert_eq!(reader.next_piece().unwrap(), None);
+        found += 1;
+    }
+    assert_eq!((found, reader.position()), (entries.len(), tar.len() as u64));
+    let mut large = Entry::new("large", Kind::File);
+    large.size = 1 << 20;
+    let mut writer = Writer::new(Vec::new());
+    writer.append(&large, io::repeat(1).take(1 << 20)).unwrap();
+    let tar = writer.finish().unwrap();
+    for cut in [513, 1 << 19, (1 << 20) + 511] {
+        let mut reader = Reader::new(io::Cursor::new(&tar[..cut]));
+        reader.next_entry().unwrap();
+        let err = reader.seek_past_content().unwrap_err();
+        assert!(err.message().contains("ends too early"), "{cut}: {err}");
+    }
+}

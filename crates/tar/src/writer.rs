@@ -27,15 +27,29 @@ impl<W: Write> Writer<W> {
     /// Names and link targets are written as they are: clean them before, and end the name of a
     /// directory with `/`.
     pub fn append(&mut self, entry: &Entry, content: impl Read) -> Result<()> {
-        let mut head = Vec::with_capacity(2 * BLOCK);
-        push_headers(&mut head, entry)
-            .map_err(|err| err.context(format!("cannot write tar entry {}", show(&entry.path))))?;
-        self.write(&head)?;
+        self.append_head(entry)?;
         if entry.kind != Kind::File {
             return Ok(());
         }
         self.copy(entry, content)?;
         self.pad(padding(entry.size))
+    }
+
+    /// Adds a file whose content `fill` hands over piece by piece, and answers for: as in
+    /// [`Writer::append`] it must be exactly `entry.size` bytes.
+    pub fn append_pieces(
+        &mut self,
+        entry: &Entry,
+        fill: impl FnOnce(&mut dyn FnMut(&[u8]) -> Result<()>) -> Result<()>,
+    ) -> Result<()> {
+        self.append_head(entry)?;
+        let start = self.written;
+        fill(&mut |piece| {
+            let total = self.written - start + piece.len() as u64;
+            if total > entry.size { Err(changed(entry, total)) } else { self.write(piece) }
+        })?;
+        let total = self.written - start;
+        if total < entry.size { Err(changed(entry, total)) } else { self.pad(padding(total)) }
     }
 
     /// Ends the archive with its two blocks of zeros and returns the stream.
@@ -49,12 +63,14 @@ impl<W: Write> Writer<W> {
         self.written
     }
 
+    fn append_head(&mut self, entry: &Entry) -> Result<()> {
+        let mut head = Vec::with_capacity(2 * BLOCK);
+        push_headers(&mut head, entry)
+            .map_err(|err| err.context(format!("cannot write tar entry {}", show(&entry.path))))?;
+        self.write(&head)
+    }
+
     fn copy(&mut self, entry: &Entry, content: impl Read) -> Result<()> {
-        let changed = |found: u64| {
-            Error::invalid(format!("{} changed while it was read", show(&entry.path)))
-                .expected(format!("{} bytes", entry.size))
-                .found(format!("{found} bytes"))
-        };
         // One byte more than promised is asked for, so that growth shows.
         let mut content = content.take(entry.size.saturating_add(1));
         let mut buffer = vec![0; (128 << 10).min(entry.size as usize + 1)];
@@ -72,11 +88,11 @@ impl<W: Write> Writer<W> {
             };
             total += n as u64;
             if total > entry.size {
-                return Err(changed(total));
+                return Err(changed(entry, total));
             }
             self.write(&buffer[..n])?;
         }
-        if total < entry.size { Err(changed(total)) } else { Ok(()) }
+        if total < entry.size { Err(changed(entry, total)) } else { Ok(()) }
     }
 
     fn pad(&mut self, n: u64) -> Result<()> {
@@ -89,6 +105,12 @@ impl<W: Write> Writer<W> {
         let failed = |err| Error::from_io(err, || "cannot write the layer".into());
         self.inner.write_all(bytes).map_err(failed)
     }
+}
+
+fn changed(entry: &Entry, found: u64) -> Error {
+    Error::invalid(format!("{} changed while it was read", show(&entry.path)))
+        .expected(format!("{} bytes", entry.size))
+        .found(format!("{found} bytes"))
 }
 
 /// The PAX header, if one is needed, and the header itself.

@@ -72,3 +72,21 @@ fn what_no_tar_can_say_is_an_error() {
     entry.xattrs.push(Xattr { name: b"user.a=b".to_vec(), value: Vec::new() });
     assert!(Writer::new(Vec::new()).append(&entry, &b""[..]).is_err());
 }
+
+#[test]
+fn pieces_give_the_same_bytes_and_must_be_as_many_as_promised() {
+    let mut entry = Entry::new("a", Kind::File);
+    entry.size = 700;
+    let content = [7; 700];
+    let write = |lengths: &[usize]| {
+        let mut writer = Writer::new(Vec::new());
+        writer.append_pieces(&entry, |write| {
+            lengths.iter().try_for_each(|&length| write(&content[..length]))
+        })?;
+        writer.finish()
+    };
+    assert_eq!(write(&[500, 0, 200]).unwrap(), bytes(&entry, &content));
+    for wrong in [&[500, 199][..], &[500, 201], &[]] {
+        assert!(write(wrong).unwrap_err().message().contains("changed"), "{wrong:?}");
+    }
+}

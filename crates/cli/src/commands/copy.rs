@@ -53,7 +53,7 @@ impl Copy {
         let images = conex_ops::choose::images(source.as_ref(), &root).await?.len();
         let summary = copy_to(context, source.as_ref(), &root, &self.to, options).await?;
         let report = Report { from: self.from.clone(), to: self.to.clone(), root, images, summary };
-        output.report(&report, text)
+        output.beside(&self.to).report(&report, text)
     }
 }
 

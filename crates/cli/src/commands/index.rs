@@ -39,7 +39,7 @@ impl Index {
         match self {
             Self::Create(command) => {
                 let report = create(context, &command.to, &command.images, options).await?;
-                output.report(&report, text)
+                output.beside(&command.to).report(&report, text)
             }
         }
     }

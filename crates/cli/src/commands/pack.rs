@@ -73,7 +73,7 @@ impl Pack {
     ) -> Result<()> {
         let (folders, location) = self.places()?;
         let report = pack(context, &self.recipe(folders)?, &location, options).await?;
-        output.report(&report, text)
+        output.beside(&location).report(&report, text)
     }
 
     fn places(&self) -> Result<(Vec<PathBuf>, Location)> {

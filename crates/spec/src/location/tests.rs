@@ -40,6 +40,11 @@ const GOOD: &[(&str, &str, &str, &str)] = &[
 ];
 
 #[test]
+fn an_image_of_an_engine_is_no_digest_of_an_unknown_algorithm() {
+    assert!(parse("docker-daemon:busybox:1").name().unwrap().as_tag().is_some());
+}
+
+#[test]
 fn good_locations() {
     for &(text, kind, path, name) in GOOD {
         let location = parse(text);

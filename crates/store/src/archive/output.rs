@@ -1,0 +1,289 @@
+//! Where an archive is written to: a file that appears whole or not at all, or a stream.
+
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Seek, SeekFrom, Write};
+use std::os::fd::AsRawFd;
+use std::path::Path;
+
+use rustix::fs::{AtFlags, CWD, Mode, OFlags, linkat, open};
+use rustix::io::Errno;
+use uuid::Uuid;
+
+use conex_spec::{Error, Kind, Result};
+
+use crate::commit::Folder;
+
+/// The destination of an archive.
+///
+/// A file is written without a name and gets it in [`Output::finish`], in place of whatever had
+/// it, once it is on the disk: see [`crate::commit`]. Dropped before, it is gone.
+#[derive(Debug)]
+pub struct Output {
+    target: Target,
+    written: u64,
+}
+
+enum Target {
+    Beside(Box<Beside>),
+    /// A pipe, a device or standard output.
+    Open(File),
+    Stream(Box<dyn Write + Send>),
+}
+
+/// A file in the folder of its destination.
+#[derive(Debug)]
+struct Beside {
+    folder: Folder,
+    file: File,
+    /// The name of the destination in its folder.
+    name: String,
+    /// The hidden name that it has until it is whole.
+    hidden: String,
+    /// Whether it has the hidden name already: not every file system has nameless files.
+    is_named: bool,
+    published: bool,
+}
+
+impl Output {
+    /// A file of this path, which is replaced when the new one is whole. A pipe or a device is
+    /// written to as it is.
+    pub fn create(path: &Path) -> Result<Self> {
+        let target = match fs::metadata(path) {
+            Ok(meta) if meta.is_file() => {
+                // A symbolic link stays one; what it points to is replaced.
+                let real = fs::canonicalize(path);
+                Beside::create(&real.map_err(|err| Error::io("cannot open", path, err))?)?
+            }
+            Ok(meta) if meta.is_dir() => {
+                return Err(Error::new(
+                    Kind::Usage,
+                    format!("cannot write an archive to {}", path.display()),
+                )
+                .expected("a file")
+                .found("a folder")
+                .hint("an OCI layout in a folder is written oci:DIR[:TAG]"));
+            }
+            Ok(_) => {
+                let file = OpenOptions::new().write(true).open(path);
+                Target::Open(file.map_err(|err| Error::io("cannot open", path, err))?)
+            }
+            Err(_) => Beside::create(path)?,
+        };
+        Ok(Self { target, written: 0 })
+    }
+
+    /// An open file, as standard output is one. What is written cannot be taken back.
+    pub fn open_file(file: File) -> Self {
+        Self { target: Target::Open(file), written: 0 }
+    }
+
+    /// Any other stream.
+    pub fn stream(stream: Box<dyn Write + Send>) -> Self {
+        Self { target: Target::Stream(stream), written: 0 }
+    }
+
+    /// How many bytes were written.
+    pub fn written(&self) -> u64 {
+        self.written
+    }
+
+    /// Takes back what was written after the first `length` bytes. Returns whether it could.
+    pub fn rewind(&mut self, length: u64) -> bool {
+        let Target::Beside(beside) = &mut self.target else { return length == self.written };
+        let cut =
+            beside.file.set_len(length).and_then(|()| beside.file.seek(SeekFrom::Start(length)));
+        self.written = length;
+        cut.is_ok()
+    }
+
+    /// Makes the file durable under its name. What is no regular file is flushed.
+    pub fn finish(self) -> Result<()> {
+        let cannot = |err| Error::from_io(err, || CANNOT_WRITE.into());
+        match self.target {
+            Target::Beside(beside) => beside.publish(),
+            Target::Open(file) => match file.sync_all() {
+                // Only a file on a disk can be synced.
+                Err(err) if Errno::from_io_error(&err) == Some(Errno::INVAL) => Ok(()),
+                synced => synced.map_err(cannot),
+            },
+            Target::Stream(mut stream) => stream.flush().map_err(cannot),
+        }
+    }
+}
+
+const CANNOT_WRITE: &str = "cannot write the archive";
+
+impl Write for Output {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let written = match &mut self.target {
+            Target::Beside(beside) => beside.file.write(bytes),
+            Target::Open(file) => file.write(bytes),
+            Target::Stream(stream) => stream.write(bytes),
+        };
+        match written {
+            Ok(count) => {
+                self.written += count as u64;
+                Ok(count)
+            }
+            Err(err) if err.kind() == io::ErrorKind::Interrupted => Err(err),
+            Err(err) => Err(Error::from_io(err, || CANNOT_WRITE.into()).into()),
+        }
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+impl Beside {
+    fn create(path: &Path) -> Result<Target> {
+        let cannot_name = || {
+            Error::new(Kind::Usage, format!("cannot write an archive to {}", path.display()))
+                .expected("a path that ends in the name of a file")
+        };
+        let name = path.file_name().and_then(|name| name.to_str()).ok_or_else(cannot_name)?;
+        let dir = match path.parent() {
+            Some(dir) if !dir.as_os_str().is_empty() => dir,
+            _ => Path::new("."),
+        };
+        let folder = Folder::open(dir)?;
+        let hidden = format!(".{}.conex", Uuid::new_v4());
+        let nameless = nameless_file(dir)?;
+        let is_named = nameless.is_none();
+        let file = match nameless {
+            Some(file) => file,
+            None => folder.create_file(&hidden)?,
+        };
+        let name = name.to_owned();
+        Ok(Target::Beside(Box::new(Self {
+            folder,
+            file,
+            name,
+            hidden,
+            is_named,
+            published: false,
+        })))
+    }
+
+    fn publish(mut self: Box<Self>) -> Result<()> {
+        if !self.is_named {
+            // Content first: a name is not to be there before what it names.
+            self.file.sync_all().map_err(|err| self.fault(err))?;
+            let open = format!("/proc/self/fd/{}", self.file.as_raw_fd());
+            let hidden = self.folder.path().join(&self.hidden);
+            linkat(CWD, open.as_str(), CWD, &hidden, AtFlags::SYMLINK_FOLLOW)
+                .map_err(|err| self.fault(err.into()))?;
+            self.is_named = true;
+        }
+        self.folder.publish(&self.file, &self.hidden, &self.name)?;
+        self.published = true;
+        Ok(())
+    }
+
+    fn fault(&self, err: io::Error) -> Error {
+        Error::io("cannot publish", &self.folder.path().join(&self.name), err)
+    }
+}
+
+impl Drop for Beside {
+    fn drop(&mut self) {
+        if self.is_named && !self.published {
+            // What cannot be removed has a name that says whose it is.
+            let _ = self.folder.remove(&self.hidden);
+        }
+    }
+}
+
+/// A file that is gone with this process unless it is given a name; nothing where the file system
+/// has none of that kind.
+fn nameless_file(dir: &Path) -> Result<Option<File>> {
+    let flags = OFlags::TMPFILE | OFlags::RDWR | OFlags::CLOEXEC;
+    match open(dir, flags, Mode::from_raw_mode(0o644)) {
+        Ok(fd) => Ok(Some(fd.into())),
+        Err(Errno::OPNOTSUPP | Errno::ISDIR | Errno::INVAL) => Ok(None),
+        Err(err) => Err(Error::io("cannot make a file in", dir, err.into())),
+    }
+}
+
+impl std::fmt::Debug for Target {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Beside(beside) => beside.fmt(f),
+            Self::Open(file) => file.fmt(f),
+            Self::Stream(_) => f.write_str("Stream"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::unix::fs::symlink;
+
+    fn names(dir: &Path) -> Vec<String> {
+        let entries = fs::read_dir(dir).unwrap();
+        entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect()
+    }
+
+    #[test]
+    fn a_file_appears_whole_or_not_at_all() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("a.tar");
+        let mut output = Output::create(&path).unwrap();
+        output.write_all(b"first and more").unwrap();
+        assert!(output.rewind(5));
+        assert_eq!(names(dir.path()), [""; 0]);
+        output.finish().unwrap();
+        assert_eq!(fs::read(&path).unwrap(), b"first");
+        let mut second = Output::create(&path).unwrap();
+        second.write_all(b"second").unwrap();
+        drop(second);
+        assert_eq!(fs::read(&path).unwrap(), b"first");
+        assert_eq!(names(dir.path()), ["a.tar"]);
+    }
+
+    #[test]
+    fn without_nameless_files_a_hidden_one_serves() {
+        let dir = tempfile::tempdir().unwrap();
+        let make = || {
+            let Target::Beside(mut beside) = Beside::create(&dir.path().join("a")).unwrap() else {
+                panic!()
+            };
+            beside.file = beside.folder.create_file(&beside.hidden).unwrap();
+            beside.is_named = true;
+            beside
+        };
+        make().publish().unwrap();
+        drop(make());
+        assert_eq!(names(dir.path()), ["a"]);
+    }
+
+    #[test]
+    fn links_stay_and_folders_are_refused() {
+        let dir = tempfile::tempdir().unwrap();
+        let (real, link) = (dir.path().join("real"), dir.path().join("link"));
+        fs::write(&real, "old").unwrap();
+        symlink("real", &link).unwrap();
+        let mut output = Output::create(&link).unwrap();
+        output.write_all(b"new").unwrap();
+        output.finish().unwrap();
+        assert_eq!(fs::read_to_string(&real).unwrap(), "new");
+        assert!(link.is_symlink());
+        assert_eq!(Output::create(dir.path()).unwrap_err().kind(), Kind::Usage);
+        assert_eq!(Output::create(&dir.path().join("no/a")).unwrap_err().kind(), Kind::NotFound);
+    }
+
+    #[test]
+    fn what_a_stream_took_cannot_be_taken_back() {
+        let mut output = Output::stream(Box::new(Vec::new()));
+        output.write_all(b"abc").unwrap();
+        assert!(output.rewind(3));
+        assert!(!output.rewind(2));
+        let mut null = Output::create(Path::new("/dev/null")).unwrap();
+        null.write_all(b"abc").unwrap();
+        null.finish().unwrap();
+        let mut full = Output::create(Path::new("/dev/full")).unwrap();
+        let err = full.write_all(b"abc").unwrap_err();
+        assert_eq!(Error::from_io(err, String::new).kind(), Kind::NoSpace);
+    }
+}

@@ -1,0 +1,247 @@
+//! Writes archives of both forms, blob after blob, the index last.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use tokio::sync::Mutex;
+
+use conex_spec::descriptor::REF_NAME;
+use conex_spec::document::LIMIT;
+use conex_spec::layout::{INDEX_FILE, LayoutMarker, MARKER_FILE};
+use conex_spec::{Descriptor, Digest, Document, Error, ImageIndex, Kind, Location, Result, Tag};
+use conex_tar::{Entry, Kind as Sort, Writer};
+
+use super::choice::IMAGE_NAME;
+use super::docker::{self, MANIFEST_FILE, saved};
+use super::output::Output;
+use crate::blobs::{self, BLOBS};
+use crate::bridge::{blocking, feed};
+use crate::sink::Sink;
+use crate::source::{ByteStream, Place};
+use crate::verify::verified_write;
+
+/// What sort of archive.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Form {
+    /// An OCI layout in a tar.
+    Oci,
+    /// The same with Docker's `manifest.json`, which names one image for each root.
+    Docker,
+}
+
+/// An archive to write to. Nothing of it is at its destination before [`Sink::finish`].
+///
+/// Blobs may come in parallel; each waits until those before it are written, without being read.
+#[derive(Debug)]
+pub struct ArchiveSink {
+    form: Form,
+    location: Location,
+    state: Arc<Mutex<State>>,
+}
+
+#[derive(Debug)]
+struct State {
+    /// Nothing where the archive is finished or broken off.
+    output: Option<Output>,
+    /// What is written, and for [`Form::Docker`] the bytes of manifests.
+    written: HashMap<Digest, (u64, Option<Bytes>)>,
+    /// The folders of `blobs/` that are written.
+    folders: Vec<String>,
+    roots: Vec<Descriptor>,
+    images: Vec<docker::Saved>,
+}
+
+impl ArchiveSink {
+    /// A new archive. `location` is what people call it; where it gives a name to the image in a
+    /// [`Form::Docker`], that name must be a reference.
+    pub fn new(form: Form, output: Output, location: Location) -> Result<Self> {
+        if let (Form::Docker, Some(name)) = (form, location.name()) {
+            name.as_tag().map(docker::repo_tag).transpose()?;
+        }
+        let state = State {
+            output: Some(output),
+            written: HashMap::new(),
+            folders: Vec::new(),
+            roots: Vec::new(),
+            images: Vec::new(),
+        };
+        Ok(Self { form, location, state: Arc::new(Mutex::new(state)) })
+    }
+}
+
+impl Place for ArchiveSink {
+    fn location(&self) -> &Location {
+        &self.location
+    }
+}
+
+#[async_trait]
+impl Sink for ArchiveSink {
+    async fn has(&self, blob: &Descriptor) -> Result<bool> {
+        let state = self.state.lock().await;
+        Ok(state.written.get(&blob.digest).is_some_and(|(size, _)| *size == blob.size))
+    }
+
+    async fn put(&self, blob: &Descriptor, content: ByteStream) -> Result<()> {
+        // Refused before anything is written.
+        let path = blobs::path(&blob.digest)?;
+        let mut state = self.state.clone().lock_owned().await;
+        if let Some((size, _)) = state.written.get(&blob.digest) {
+            return if *size == blob.size { Ok(()) } else { Err(blob.wrong_size(*size)) };
+        }
+        let (blob, keep) = (blob.bare(), self.form == Form::Docker);
+        feed(content, move |mut content| state.put(&path, &blob, keep, &mut content)).await
+    }
+
+    async fn tag(&self, root: &Descriptor, tag: Option<&Tag>) -> Result<()> {
+        let mut state = self.state.lock().await;
+        match self.form {
+            Form::Oci => state.list(root, tag.map(|tag| vec![(REF_NAME, tag.to_string())])),
+            Form::Docker => {
+                let reference = tag.map(docker::repo_tag).transpose()?;
+                state.list_image(root, reference.as_ref().map(|(whole, _)| whole.as_str()))?;
+                let names =
+                    reference.map(|(whole, tag)| vec![(REF_NAME, tag), (IMAGE_NAME, whole)]);
+                state.list(root, names);
+            }
+        }
+        Ok(())
+    }
+
+    fn width(&self) -> usize {
+        1
+    }
+
+    async fn finish(&self) -> Result<()> {
+        let mut state = self.state.clone().lock_owned().await;
+        let form = self.form;
+        let finished = blocking(move || state.finish(form)).await;
+        finished.map_err(|err| err.context(&self.location))
+    }
+}
+
+impl State {
+    fn output(&mut self) -> Result<&mut Output> {
+        let gone = || Error::new(Kind::Io, "the archive was broken off or is finished");
+        self.output.as_mut().ok_or_else(gone)
+    }
+
+    fn put(
+        &mut self,
+        path: &str,
+        blob: &Descriptor,
+        keep: bool,
+        content: &mut dyn Iterator<Item = Result<Bytes>>,
+    ) -> Result<()> {
+        self.make_folders(path)?;
+        let mut kept = (keep && blob.media_type.is_manifest()).then(Vec::new);
+        if kept.is_some() && blob.size > LIMIT as u64 {
+            return Err(Error::new(Kind::Limit, format!("manifest {} is too large", blob.digest))
+                .expected(format!("at most {LIMIT} bytes")));
+        }
+        let output = self.output()?;
+        let start = output.written();
+        let mut entry = Entry::new(path, Sort::File);
+        entry.size = blob.size;
+        let written = Writer::new(&mut *output).append_pieces(&entry, |write| {
+            verified_write(blob, content, |chunk| {
+                if let Some(kept) = &mut kept {
+                    kept.extend_from_slice(chunk);
+                }
+                write(chunk)
+            })
+        });
+        if let Err(err) = written {
+            if output.rewind(start) {
+                return Err(err);
+            }
+            self.output = None;
+            // What a stream took is there for good, so that no retry can help.
+            return Err(err.with_kind(Kind::Io));
+        }
+        self.written.insert(blob.digest.clone(), (blob.size, kept.map(Bytes::from)));
+        Ok(())
+    }
+
+    /// The marker before everything else, and the folders of a blob before it.
+    fn make_folders(&mut self, path: &str) -> Result<()> {
+        if self.folders.is_empty() {
+            let marker = Document::new(LayoutMarker::default())?;
+            self.small_file(MARKER_FILE, marker.bytes())?;
+            self.folder(BLOBS.into())?;
+        }
+        match path.rsplit_once('/') {
+            Some((folder, _)) => self.folder(folder.into()),
+            None => Ok(()),
+        }
+    }
+
+    fn folder(&mut self, folder: String) -> Result<()> {
+        if self.folders.contains(&folder) {
+            return Ok(());
+        }
+        let entry = Entry::new(format!("{folder}/"), Sort::Dir);
+        Writer::new(self.output()?).append(&entry, std::io::empty())?;
+        self.folders.push(folder);
+        Ok(())
+    }
+
+    fn small_file(&mut self, name: &str, bytes: &[u8]) -> Result<()> {
+        let mut entry = Entry::new(name, Sort::File);
+        entry.size = bytes.len() as u64;
+        Writer::new(self.output()?).append(&entry, bytes)
+    }
+
+    fn list(&mut self, root: &Descriptor, names: Option<Vec<(&str, String)>>) {
+        let mut entry = root.clone();
+        for key in [REF_NAME, IMAGE_NAME] {
+            entry.annotations.shift_remove(key);
+        }
+        for (key, name) in names.into_iter().flatten() {
+            entry.annotations.insert(key.into(), name);
+        }
+        // A name goes to the root that got it last.
+        let names = |entry: &Descriptor| {
+            [REF_NAME, IMAGE_NAME].map(|key| entry.annotations.get(key).cloned())
+        };
+        let named = names(&entry);
+        self.roots.retain(|known| {
+            names(known) != named || (named == [None, None] && known.digest != entry.digest)
+        });
+        self.roots.push(entry);
+    }
+
+    /// Puts the one image below a root into Docker's list.
+    fn list_image(&mut self, root: &Descriptor, repo_tag: Option<&str>) -> Result<()> {
+        let manifests =
+            |digest: &Digest| self.written.get(digest).and_then(|(_, kept)| kept.clone());
+        let image = saved::image_of(root, manifests, |digest| self.written.contains_key(digest))?;
+        for known in &mut self.images {
+            known.repo_tags.retain(|known| Some(known.as_str()) != repo_tag);
+        }
+        let at = match self.images.iter().position(|known| known.config == image.config) {
+            Some(at) => at,
+            None => {
+                self.images.push(image);
+                self.images.len() - 1
+            }
+        };
+        self.images[at].repo_tags.extend(repo_tag.map(str::to_owned));
+        Ok(())
+    }
+
+    fn finish(&mut self, form: Form) -> Result<()> {
+        self.make_folders(BLOBS)?;
+        if form == Form::Docker {
+            let list = serde_json::to_vec(&self.images);
+            let list = list.map_err(|err| Error::invalid("image cannot be listed").source(err))?;
+            self.small_file(MANIFEST_FILE, &list)?;
+        }
+        let index = Document::new(ImageIndex::new(std::mem::take(&mut self.roots)))?;
+        self.small_file(INDEX_FILE, index.bytes())?;
+        Writer::new(self.output()?).finish()?;
+        self.output.take().map_or(Ok(()), Output::finish)
+    }
+}
