@@ -14,7 +14,7 @@ pub const ROOT: &str = "root";
 /// One test.
 pub struct Case {
     pub name: &'static str,
-    /// Programs, or [`ROOT`].
+    /// Programs, devices by their path, or [`ROOT`].
     pub needs: &'static [&'static str],
     pub run: fn(),
 }
@@ -58,6 +58,7 @@ fn trial(case: &'static Case) -> Trial {
 fn is_there(need: &str) -> bool {
     match need {
         ROOT => rustix::process::geteuid().is_root(),
+        device if device.starts_with('/') => std::path::Path::new(device).exists(),
         name => program::find(name).is_some(),
     }
 }

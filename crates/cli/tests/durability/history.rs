@@ -1,0 +1,147 @@
+//! What is done one step after the other, and what may be there if the power fails between.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use conex_spec::Digest;
+use serde_json::Value;
+
+use crate::disk::Event;
+use crate::support::layout;
+use crate::support::program::Conex;
+use crate::support::scratch::Scratch;
+
+/// The names of a layout or store, and the digest that each stands for.
+pub type Names = BTreeMap<String, String>;
+
+/// A command, and the names that are there after it.
+pub struct Step {
+    pub arguments: Vec<String>,
+    pub names: Names,
+}
+
+/// Steps on one folder of a disk.
+pub struct History {
+    pub scratch: Scratch,
+    pub conex: Conex,
+    pub steps: Vec<Step>,
+    /// The folder on the disk: a layout.
+    pub folder: &'static str,
+    /// Whether the folder is the person's own store.
+    pub own: bool,
+}
+
+impl History {
+    /// Runs a step on the mounted disk.
+    pub fn step(&self, step: usize, mounted: &Path) -> crate::support::program::Run {
+        let mounted_as = mounted.display().to_string();
+        let arguments: Vec<_> = self.steps[step]
+            .arguments
+            .iter()
+            .map(|part| part.replace("DISK", &mounted_as))
+            .collect();
+        let arguments: Vec<_> = arguments.iter().map(String::as_str).collect();
+        self.conex_on(mounted).run(&arguments)
+    }
+
+    /// conex as the person runs it, with the store on the disk where the history is about it.
+    pub fn conex_on(&self, mounted: &Path) -> Conex {
+        if self.own {
+            self.conex.with_store(mounted.join(self.folder))
+        } else {
+            self.conex.with_store(self.conex.store().to_owned())
+        }
+    }
+
+    /// The names after so many steps.
+    pub fn names(&self, steps: usize) -> Names {
+        steps.checked_sub(1).map_or_else(Names::new, |last| self.steps[last].names.clone())
+    }
+
+    /// Fails unless the folder holds what is there after `done` steps, or after one more where
+    /// that one had begun; returns how many steps it shows.
+    pub fn check(&self, mounted: &Path, done: usize, begun: usize) -> Result<usize, String> {
+        let folder = mounted.join(self.folder);
+        let found = names(&folder)?;
+        let shown = (done..=begun).find(|steps| self.names(*steps) == found).ok_or_else(|| {
+            format!(
+                "after {done} steps, {begun} begun: expected {:?}, found {found:?}",
+                self.names(done)
+            )
+        })?;
+        found.values().try_for_each(|digest| sound(&folder, digest))?;
+        Ok(shown)
+    }
+}
+
+/// How many steps were acknowledged, and how many begun, before this place in the log.
+pub fn progress(log: &[Event]) -> (usize, usize) {
+    let mut progress = (0, 0);
+    for event in log {
+        match event {
+            Event::Started(step) => progress.1 = step + 1,
+            Event::Acknowledged(step) => progress.0 = step + 1,
+            Event::Write(..) | Event::Flush => {}
+        }
+    }
+    progress
+}
+
+/// The names in a layout or store, read with nothing of conex's own. What is not there has none.
+fn names(folder: &Path) -> Result<Names, String> {
+    let refs = folder.join("refs");
+    if refs.exists() { store_names(&refs) } else { layout_names(folder) }
+}
+
+/// The local store has a file for each name.
+fn store_names(refs: &Path) -> Result<Names, String> {
+    let mut names = Names::new();
+    for entry in std::fs::read_dir(refs).map_err(|err| err.to_string())? {
+        let path = entry.map_err(|err| err.to_string())?.path();
+        let bytes = std::fs::read(&path).map_err(|err| err.to_string())?;
+        let entry: Value = serde_json::from_slice(&bytes)
+            .map_err(|err| format!("{}: {err}: {} bytes", path.display(), bytes.len()))?;
+        names.insert(layout::text(&entry["name"]), layout::text(&entry["root"]["digest"]));
+    }
+    Ok(names)
+}
+
+fn layout_names(folder: &Path) -> Result<Names, String> {
+    let path = folder.join("index.json");
+    let Ok(bytes) = std::fs::read(&path) else { return Ok(Names::new()) };
+    let index: Value = serde_json::from_slice(&bytes)
+        .map_err(|err| format!("{}: {err}: {} bytes", path.display(), bytes.len()))?;
+    let roots = index["manifests"].as_array().ok_or("no manifests")?;
+    let name = |root: &Value| {
+        let name = root["annotations"]["org.opencontainers.image.ref.name"].as_str();
+        (name.unwrap_or_default().to_owned(), layout::text(&root["digest"]))
+    };
+    Ok(roots.iter().map(name).collect())
+}
+
+/// Every blob that an image needs is there and has its digest.
+fn sound(folder: &Path, digest: &str) -> Result<(), String> {
+    let bytes = intact(folder, digest)?;
+    let manifest: Value = serde_json::from_slice(&bytes).map_err(|err| err.to_string())?;
+    for list in ["manifests", "layers"] {
+        for child in manifest[list].as_array().into_iter().flatten() {
+            let child = layout::text(&child["digest"]);
+            if list == "manifests" {
+                sound(folder, &child)?;
+            } else {
+                intact(folder, &child).map(drop)?;
+            }
+        }
+    }
+    match manifest["config"]["digest"].as_str() {
+        Some(config) => intact(folder, config).map(drop),
+        None => Ok(()),
+    }
+}
+
+fn intact(folder: &Path, digest: &str) -> Result<Vec<u8>, String> {
+    let path: PathBuf = layout::blob(folder, digest);
+    let bytes = std::fs::read(&path).map_err(|err| format!("{}: {err}", path.display()))?;
+    let found = Digest::sha256(&bytes).to_string();
+    if found == digest { Ok(bytes) } else { Err(format!("{digest} is damaged: {found}")) }
+}

@@ -1,0 +1,159 @@
+//! Power cuts while conex writes to layouts and to the local store.
+
+use std::path::Path;
+use std::process::Command;
+
+use crate::disk::{Disk, Event};
+use crate::filesystem::{BTRFS, CARELESS_EXT4, EXT4, FileSystem, XFS};
+use crate::history::{History, Names, Step};
+use crate::replay::{State, copy_sparse, replay, states};
+use crate::support::layout::{Handmade, tagged};
+use crate::support::program::{Conex, run};
+use crate::support::scratch::Scratch;
+
+/// How many states are looked at where nothing else is said, over all histories.
+const STATES: usize = 350;
+/// How many histories there are: the cases below that call [`survives`].
+const HISTORIES: usize = 7;
+
+pub fn layout_on_ext4() {
+    survives(&layout_history(), EXT4);
+}
+
+pub fn layout_on_careless_ext4() {
+    survives(&layout_history(), CARELESS_EXT4);
+}
+
+pub fn layout_on_xfs() {
+    survives(&layout_history(), XFS);
+}
+
+pub fn layout_on_btrfs() {
+    survives(&layout_history(), BTRFS);
+}
+
+pub fn store_on_ext4() {
+    survives(&store_history(), EXT4);
+}
+
+pub fn store_on_xfs() {
+    survives(&store_history(), XFS);
+}
+
+pub fn store_on_btrfs() {
+    survives(&store_history(), BTRFS);
+}
+
+/// A copy that nobody made durable is lost, and that is noticed.
+pub fn a_loss_is_seen() {
+    let history = layout_history();
+    let source = history.scratch.join("built");
+    history.conex.ok(&[
+        "copy",
+        &images(&history.scratch)[0].0,
+        &format!("oci:{}:a", source.display()),
+    ]);
+    let (base, log) = record(&history, EXT4, |mounted, _| {
+        run(Command::new("cp").arg("-r").arg(&source).arg(mounted.join(history.folder)));
+    });
+    let failed = replay(&history, &base, EXT4, &log, &states(&log, STATES / HISTORIES));
+    assert!(!failed.is_empty(), "a plain copy survived every cut");
+}
+
+fn survives(history: &History, file_system: FileSystem) {
+    let (base, log) = record(history, file_system, |mounted, step| {
+        history.step(step, mounted).ok();
+    });
+    let count = std::env::var("CONEX_CRASH_STATES").map_or(STATES, |count| count.parse().unwrap());
+    let states = states(&log, count / HISTORIES);
+    let failed = replay(history, &base, file_system, &log, &states);
+    eprintln!(
+        "{}: {} states of {} events, {} failed",
+        file_system.name,
+        states.len(),
+        log.len(),
+        failed.len()
+    );
+    assert!(failed.is_empty(), "{} of {} states: {}", failed.len(), states.len(), first(&failed));
+}
+
+fn first(failed: &[(State, String)]) -> String {
+    failed.iter().take(3).map(|(state, err)| format!("\n{state:?}: {err}")).collect()
+}
+
+/// Does all steps on a new disk; returns the disk as it was before, and what reached it.
+fn record(
+    history: &History,
+    file_system: FileSystem,
+    mut step: impl FnMut(&Path, usize),
+) -> (std::path::PathBuf, Vec<Event>) {
+    let base = history.scratch.join("base");
+    file_system.make(&base);
+    let live = history.scratch.join("live");
+    copy_sparse(&base, &live);
+    let disk = Disk::new(&live, &history.scratch.join("fuse"));
+    let mounted = file_system.mount(&disk.file(), history.scratch.join("recorded"));
+    for number in 0..history.steps.len() {
+        disk.note(Event::Started(number));
+        step(mounted.path(), number);
+        disk.note(Event::Acknowledged(number));
+    }
+    // What is written while the file system is put away belongs to no cut; but it does no harm.
+    drop(mounted);
+    (base, disk.end())
+}
+
+/// Images go into a layout, get further names, and a name moves on.
+fn layout_history() -> History {
+    let scratch = Scratch::new("power-layout");
+    let conex = Conex::new(&scratch);
+    let images = images(&scratch);
+    let mut names = Names::new();
+    let mut step = |arguments: &[&str], name: &str, digest: &str| {
+        names.insert(name.to_owned(), digest.to_owned());
+        Step {
+            arguments: arguments.iter().map(ToString::to_string).collect(),
+            names: names.clone(),
+        }
+    };
+    let steps = vec![
+        step(&["copy", &images[0].0, "oci:DISK/layout:a"], "a", &images[0].1),
+        step(&["copy", &images[1].0, "oci:DISK/layout:b"], "b", &images[1].1),
+        step(&["copy", "oci:DISK/layout:a", "oci:DISK/layout:c"], "c", &images[0].1),
+        step(&["copy", &images[2].0, "oci:DISK/layout:a"], "a", &images[2].1),
+    ];
+    History { scratch, conex, steps, folder: "layout", own: false }
+}
+
+/// The same in the local store.
+fn store_history() -> History {
+    let scratch = Scratch::new("power-store");
+    let conex = Conex::new(&scratch);
+    let images = images(&scratch);
+    let mut names = Names::new();
+    let mut step = |from: &str, name: &str, digest: &str| {
+        let name = format!("registry.example/{name}");
+        names.insert(name.clone(), digest.to_owned());
+        let arguments = ["copy", from, &format!("store:{name}")].map(str::to_owned).to_vec();
+        Step { arguments, names: names.clone() }
+    };
+    let steps = vec![
+        step(&images[0].0, "a:1", &images[0].1),
+        step(&images[1].0, "b:1", &images[1].1),
+        step("store:registry.example/a:1", "c:1", &images[0].1),
+        step(&images[2].0, "a:1", &images[2].1),
+    ];
+    History { scratch, conex, steps, folder: "store", own: true }
+}
+
+/// Three images with some layers of their own and one in common, as locations and digests.
+fn images(scratch: &Scratch) -> Vec<(String, String)> {
+    let common = conex_testkit::images::noise(1, 70_000);
+    let image = |number: u64| {
+        let made = Handmade::new(scratch.join(&format!("image{number}")));
+        let own = conex_testkit::images::noise(number + 10, 30_000);
+        let location = made.finish(&made.image(&[&common, &own]));
+        (location, tagged(&made.dir, "latest"))
+    };
+    (0..3).map(image).collect()
+}
