@@ -134,7 +134,7 @@ fn collect(
     let Some(bytes) = manifest(&root.digest) else { return Ok(()) };
     match Manifest::parse(bytes, Some(&root.media_type))?.into_value() {
         Manifest::Image(image) if image.is_image() => images.push(image),
-        Manifest::Image(_) => {}
+        Manifest::Image(_) | Manifest::Artifact(_) => {}
         Manifest::Index(index) => {
             for entry in &index.manifests {
                 collect(entry, manifest, seen, images)?;
