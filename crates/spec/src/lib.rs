@@ -15,6 +15,7 @@
 //! | `registry.example/repo:tag` | [`reference`](mod@reference) |
 //! | `oci:DIR:TAG`, `store:NAME` and the like | [`location`] |
 //! | `linux/arm64/v8` | [`platform`] |
+//! | every rule of image-spec, as a check | [`lint`](mod@lint) |
 
 pub mod config;
 pub mod descriptor;
@@ -23,6 +24,7 @@ pub mod document;
 pub mod draft;
 pub mod error;
 pub mod layout;
+pub mod lint;
 pub mod location;
 pub mod manifest;
 pub mod media_type;

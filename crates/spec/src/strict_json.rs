@@ -16,7 +16,7 @@ use serde::de::{
 use crate::error::{Error, Kind, Result};
 
 /// The deepest nesting of arrays and objects; real documents reach about eight.
-const MAX_DEPTH: usize = 64;
+pub(crate) const MAX_DEPTH: usize = 64;
 
 /// The names that a specification gives to the members of an object, and what they hold.
 /// Only there does a name's case matter: labels and annotations are free.
@@ -192,7 +192,7 @@ fn shape_of(known: &[(&'static str, Shape)], name: &str) -> Result<Shape, &'stat
 
 /// Whether Go's decoder would take `name` for `exact`: it folds ASCII case,
 /// and the two letters outside ASCII that fold into it.
-fn folds_to(name: &str, exact: &str) -> bool {
+pub(crate) fn folds_to(name: &str, exact: &str) -> bool {
     let folded = name.chars().map(|c| match c {
         '\u{17f}' => 's',
         '\u{212a}' => 'k',
