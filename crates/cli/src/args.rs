@@ -5,7 +5,8 @@ use std::str::FromStr;
 
 use clap::{Args as ClapArgs, Parser, Subcommand, ValueEnum};
 
-use conex_spec::Error;
+use conex_spec::{Error, Kind};
+use conex_template::Template;
 
 use crate::{commands, failure};
 
@@ -42,8 +43,9 @@ Environment:
 #[derive(Debug, ClapArgs)]
 #[command(next_help_heading = "Options of every command")]
 pub struct Global {
-    /// How the result is printed
-    #[arg(long, global = true, value_enum, default_value_t = Format::Text, value_name = "FORMAT")]
+    /// How the result is printed: `text`, `json`, or a Go template over the members that `json`
+    /// shows, as in '{{.digest}}' or '{{range .layers}}{{println .size}}{{end}}'
+    #[arg(long, global = true, value_parser = typed::<Format>, default_value = "text", value_name = "FORMAT")]
     pub format: Format,
     /// How progress is shown, on standard error
     #[arg(long, global = true, value_enum, default_value_t = Progress::Auto, value_name = "HOW")]
@@ -65,12 +67,31 @@ pub fn typed<T: FromStr<Err = Error>>(text: &str) -> Result<T, String> {
 }
 
 /// How a result is printed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+#[derive(Clone, Debug)]
 pub enum Format {
     /// For people
     Text,
     /// One JSON document
     Json,
+    /// What a Go template makes of the JSON document
+    Template(Template),
+}
+
+impl FromStr for Format {
+    type Err = Error;
+
+    fn from_str(text: &str) -> Result<Self, Error> {
+        match text {
+            "text" => Ok(Self::Text),
+            "json" => Ok(Self::Json),
+            template if template.contains("{{") => {
+                Template::parse_typed(template).map(Self::Template)
+            }
+            other => Err(Error::new(Kind::Usage, "not a format")
+                .expected("text, json, or a Go template with `{{ }}` in it")
+                .found(other.escape_debug())),
+        }
+    }
 }
 
 /// How progress is shown.

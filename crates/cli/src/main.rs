@@ -22,7 +22,7 @@ fn main() -> ExitCode {
         Ok(args) => args,
         Err(err) => return failure::usage(&err),
     };
-    let output = Output::new(args.global.format);
+    let output = Output::new(args.global.format.clone());
     match commands::run(&args, &output) {
         Ok(code) => code,
         Err(err) => failure::report(&err, &output),

@@ -1,10 +1,13 @@
-//! What goes to standard output: the result, as text or as one JSON document.
+//! What goes to standard output: the result, as text, as one JSON document, or as a Go template
+//! makes it of that document.
 
-use std::io::{self, Write};
+use std::io::{self, IsTerminal, Write};
 
 use serde::Serialize;
+use serde_json::Value;
 
 use conex_spec::{Error, Location, Result};
+use conex_template::Template;
 
 use crate::args::Format;
 
@@ -25,37 +28,85 @@ impl Output {
     /// output, the report goes to standard error.
     #[must_use]
     pub fn beside(&self, destination: &Location) -> Self {
-        Self { format: self.format, aside: destination.is_stream() }
+        Self { format: self.format.clone(), aside: destination.is_stream() }
     }
 
     /// The format.
-    pub fn format(&self) -> Format {
-        self.format
+    pub fn format(&self) -> &Format {
+        &self.format
     }
 
-    /// Prints a report: as JSON whole, as text in the words of `text`.
+    /// Prints a report: as text in the words of `text`, else what serde makes of it.
     pub fn report<T: Serialize>(&self, report: &T, text: impl FnOnce(&T) -> String) -> Result<()> {
-        match self.format {
+        match &self.format {
             Format::Text => self.print(&text(report)),
             Format::Json => {
-                let json = serde_json::to_string_pretty(report)
-                    .map_err(|err| Error::invalid("result cannot be printed").source(err))?;
+                let json = serde_json::to_string_pretty(report).map_err(unprintable)?;
                 self.print(&(json + "\n"))
+            }
+            Format::Template(template) => {
+                let value = serde_json::to_value(report).map_err(unprintable)?;
+                let text = render(template, &value)?;
+                // Others read the exact text; a terminal would obey it.
+                let shown = if self.aside {
+                    io::stderr().is_terminal()
+                } else {
+                    io::stdout().is_terminal()
+                };
+                self.print(&if shown { escape_lines(&text) } else { text })
             }
         }
     }
 
     /// Prints text as it is. A reader that has gone away is no failure.
     pub fn print(&self, text: &str) -> Result<()> {
+        self.print_bytes(text.as_bytes())
+    }
+
+    /// Prints bytes as they are.
+    pub fn print_bytes(&self, bytes: &[u8]) -> Result<()> {
         let mut out: Box<dyn Write> =
             if self.aside { Box::new(io::stderr()) } else { Box::new(io::stdout()) };
-        match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
+        match out.write_all(bytes).and_then(|()| out.flush()) {
             Err(err) if err.kind() != io::ErrorKind::BrokenPipe => {
                 Err(Error::from_io(err, || "cannot write to standard output".into()))
             }
             _ => Ok(()),
         }
     }
+}
+
+fn unprintable(err: serde_json::Error) -> Error {
+    Error::invalid("result cannot be printed").source(err)
+}
+
+/// What a template makes of a result; of a list, of each element, unless the template itself
+/// starts with a `range`, as docker and podman have it. What is printed ends in a new line.
+fn render(template: &Template, value: &Value) -> Result<String> {
+    let line = |value: &Value| {
+        let mut text = template.render(value)?;
+        if !text.is_empty() && !text.ends_with('\n') {
+            text.push('\n');
+        }
+        Ok(text)
+    };
+    match value {
+        Value::Array(rows) if !template.source().trim_start().starts_with("{{range") => {
+            rows.iter().map(line).collect()
+        }
+        value => line(value),
+    }
+}
+
+/// Text of several lines with nothing in it that a terminal would obey.
+fn escape_lines(text: &str) -> String {
+    let lines = text.split_inclusive(['\n', '\t']);
+    lines
+        .map(|line| match line.char_indices().next_back() {
+            Some((at, end @ ('\n' | '\t'))) => escape(&line[..at]) + end.encode_utf8(&mut [0; 4]),
+            _ => escape(line),
+        })
+        .collect()
 }
 
 /// Text of a stranger, with nothing in it that a terminal would obey.
@@ -85,11 +136,27 @@ pub fn size(bytes: u64) -> String {
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::unwrap_used, reason = "a test may stop at the first surprise")]
     use super::*;
 
     #[test]
     fn sizes() {
         let shown = [0, 1023, 1024, 1536, 5 << 20, u64::MAX].map(size);
         assert_eq!(shown, ["0 B", "1023 B", "1.0 KiB", "1.5 KiB", "5.0 MiB", "16777216.0 TiB"]);
+    }
+
+    #[test]
+    fn a_list_is_printed_element_by_element() {
+        let rows = serde_json::json!([{"name": "a"}, {"name": ""}, {"name": "b"}]);
+        let print = |template: &str| render(&Template::parse_typed(template).unwrap(), &rows);
+        assert_eq!(print("{{.Name}}").unwrap(), "a\nb\n");
+        assert_eq!(print("{{range .}}<{{.Name}}>{{end}}").unwrap(), "<a><><b>\n");
+        assert_eq!(print(r"{{.Name}}\t.\n").unwrap(), "a\t.\n\t.\nb\t.\n");
+        assert!(print("{{.Name.x}}").is_err());
+    }
+
+    #[test]
+    fn a_terminal_obeys_nothing() {
+        assert_eq!(escape_lines("a\tb\n\x1b[31m\n\u{9b}"), "a\tb\n\\u{1b}[31m\n\\u{9b}");
     }
 }
