@@ -10,13 +10,13 @@ use std::ops::Deref;
 use bytes::Bytes;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
-use serde_json::Value;
 
 use crate::descriptor::Descriptor;
 use crate::digest::Digest;
 use crate::error::{Error, Result};
 use crate::media_type::MediaType;
 use crate::strict_json::{self, Shape};
+use crate::written::Written;
 
 /// The longest document that is read, in bytes. Registries take manifests of 4 MiB.
 pub const LIMIT: usize = 8 << 20;
@@ -54,8 +54,9 @@ impl<T: Format> Document<T> {
         Ok(Self { bytes, value })
     }
 
-    /// The document after a change. Members stay in the order in which they were,
-    /// unknown ones included; without a change the bytes stay as they are.
+    /// The document after a change. All that did not change stays as it was written, unknown
+    /// members, empty ones, the spelling of numbers and the order included; only white space
+    /// goes. Without a change the bytes stay as they are. Equal input gives equal bytes.
     pub fn edit(&self, change: impl FnOnce(&mut T)) -> Result<Self>
     where
         T: Clone + PartialEq,
@@ -66,10 +67,17 @@ impl<T: Format> Document<T> {
             return Ok(self.clone());
         }
         value.check()?;
-        let old: Value = serde_json::from_slice(&self.bytes).map_err(unprintable)?;
-        let mut new = serde_json::to_value(&value).map_err(unprintable)?;
-        keep_order(&old, &mut new);
-        let bytes = print(&new)?.into();
+        let before = serde_json::to_value(&self.value).map_err(unprintable)?;
+        let after = serde_json::to_value(&value).map_err(unprintable)?;
+        let bytes = if before == after {
+            self.bytes.clone()
+        } else {
+            let mut text = Written::parse(&self.bytes)?;
+            text.change(&before, &after);
+            let mut printed = String::with_capacity(self.bytes.len());
+            text.print(&mut printed);
+            printed.into()
+        };
         Ok(Self { bytes, value })
     }
 }
@@ -78,6 +86,11 @@ impl<T> Document<T> {
     /// A value that was parsed from just these bytes.
     pub(crate) fn from_parts(bytes: Bytes, value: T) -> Self {
         Self { bytes, value }
+    }
+
+    /// The same bytes, with another form of their value.
+    pub(crate) fn map<U>(self, form: impl FnOnce(T) -> U) -> Document<U> {
+        Document { bytes: self.bytes, value: form(self.value) }
     }
 
     /// The bytes, exactly as they came.
@@ -126,26 +139,4 @@ fn print(value: &impl Serialize) -> Result<Vec<u8>> {
 
 fn unprintable(err: serde_json::Error) -> Error {
     Error::invalid("document cannot be printed").source(err)
-}
-
-/// Puts the members of `new` into the order that they have in `old`; new members go last.
-fn keep_order(old: &Value, new: &mut Value) {
-    match (old, new) {
-        (Value::Object(old), Value::Object(new)) => {
-            let mut rest = std::mem::take(new);
-            for (name, old) in old {
-                if let Some(mut value) = rest.shift_remove(name) {
-                    keep_order(old, &mut value);
-                    new.insert(name.clone(), value);
-                }
-            }
-            new.extend(rest);
-        }
-        (Value::Array(old), Value::Array(new)) => {
-            for (old, new) in old.iter().zip(new) {
-                keep_order(old, new);
-            }
-        }
-        _ => {}
-    }
 }

@@ -31,6 +31,7 @@ pub mod media_type;
 pub mod platform;
 pub mod reference;
 pub mod strict_json;
+mod written;
 
 pub use config::ImageConfig;
 pub use descriptor::{Annotations, Descriptor};
