@@ -19,8 +19,7 @@ use crate::strict_json::{Shape, null_is_absent};
 /// Free metadata, in the order of the document. image-spec, annotations.md.
 pub type Annotations = IndexMap<String, String>;
 
-/// The annotation that names an entry of a layout's index.
-pub const REF_NAME: &str = "org.opencontainers.image.ref.name";
+pub use crate::annotations::REF_NAME;
 
 /// Points to content. Members that it does not know are kept in `extra`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

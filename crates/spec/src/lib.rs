@@ -11,12 +11,18 @@
 //! | image manifest, image index | [`manifest`] |
 //! | image config | [`config`] |
 //! | what drafts of the specification wrote, and its modern form | [`draft`] |
+//! | OCI's types and Docker's, and the way between them | [`compatibility`] |
+//! | artifacts, the empty descriptor | [`artifact`] |
+//! | pre-defined annotations | [`annotations`] |
 //! | raw bytes and their value, kept together | [`document`] |
 //! | `registry.example/repo:tag` | [`reference`](mod@reference) |
 //! | `oci:DIR:TAG`, `store:NAME` and the like | [`location`] |
 //! | `linux/arm64/v8` | [`platform`] |
 //! | every rule of image-spec, as a check | [`lint`](mod@lint) |
 
+pub mod annotations;
+pub mod artifact;
+pub mod compatibility;
 pub mod config;
 pub mod descriptor;
 pub mod digest;
@@ -30,6 +36,7 @@ pub mod manifest;
 pub mod media_type;
 pub mod platform;
 pub mod reference;
+pub mod renewed;
 pub mod strict_json;
 mod written;
 
@@ -43,3 +50,4 @@ pub use manifest::{ImageIndex, ImageManifest, Manifest};
 pub use media_type::{Compression, MediaType};
 pub use platform::Platform;
 pub use reference::{Name, Reference, Tag};
+pub use renewed::Renewed;

@@ -87,6 +87,8 @@ media_types! {
     FOREIGN_LAYER_ZSTD = "application/vnd.oci.image.layer.nondistributable.v1.tar+zstd", Role::Layer(Compression::Zstd);
     /// image-spec, manifest.md, "Guidance for an Empty Descriptor"
     EMPTY = "application/vnd.oci.empty.v1+json", Role::Empty;
+    /// What clients write as the type of an artifact that has none
+    UNKNOWN_ARTIFACT = "application/vnd.unknown.artifact.v1", Role::Other;
     /// image-spec, descriptor.md
     DESCRIPTOR = "application/vnd.oci.descriptor.v1+json", Role::Descriptor;
     /// image-spec, image-layout.md, "oci-layout file"
@@ -157,6 +159,11 @@ impl MediaType {
     /// A media type from its text, kept as it is.
     pub fn new(text: impl Into<String>) -> Self {
         Self(Cow::Owned(text.into()))
+    }
+
+    /// A media type from a constant, without a copy of it.
+    pub const fn from_static(text: &'static str) -> Self {
+        Self(Cow::Borrowed(text))
     }
 
     /// The media type of an HTTP `Content-Type` header: parameters are dropped, since
