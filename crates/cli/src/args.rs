@@ -59,6 +59,9 @@ pub struct Global {
     /// How many blobs move at a time
     #[arg(long, global = true, default_value_t = 4, value_name = "N")]
     pub jobs: usize,
+    /// Do not wait until the disk has what is written: for work that may be lost with the machine
+    #[arg(long, global = true)]
+    pub no_sync: bool,
 }
 
 /// Parses an argument with the library's own parser, so that the hint of its error is shown too.

@@ -10,22 +10,10 @@ use conex_spec::{Error, Kind, Result};
 const LAST_SECOND: u64 = 253_402_300_799;
 
 /// The folder of the local store: the option, `CONEX_STORE`, or the XDG data folder.
-pub fn store_folder(option: Option<&PathBuf>) -> Result<PathBuf> {
-    if let Some(dir) = option {
-        return Ok(dir.clone());
-    }
-    if let Some(dir) = folder("CONEX_STORE") {
-        return Ok(dir);
-    }
-    if let Some(data) = folder("XDG_DATA_HOME") {
-        return Ok(data.join("conex"));
-    }
-    match folder("HOME") {
-        Some(home) => Ok(home.join(".local/share/conex")),
-        None => Err(Error::new(Kind::Usage, "no folder for the local store")
-            .expected("one of CONEX_STORE, XDG_DATA_HOME and HOME in the environment")
-            .hint("name one with `--store DIR`")),
-    }
+pub fn store_folder(option: Option<&PathBuf>) -> Option<PathBuf> {
+    let data = || Some(folder("XDG_DATA_HOME")?.join("conex"));
+    let home = || Some(folder("HOME")?.join(".local/share/conex"));
+    option.cloned().or_else(|| folder("CONEX_STORE")).or_else(data).or_else(home)
 }
 
 /// Docker's `config.json`: in `DOCKER_CONFIG`, or in the home folder.

@@ -1,19 +1,16 @@
-//! `conex images`: what the local store holds.
-
-use std::path::Path;
+//! `conex images`: what the local store or a layout holds.
 
 use serde::Serialize;
 
 use conex_spec::{
-    Descriptor, Digest, ImageConfig, Location, Manifest, MediaType, Platform, Result,
+    Descriptor, Digest, Document, ImageConfig, Manifest, MediaType, Platform, Result,
 };
-use conex_store::local::Entry;
-use conex_store::{LocalStore, Source, SourceExt};
+use conex_store::{Collection, Entry, Source, SourceExt};
 
 use crate::choose;
 use crate::walk::walk;
 
-/// A named image of the local store.
+/// A root of the local store or of a layout.
 #[derive(Clone, Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Image {
@@ -27,30 +24,42 @@ pub struct Image {
     pub platforms: Vec<Platform>,
     /// The size in bytes of all its content, compressed as it is stored.
     pub size: u64,
+    /// When it was made, as its config says; nothing for an index or an artifact.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub created: Option<String>,
     /// Why it cannot be used, where it cannot.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub fault: Option<String>,
 }
 
-/// All named images, in the order of their names.
-pub async fn images(store: &Path) -> Result<Vec<Image>> {
-    let store = LocalStore::open(store, Location::Memory)?;
+/// All images, in the order in which the collection lists them.
+pub async fn images(collection: &dyn Collection) -> Result<Vec<Image>> {
     let mut images = Vec::new();
-    for entry in store.entries()? {
-        let looked = look(&store, &entry.root).await;
-        let (platforms, size, fault) = match looked {
-            Ok((platforms, size)) => (platforms, size, None),
-            Err(err) => (Vec::new(), 0, Some(err.to_string())),
+    for Entry { name, root } in collection.entries()? {
+        let mut image = Image {
+            name,
+            digest: root.digest.clone(),
+            media_type: root.media_type.clone(),
+            platforms: Vec::new(),
+            size: 0,
+            created: None,
+            fault: None,
         };
-        let Entry { name, root } = entry;
-        let (digest, media_type) = (root.digest, root.media_type);
-        images.push(Image { name, digest, media_type, platforms, size, fault });
+        if let Err(err) = look(collection, &root, &mut image).await {
+            image.fault = Some(err.to_string());
+        }
+        images.push(image);
     }
     Ok(images)
 }
 
-async fn look(store: &LocalStore, root: &Descriptor) -> Result<(Vec<Platform>, u64)> {
-    Ok((platforms(store, root).await?, walk(store, root).await?.size()))
+async fn look(source: &dyn Collection, root: &Descriptor, image: &mut Image) -> Result<()> {
+    image.size = walk(source, root).await?.size();
+    if let Some(config) = config_of(source, root).await? {
+        image.created.clone_from(&config.created);
+    }
+    image.platforms = platforms(source, root).await?;
+    Ok(())
 }
 
 /// The platforms of an index's entries, or the one that an image's config names.
@@ -67,15 +76,21 @@ pub async fn platforms(source: &dyn Source, root: &Descriptor) -> Result<Vec<Pla
 
 /// The platform that an image's config names; nothing for an artifact.
 pub async fn platform_of(source: &dyn Source, image: &Descriptor) -> Result<Option<Platform>> {
+    Ok(config_of(source, image).await?.map(|config| config.platform()))
+}
+
+/// The config of an image; nothing for an index or an artifact.
+async fn config_of(
+    source: &dyn Source,
+    image: &Descriptor,
+) -> Result<Option<Document<ImageConfig>>> {
     if !image.media_type.is_manifest() {
         return Ok(None);
     }
-    let Manifest::Image(manifest) = source.manifest(image).await?.into_value() else {
-        return Ok(None);
-    };
-    if !manifest.is_image() {
-        return Ok(None);
+    match source.manifest(image).await?.into_value() {
+        Manifest::Image(manifest) if manifest.is_image() => {
+            source.document::<ImageConfig>(&manifest.config).await.map(Some)
+        }
+        _ => Ok(None),
     }
-    let config = source.document::<ImageConfig>(&manifest.config).await?;
-    Ok(Some(config.platform()))
 }

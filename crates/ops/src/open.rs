@@ -1,16 +1,20 @@
 //! A `Location` as something to read from or to write to.
 
+use std::fmt;
 use std::fs::File;
 use std::io;
 use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::str::FromStr;
+use std::sync::{Arc, OnceLock};
+
+use serde::{Serialize, Serializer};
 
 use conex_client::Client;
 use conex_spec::{Descriptor, Error, Kind, Location, Name, Platform, Reference, Result, Tag};
 use conex_store::archive::{ArchiveSink, DockerArchive, Form, Input, OciArchive, Output};
 use conex_store::seal::Key;
-use conex_store::{Layout, LocalStore, Observer, Sink, Source};
+use conex_store::{Access, Collection, Layout, LocalStore, Observer, Sink, Source};
 
 use crate::choose;
 
@@ -19,36 +23,50 @@ use crate::choose;
 pub struct Context {
     /// Speaks to registries.
     pub client: Client,
-    /// The folder of the local store.
-    pub store: PathBuf,
     /// Told of progress.
     pub observer: Arc<dyn Observer>,
+    store: Option<PathBuf>,
+    durable: bool,
+    /// Looked up once.
+    key: Arc<OnceLock<Key>>,
 }
 
 impl Context {
+    /// With the folder of the local store, where there is one.
+    pub fn new(client: Client, store: Option<PathBuf>, observer: Arc<dyn Observer>) -> Self {
+        Self { client, observer, store, durable: true, key: Arc::default() }
+    }
+
+    /// The same, for work that may be lost with the machine: nothing is made durable.
+    #[must_use]
+    pub fn without_sync(mut self) -> Self {
+        self.durable = false;
+        self
+    }
+
     /// Something to read from.
     pub fn source(&self, location: &Location) -> Result<Arc<dyn Source>> {
         Ok(match location {
             Location::Registry(reference) => Arc::new(self.client.repository(reference)),
             Location::Layout { path, .. } => Arc::new(Layout::open(path, self.key())?),
-            Location::Store(_) => Arc::new(LocalStore::open(&self.store, location.clone())?),
+            Location::Store(_) => Arc::new(self.local_store(location)?),
             Location::OciArchive { path, .. } => {
-                Arc::new(OciArchive::new(input(path)?, location.clone(), self.store.clone()))
+                Arc::new(OciArchive::new(input(path)?, location.clone(), self.spool()))
             }
             Location::DockerArchive { path, .. } => {
-                Arc::new(DockerArchive::new(input(path)?, location.clone(), self.store.clone()))
+                Arc::new(DockerArchive::new(input(path)?, location.clone(), self.spool()))
             }
             other => return Err(not_yet(other, "read")),
         })
     }
 
-    /// Something to write to. A layout is made where there is none; an archive is replaced when the
-    /// new one is whole.
+    /// Something to write to. A layout or store is made with what is first put there; an archive
+    /// is replaced when the new one is whole.
     pub fn sink(&self, location: &Location) -> Result<Arc<dyn Sink>> {
         Ok(match location {
             Location::Registry(reference) => Arc::new(self.client.repository(reference)),
-            Location::Layout { path, .. } => Arc::new(Layout::create(path, self.key())?),
-            Location::Store(_) => Arc::new(LocalStore::open(&self.store, location.clone())?),
+            Location::Layout { path, .. } => Arc::new(Layout::create(path, self.access())?),
+            Location::Store(_) => Arc::new(self.local_store(location)?),
             Location::OciArchive { path, .. } => {
                 Arc::new(ArchiveSink::new(Form::Oci, output(path)?, location.clone())?)
             }
@@ -59,6 +77,33 @@ impl Context {
         })
     }
 
+    /// The local store, which need not be there yet; `location` is what people call the image.
+    pub fn local_store(&self, location: &Location) -> Result<LocalStore> {
+        LocalStore::open_with(self.store_folder()?, location.clone(), self.durable)
+    }
+
+    /// A place of this machine that keeps many images, for its upkeep. A layout must be there.
+    pub fn keep(&self, keep: &Keep) -> Result<Arc<dyn Collection>> {
+        Ok(match keep {
+            Keep::Store => Arc::new(self.local_store(&Location::Memory)?),
+            Keep::Layout(path) => {
+                let access = Access { key: self.key(), durable: self.durable };
+                Arc::new(Layout::open(path, access)?)
+            }
+        })
+    }
+
+    /// The place that a location's image is kept in; an error where that is none of this machine.
+    pub fn keep_of(&self, location: &Location) -> Result<Arc<dyn Collection>> {
+        match location {
+            Location::Layout { path, .. } => self.keep(&Keep::Layout(path.clone())),
+            Location::Store(_) => Ok(Arc::new(self.local_store(location)?)),
+            other => Err(Error::new(Kind::Usage, format!("{other} is not kept here"))
+                .expected("`oci:DIR:TAG` or `store:NAME`")
+                .found(other.kind_str())),
+        }
+    }
+
     /// The source of a location and the root that the location names there.
     pub async fn resolve(&self, location: &Location) -> Result<(Arc<dyn Source>, Descriptor)> {
         let source = self.source(location)?;
@@ -66,18 +111,46 @@ impl Context {
         Ok((source, root))
     }
 
-    /// What makes the seals of this person's blobs. Without a store there is none, and more is hashed.
+    /// What makes the seals of this person's blobs. Without a store there is none, and more is
+    /// hashed.
     pub fn key(&self) -> Option<Key> {
-        let store = LocalStore::open(&self.store, Location::Memory).ok()?;
-        store.key().cloned()
+        if let Some(key) = self.key.get() {
+            return Some(key.clone());
+        }
+        let key = self.local_store(&Location::Memory).ok()?.key().cloned()?;
+        Some(self.key.get_or_init(|| key).clone())
+    }
+
+    /// How layouts are written: with a key, for which a store is made where there is none.
+    fn access(&self) -> Access {
+        if self.key().is_none()
+            && let Ok(store) = self.local_store(&Location::Memory)
+        {
+            // Where it cannot be made, nothing is sealed.
+            let _ = store.make();
+        }
+        Access { key: self.key(), durable: self.durable }
     }
 
     /// A folder on the file system of a destination, where what is built for it can lie.
-    pub fn stage_folder(&self, destination: &Location) -> PathBuf {
-        match destination {
-            Location::Layout { path, .. } => path.clone(),
-            _ => self.store.clone(),
+    pub fn stage_folder<'a>(&'a self, destination: &'a Location) -> Result<&'a Path> {
+        match destination.path() {
+            Some(path) if !destination.is_stream() => Ok(path),
+            _ => self.store_folder(),
         }
+    }
+
+    /// Where the parts of an archive that comes as a stream may wait, in files without names.
+    fn spool(&self) -> PathBuf {
+        self.store.clone().unwrap_or_else(|| ".".into())
+    }
+
+    fn store_folder(&self) -> Result<&Path> {
+        self.store.as_deref().ok_or_else(|| {
+            Error::new(Kind::Usage, "no folder for the local store")
+                .expected("one of CONEX_STORE, XDG_DATA_HOME and HOME in the environment")
+                .hint("name one with `--store DIR`")
+        })
     }
 }
 
@@ -153,4 +226,50 @@ fn not_yet(location: &Location, verb: &str) -> Error {
     Error::new(Kind::Unsupported, format!("{location} cannot be {verb} yet"))
         .expected("a registry, `oci:DIR` or `store:NAME`")
         .found(location.kind_str())
+}
+
+/// A place that keeps many images, as people name it without an image: `store:`, `oci:DIR`.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Keep {
+    /// The local store.
+    #[default]
+    Store,
+    /// A layout.
+    Layout(PathBuf),
+}
+
+impl FromStr for Keep {
+    type Err = Error;
+
+    fn from_str(text: &str) -> Result<Self> {
+        if text == "store:" {
+            return Ok(Self::Store);
+        }
+        match text.parse() {
+            Ok(Location::Layout { path, name: None }) => Ok(Self::Layout(path)),
+            Ok(Location::Layout { name: Some(_), .. } | Location::Store(_)) => {
+                Err(Error::new(Kind::Usage, "a whole place is meant, not one of its images")
+                    .expected("`store:` or `oci:DIR`")
+                    .found(text))
+            }
+            _ => Err(Error::new(Kind::Usage, "no place that keeps images here")
+                .expected("`store:` or `oci:DIR`")
+                .found(text.escape_debug())),
+        }
+    }
+}
+
+impl fmt::Display for Keep {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Store => f.write_str("store:"),
+            Self::Layout(path) => write!(f, "oci:{}", path.display()),
+        }
+    }
+}
+
+impl Serialize for Keep {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
 }

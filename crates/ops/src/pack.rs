@@ -52,7 +52,7 @@ pub async fn pack(
     to: &Location,
     options: &CopyOptions,
 ) -> Result<Report> {
-    let stage = Stage::new(&context.stage_folder(to), None, context.key())?;
+    let stage = Stage::new(context.stage_folder(to)?, None, context.key())?;
     let (mut layers, mut warnings) = (Vec::new(), Vec::new());
     let mut config = config(recipe);
     for folder in &recipe.folders {

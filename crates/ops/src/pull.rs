@@ -3,7 +3,7 @@
 use serde::Serialize;
 
 use conex_spec::{Descriptor, Location, Platform, Reference, Result};
-use conex_store::{LocalStore, bridge};
+use conex_store::bridge;
 
 use crate::choose::choose;
 use crate::copy::{CopyOptions, Summary, copy_content};
@@ -37,7 +37,7 @@ pub async fn pull(
         _ => root.clone(),
     };
     let location = Location::Store(reference.clone());
-    let store = LocalStore::open(&context.store, location.clone())?;
+    let store = context.local_store(&location)?;
     let observer = &context.observer;
     let summary = copy_content(source.as_ref(), &image, &store, options, observer).await?;
     if let Some(platform) = platform {

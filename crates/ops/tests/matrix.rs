@@ -32,7 +32,7 @@ impl World {
         tokio::spawn(server.run(std::future::pending::<()>()));
         let client = Client::new(Options::default());
         let store = dir.path().join("store");
-        let context = Context { client, store, observer: Arc::new(()) };
+        let context = Context::new(client, Some(store), Arc::new(()));
         Self { registry, dir, context }
     }
 

@@ -47,11 +47,8 @@ impl Registry {
     }
 
     fn context(&self) -> Context {
-        Context {
-            client: Client::new(Options::default()),
-            store: self.dir.path().join("store"),
-            observer: Arc::new(()),
-        }
+        let store = self.dir.path().join("store");
+        Context::new(Client::new(Options::default()), Some(store), Arc::new(()))
     }
 
     /// The bodies that were sent since the last call, by what was asked for.

@@ -10,7 +10,7 @@ use conex_spec::document::LIMIT;
 use conex_spec::{Algorithm, Descriptor, Digest, Document, Error, Manifest, MediaType, Result};
 
 use crate::commit::Folder;
-use crate::seal::{is_sealed, seal};
+use crate::seal::{is_sealed, unseal};
 use crate::verify::verified_write;
 
 /// The folder of all blobs.
@@ -50,7 +50,7 @@ impl Blobs<'_> {
         self.0.sync(&file, &path(&blob.digest)?)?;
         // A file that changed meanwhile, or whose owner is another, is hashed again next time.
         if modified(&file, &blob.digest)? == before {
-            let _ = seal(self.0.key(), &file, &blob.digest);
+            let _ = self.0.seal(&file, &blob.digest);
         }
         Ok(true)
     }
@@ -85,7 +85,7 @@ impl Blobs<'_> {
     ) -> Result<()> {
         let mut staged = self.0.stage()?;
         verified_write(blob, content, |chunk| staged.write(chunk))?;
-        seal(self.0.key(), staged.file(), &blob.digest)?;
+        self.0.seal(staged.file(), &blob.digest)?;
         staged.publish(&path(&blob.digest)?)
     }
 
@@ -94,23 +94,49 @@ impl Blobs<'_> {
         blob.verify(bytes)?;
         let mut staged = self.0.stage()?;
         staged.write(bytes)?;
-        seal(self.0.key(), staged.file(), &blob.digest)?;
+        self.0.seal(staged.file(), &blob.digest)?;
         staged.publish(&path(&blob.digest)?)
     }
 
     /// Makes the names of all blobs durable: before a reference to blobs that were there already,
     /// since whoever put them there may not have come so far.
     pub fn sync(self) -> Result<()> {
-        Algorithm::ALL
-            .iter()
-            .try_for_each(|algorithm| self.0.sync_folder(&format!("{BLOBS}/{algorithm}")))
+        let folders = Algorithm::ALL.iter().map(|algorithm| format!("{BLOBS}/{algorithm}"));
+        folders
+            .chain([BLOBS.to_owned(), String::new()])
+            .try_for_each(|name| self.0.sync_folder(&name))
     }
 
-    /// Takes over a sealed file of the same file system as a hard link. Returns whether it did.
-    pub fn link(self, blob: &Descriptor, file: &File) -> Result<bool> {
-        let sound = length(file, &blob.digest)? == blob.size
-            && is_sealed(self.0.key(), file, &blob.digest)?;
-        Ok(sound && self.0.link(file, &path(&blob.digest)?)?)
+    /// Takes over a file of the same file system without moving its bytes. Returns whether it did.
+    ///
+    /// Best is a reflink: in constant time where the file is sealed, else as fast as its copy is
+    /// hashed. Else a hard link, but only to a sealed file: who changes it through either name
+    /// breaks the seal of both, so that neither is taken for sound again.
+    pub fn adopt(self, blob: &Descriptor, file: &File) -> Result<bool> {
+        let is_sound = || -> Result<bool> {
+            Ok(length(file, &blob.digest)? == blob.size
+                && is_sealed(self.0.key(), file, &blob.digest)?)
+        };
+        let sound = is_sound()?;
+        if let Some(staged) = self.0.reflink(file)? {
+            // Whoever changed the original meanwhile broke its seal.
+            if !(sound && is_sound()?) && !hash(staged.file(), blob)? {
+                return Ok(false);
+            }
+            self.0.seal(staged.file(), &blob.digest)?;
+            return staged.publish(&path(&blob.digest)?).map(|()| true);
+        }
+        Ok(sound && self.link(blob, file)?)
+    }
+
+    fn link(self, blob: &Descriptor, file: &File) -> Result<bool> {
+        let is_new = links(file, &blob.digest)? == 0;
+        let linked = self.0.link(file, &path(&blob.digest)?)?;
+        if linked && is_new && !self.0.is_durable() {
+            // A stage seals its files before they are durable.
+            unseal(file, &blob.digest)?;
+        }
+        Ok(linked)
     }
 }
 
@@ -138,11 +164,17 @@ fn hash(file: &File, blob: &Descriptor) -> Result<bool> {
             .read_at(&mut buffer, at)
             .map_err(|err| Error::from_io(err, || format!("cannot read {}", blob.digest)))?;
         if count == 0 {
-            return Ok(hasher.finish() == blob.digest);
+            return Ok(at == blob.size && hasher.finish() == blob.digest);
         }
         hasher.update(&buffer[..count]);
         at += count as u64;
     }
+}
+
+/// How many names a file has.
+fn links(file: &File, digest: &Digest) -> Result<u64> {
+    let meta = file.metadata();
+    Ok(meta.map_err(|err| Error::from_io(err, || format!("cannot read {digest}")))?.nlink())
 }
 
 fn length(file: &File, digest: &Digest) -> Result<u64> {

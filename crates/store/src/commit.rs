@@ -5,7 +5,7 @@
 //! FOLDER/
 //!   .conex/
 //!     key             where the folder is a person's own: what makes its seals, see `seal`
-//!     lock            held by who changes a file that several change: an index
+//!     lock            held by who changes a file that several change: an index; see `lock`
 //!     stage/UUID      a file being written; its writer holds a lock on it
 //! ```
 //! 1. Write to `.conex/stage/UUID`, on the same file system, hashing on the way.
@@ -24,20 +24,27 @@
 
 use std::fs::{File, Permissions};
 use std::io::{self, Read, Write};
-use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::AtomicBool;
 
 use rustix::fs::{
-    AtFlags, CWD, Dir, FileType, FlockOperation, Mode, OFlags, ResolveFlags, flock, fstat, linkat,
-    mkdirat, open, openat2, renameat, unlinkat,
+    AtFlags, Dir, FileType, Mode, OFlags, ResolveFlags, fstat, mkdirat, open, openat2, renameat,
+    unlinkat,
 };
 use rustix::io::Errno;
-use uuid::Uuid;
 
-use conex_spec::{Error, Kind, Result};
+use conex_spec::{Digest, Error, Kind, Result};
 
-use crate::seal::{KEY_LENGTH, Key};
+use crate::seal::{KEY_LENGTH, Key, seal};
+
+mod lock;
+mod stage;
+mod take;
+
+pub use lock::{Claim, Lock};
+pub use stage::{Identity, Staged};
 
 const KEY: &str = ".conex/key";
 const STAGE: &str = ".conex/stage";
@@ -49,6 +56,9 @@ pub struct Folder {
     fd: OwnedFd,
     path: PathBuf,
     key: Option<Key>,
+    durable: bool,
+    /// Whether the file system was found not to share blocks between files.
+    no_reflink: AtomicBool,
 }
 
 impl Folder {
@@ -57,7 +67,8 @@ impl Folder {
         let flags = OFlags::DIRECTORY | OFlags::CLOEXEC | OFlags::RDONLY;
         let fd = open(path, flags, Mode::empty())
             .map_err(|err| Error::io("cannot open folder", path, err.into()))?;
-        Ok(Self { fd, path: path.into(), key: None })
+        let no_reflink = AtomicBool::new(false);
+        Ok(Self { fd, path: path.into(), key: None, durable: true, no_reflink })
     }
 
     /// Opens a folder, making it and those above it durable where they are missing.
@@ -71,6 +82,24 @@ impl Folder {
     pub fn with_key(mut self, key: Option<Key>) -> Self {
         self.key = key;
         self
+    }
+
+    /// The same folder, but nothing that is committed from now on is made durable: for work that
+    /// may be lost with the machine. Nothing is sealed either, since a seal tells of both.
+    #[must_use]
+    pub fn without_sync(mut self) -> Self {
+        self.durable = false;
+        self
+    }
+
+    /// Whether what is committed is made durable.
+    pub fn is_durable(&self) -> bool {
+        self.durable
+    }
+
+    /// Marks a file whose content was verified; see [`crate::seal`].
+    pub fn seal(&self, file: &File, digest: &Digest) -> Result<()> {
+        seal(self.key().filter(|_| self.durable), file, digest)
     }
 
     /// See [`Folder::with_key`].
@@ -94,7 +123,8 @@ impl Folder {
         self.kept_key()?.ok_or_else(|| Error::invalid(format!("{KEY} is damaged")))
     }
 
-    fn kept_key(&self) -> Result<Option<Key>> {
+    /// The key that lies in this folder; nothing where there is none.
+    pub fn kept_key(&self) -> Result<Option<Key>> {
         Ok(self.read(KEY, KEY_LENGTH)?.and_then(|bytes| Key::from_bytes(&bytes)))
     }
 
@@ -122,7 +152,14 @@ impl Folder {
 
     /// A whole small file of at most `limit` bytes; nothing if there is none.
     pub fn read(&self, name: &str, limit: usize) -> Result<Option<Vec<u8>>> {
+        Ok(self.read_seen(name, limit)?.map(|(bytes, _)| bytes))
+    }
+
+    /// The same, and which file it was, for [`Staged::publish_over`].
+    pub fn read_seen(&self, name: &str, limit: usize) -> Result<Option<(Vec<u8>, Identity)>> {
         let Some(file) = self.file(name)? else { return Ok(None) };
+        // Asked before it is read: a change meanwhile then shows.
+        let seen = Identity::of(&file).map_err(|err| self.fault("cannot read", name, err))?;
         let mut bytes = Vec::new();
         file.take(limit as u64 + 1)
             .read_to_end(&mut bytes)
@@ -132,7 +169,7 @@ impl Folder {
             return Err(Error::new(Kind::Limit, format!("{} is too large", path.display()))
                 .expected(format!("at most {limit} bytes")));
         }
-        Ok(Some(bytes))
+        Ok(Some((bytes, seen)))
     }
 
     /// The names in a folder below this one, in the order of their bytes; none if it is not there.
@@ -163,49 +200,20 @@ impl Folder {
     pub fn touch(&self, name: &str) -> Result<()> {
         let fd = self.open_or_make(name, OFlags::CREATE | OFlags::RDWR | OFlags::NOFOLLOW)?;
         // An empty file is never half-written, so it needs no stage.
-        rustix::fs::fsync(fd).map_err(|err| self.fault("cannot sync", name, err.into()))?;
+        self.flush(&fd).map_err(|err| self.fault("cannot sync", name, err.into()))?;
         self.sync_folder(parent(name))
     }
 
     /// Makes a file that is there already, and its name, durable.
     pub fn sync(&self, file: &File, name: &str) -> Result<()> {
-        rustix::fs::fsync(file).map_err(|err| self.fault("cannot sync", name, err.into()))?;
+        self.flush(file).map_err(|err| self.fault("cannot sync", name, err.into()))?;
         self.sync_folder(parent(name))
-    }
-
-    /// A new file to be written and then published.
-    pub fn stage(&self) -> Result<Staged<'_>> {
-        loop {
-            let name = format!("{STAGE}/{}", Uuid::new_v4());
-            let file = self.create_file(&name)?;
-            retry(|| flock(&file, FlockOperation::LockExclusive))
-                .map_err(|err| self.fault("cannot lock", &name, err.into()))?;
-            let stat = fstat(&file).map_err(|err| self.fault("cannot read", &name, err.into()))?;
-            // Between the two calls a sweep may have taken the file for a dead writer's.
-            if stat.st_nlink > 0 {
-                return Ok(Staged { folder: self, file, name, published: false });
-            }
-        }
     }
 
     /// Makes a new file for reading and writing; the folders above it are made where missing.
     pub fn create_file(&self, name: &str) -> Result<File> {
         let flags = OFlags::CREATE | OFlags::EXCL | OFlags::RDWR;
         self.open_or_make(name, flags).map(File::from)
-    }
-
-    /// A file without a name, gone when it is closed unless [`Folder::link`] gives it one.
-    pub fn temporary_file(&self) -> Result<File> {
-        let flags = OFlags::TMPFILE | OFlags::RDWR;
-        match openat2(&self.fd, ".", flags | OFlags::CLOEXEC, file_mode(), ResolveFlags::BENEATH) {
-            Ok(fd) => Ok(fd.into()),
-            // Not every file system has nameless files; an unlinked one serves, but is never linked.
-            Err(Errno::OPNOTSUPP | Errno::ISDIR) => {
-                let staged = self.stage()?;
-                staged.file.try_clone().map_err(|err| self.fault("cannot make", STAGE, err))
-            }
-            Err(err) => Err(self.fault("cannot make a temporary file in", "", err.into())),
-        }
     }
 
     /// Opens a regular file that is there for reading and writing.
@@ -216,21 +224,8 @@ impl Folder {
 
     /// Steps 3 to 5: makes a file durable under another name, in place of whatever has it.
     pub fn publish(&self, file: &File, from: &str, to: &str) -> Result<()> {
-        rustix::fs::fsync(file).map_err(|err| self.fault("cannot sync", from, err.into()))?;
+        self.flush(file).map_err(|err| self.fault("cannot sync", from, err.into()))?;
         self.rename(from, to)
-    }
-
-    /// Removes what killed writers left in the stage. Returns how many files that were. What
-    /// belongs to others, or cannot be removed, stays: nobody reads it.
-    pub fn sweep(&self) -> usize {
-        let names = self.list(STAGE).unwrap_or_default();
-        names.iter().filter(|name| self.sweep_one(&format!("{STAGE}/{name}"))).count()
-    }
-
-    fn sweep_one(&self, name: &str) -> bool {
-        let Ok(Some(file)) = self.file(name) else { return false };
-        let dead = flock(&file, FlockOperation::NonBlockingLockExclusive).is_ok();
-        dead && self.unlink(name).unwrap_or(false)
     }
 
     /// Writes a small file in place of whatever has the name, durably and all at once.
@@ -257,30 +252,6 @@ impl Folder {
         Ok(removed)
     }
 
-    /// Waits for the folder's lock; it is held until the value is dropped, or the process dies.
-    pub fn lock(&self, mode: LockMode) -> Result<Lock> {
-        let fd = self.open_or_make(LOCK, OFlags::CREATE | OFlags::RDWR)?;
-        let operation = match mode {
-            LockMode::Shared => FlockOperation::LockShared,
-            LockMode::Exclusive => FlockOperation::LockExclusive,
-        };
-        retry(|| flock(&fd, operation))
-            .map_err(|err| self.fault("cannot lock", LOCK, err.into()))?;
-        Ok(Lock(fd))
-    }
-
-    /// Takes the folder's lock for this process alone if nobody holds it; nothing if someone does.
-    pub fn try_lock(&self) -> Result<Option<Lock>> {
-        let fd = self.open_or_make(LOCK, OFlags::CREATE | OFlags::RDWR)?;
-        match retry(|| match flock(&fd, FlockOperation::NonBlockingLockExclusive) {
-            Err(Errno::AGAIN) => Ok(false),
-            other => other.map(|()| true),
-        }) {
-            Ok(held) => Ok(held.then_some(Lock(fd))),
-            Err(err) => Err(self.fault("cannot lock", LOCK, err.into())),
-        }
-    }
-
     /// Makes a folder below this one and those above it, durably.
     pub fn make_folder(&self, name: &str) -> Result<()> {
         match mkdirat(&self.fd, name, folder_mode()) {
@@ -294,34 +265,9 @@ impl Folder {
         }
     }
 
-    /// Puts a hard link to an open file in place of whatever has the name, durably.
-    /// Returns false where the file lies on another file system or cannot be linked.
-    pub fn link(&self, file: &File, name: &str) -> Result<bool> {
-        rustix::fs::fsync(file).map_err(|err| self.fault("cannot sync", name, err.into()))?;
-        // Without the lock a sweep would take the staged name for a dead writer's.
-        if flock(file, FlockOperation::NonBlockingLockShared).is_err() {
-            return Ok(false);
-        }
-        let stage = format!("{STAGE}/{}", Uuid::new_v4());
-        let from = format!("/proc/self/fd/{}", file.as_raw_fd());
-        let follow = AtFlags::SYMLINK_FOLLOW;
-        let link = || linkat(CWD, from.as_str(), &self.fd, stage.as_str(), follow);
-        let linked = match link() {
-            Err(Errno::NOENT) => {
-                self.make_folder(STAGE)?;
-                link()
-            }
-            linked => linked,
-        };
-        if linked.is_err() {
-            return Ok(false);
-        }
-        let renamed = self.rename(&stage, name);
-        // What cannot be unlocked now is when the file is closed.
-        let _ = flock(file, FlockOperation::Unlock);
-        // Linking a file to its own other name leaves the first one standing.
-        let _ = self.unlink(&stage);
-        renamed.map(|()| true)
+    /// `fsync`, unless the folder is for throw-away work.
+    fn flush(&self, fd: impl AsFd) -> Result<(), Errno> {
+        if self.durable { rustix::fs::fsync(fd) } else { Ok(()) }
     }
 
     fn open_or_make(&self, name: &str, flags: OFlags) -> Result<OwnedFd> {
@@ -359,7 +305,7 @@ impl Folder {
         let name = if name.is_empty() { "." } else { name };
         let flags = OFlags::DIRECTORY | OFlags::RDONLY;
         let Some(fd) = self.openat(name, flags, Mode::empty())? else { return Ok(()) };
-        rustix::fs::fsync(fd).map_err(|err| self.fault("cannot sync folder", name, err.into()))
+        self.flush(&fd).map_err(|err| self.fault("cannot sync folder", name, err.into()))
     }
 
     fn openat(&self, name: &str, flags: OFlags, mode: Mode) -> Result<Option<OwnedFd>> {
@@ -381,56 +327,6 @@ impl Folder {
         Error::io(action, &self.path.join(name), err)
     }
 }
-
-/// A file in the making. Dropped unpublished, it is gone.
-#[derive(Debug)]
-pub struct Staged<'a> {
-    folder: &'a Folder,
-    file: File,
-    name: String,
-    published: bool,
-}
-
-impl Staged<'_> {
-    /// Adds bytes at the end.
-    pub fn write(&mut self, bytes: &[u8]) -> Result<()> {
-        self.file.write_all(bytes).map_err(|err| self.folder.fault("cannot write", &self.name, err))
-    }
-
-    /// The open file.
-    pub fn file(&self) -> &File {
-        &self.file
-    }
-
-    /// Makes the file durable under its name, in place of whatever has it.
-    pub fn publish(mut self, name: &str) -> Result<()> {
-        self.folder.publish(&self.file, &self.name, name)?;
-        self.published = true;
-        Ok(())
-    }
-}
-
-impl Drop for Staged<'_> {
-    fn drop(&mut self) {
-        if !self.published {
-            // What cannot be removed now is swept later.
-            let _ = self.folder.unlink(&self.name);
-        }
-    }
-}
-
-/// How a lock is held.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum LockMode {
-    /// Together with others: adding content.
-    Shared,
-    /// Alone: replacing a reference file, or removing content.
-    Exclusive,
-}
-
-/// A held lock of a folder.
-#[derive(Debug)]
-pub struct Lock(#[expect(dead_code, reason = "held open, never read")] OwnedFd);
 
 fn create_all(path: &Path) -> Result<()> {
     if path.is_dir() {

@@ -8,7 +8,7 @@
 //!   .conex/                         conex's own: see `commit`
 //! ```
 //! Any number of processes may write at once. Blobs need no lock: each is staged and renamed.
-//! `index.json` is read, changed and replaced under an exclusive lock, so no name is lost.
+//! `index.json` is read, changed and replaced under a lock, so no name is lost.
 
 use std::fs::File;
 use std::ops::Range;
@@ -21,15 +21,22 @@ use futures_util::stream::{self, BoxStream, StreamExt};
 use conex_spec::descriptor::REF_NAME;
 use conex_spec::document::LIMIT;
 use conex_spec::layout::{INDEX_FILE, LayoutMarker, MARKER_FILE};
-use conex_spec::{Descriptor, Digest, Document, Error, ImageIndex, Location, Name, Result, Tag};
+use conex_spec::{
+    Descriptor, Digest, Document, Error, ImageIndex, Kind, Location, Name, Result, Tag,
+};
 
 use crate::blobs::Blobs;
 use crate::bridge::{blocking, feed, file_stream};
-use crate::commit::{Folder, LockMode};
+use crate::collection::{Collection, Entry};
+use crate::commit::{Folder, Identity};
+use crate::home::{Access, Home, Sort};
 use crate::memory::{no_blob, no_root};
-use crate::seal::Key;
 use crate::sink::Sink;
 use crate::source::{ByteStream, Place, Source};
+
+mod index;
+
+use index::{Index, Item};
 
 /// How often a tag is tried again where another tool keeps replacing `index.json`.
 const FOREIGN_WRITERS: usize = 20;
@@ -37,131 +44,156 @@ const FOREIGN_WRITERS: usize = 20;
 /// A layout directory, held open. Cheap to clone.
 #[derive(Clone, Debug)]
 pub struct Layout {
-    folder: Arc<Folder>,
+    home: Arc<Home>,
     location: Location,
 }
 
+const SORT: Sort = Sort { is_one, make, own_key: None };
+
 impl Layout {
-    /// Opens a layout that is there. Seals are made and believed under `key`; without one
-    /// every blob is hashed to see whether it is there.
-    pub fn open(dir: &Path, key: Option<Key>) -> Result<Self> {
-        let layout = Self::at(dir, Folder::open(dir)?.with_key(key));
-        match layout.folder.read(MARKER_FILE, LIMIT)? {
-            Some(bytes) => Document::<LayoutMarker>::parse(bytes)
-                .map_err(|err| err.context(layout.location.clone()))?,
-            None => {
-                return Err(Error::not_found(format!("{} is no OCI layout", dir.display()))
-                    .expected(format!("a file `{MARKER_FILE}`"))
-                    .hint("name a folder that a tool wrote as an OCI layout, or copy an image there first"));
-            }
-        };
-        Ok(layout)
+    /// Opens a layout that is there.
+    pub fn open(dir: &Path, access: impl Into<Access>) -> Result<Self> {
+        let layout = Self::create(dir, access)?;
+        if layout.home.existing().is_some() {
+            return Ok(layout);
+        }
+        // Told as the system tells it, where there is not even a folder.
+        Folder::open(dir)?;
+        Err(Error::not_found(format!("{} is no OCI layout", dir.display()))
+            .expected(format!("a file `{MARKER_FILE}`"))
+            .hint("name a folder that a tool wrote as an OCI layout, or copy an image there first"))
     }
 
-    /// Opens a layout, making it where there is none.
-    pub fn create(dir: &Path, key: Option<Key>) -> Result<Self> {
-        let layout = Self::at(dir, Folder::create(dir)?);
-        if layout.folder.read(MARKER_FILE, LIMIT)?.is_none() {
-            layout.initialise()?;
-        }
-        layout.folder.sweep();
-        Self::open(dir, key)
+    /// Opens a layout; where there is none, it is made with what is first put there.
+    pub fn create(dir: &Path, access: impl Into<Access>) -> Result<Self> {
+        let location = Location::Layout { path: dir.into(), name: None };
+        let home = Home::open(dir, access.into(), SORT)?;
+        Ok(Self { home: Arc::new(home), location })
+    }
+
+    /// Makes the layout where there is none.
+    pub fn make(&self) -> Result<()> {
+        self.home.folder().map(drop)
     }
 
     /// The roots, in the order of `index.json`.
     pub fn roots(&self) -> Result<Vec<Descriptor>> {
-        Ok(self.index()?.into_value().manifests)
-    }
-
-    fn at(dir: &Path, folder: Folder) -> Self {
-        let location = Location::Layout { path: dir.into(), name: None };
-        Self { folder: Arc::new(folder), location }
-    }
-
-    /// The marker is written last: a folder is a layout only when it is a whole one.
-    fn initialise(&self) -> Result<()> {
-        let _lock = self.folder.lock(LockMode::Exclusive)?;
-        self.folder.make_folder("blobs/sha256")?;
-        if self.folder.read(INDEX_FILE, LIMIT)?.is_none() {
-            let index = Document::new(ImageIndex::new(Vec::new()))?;
-            self.folder.replace(INDEX_FILE, index.bytes())?;
+        match self.bytes()? {
+            Some((bytes, _)) => {
+                let index =
+                    Document::<ImageIndex>::parse(bytes).map_err(|err| self.in_index(err))?;
+                Ok(index.into_value().manifests)
+            }
+            None => Ok(Vec::new()),
         }
-        let marker = Document::new(LayoutMarker::default())?;
-        self.folder.replace(MARKER_FILE, marker.bytes())
     }
 
-    fn index(&self) -> Result<Document<ImageIndex>> {
-        let bytes = self
-            .folder
-            .read(INDEX_FILE, LIMIT)?
-            .ok_or_else(|| Error::not_found(format!("{} has no `{INDEX_FILE}`", self.location)))?;
-        Document::<ImageIndex>::parse(bytes)
-            .map_err(|err| err.context(format_args!("{INDEX_FILE} of {}", self.location)))
+    /// `index.json`, and which file it is; nothing where there is no layout yet.
+    fn bytes(&self) -> Result<Option<(Vec<u8>, Identity)>> {
+        let Some(folder) = self.home.existing() else { return Ok(None) };
+        let missing = || Error::not_found(format!("{} has no `{INDEX_FILE}`", self.location));
+        folder.read_seen(INDEX_FILE, LIMIT)?.ok_or_else(missing).map(Some)
+    }
+
+    fn in_index(&self, err: Error) -> Error {
+        err.context(format_args!("{INDEX_FILE} of {}", self.location))
     }
 
     /// Changes `index.json` so that no other writer's change is lost: conex's own writers wait
-    /// for the lock, and a change by another tool in between is seen and merged.
-    fn change_index(&self, change: impl Fn(&mut ImageIndex)) -> Result<()> {
-        let _lock = self.folder.lock(LockMode::Exclusive)?;
+    /// for the lock, and a change by another tool in between is seen and merged. Returns false
+    /// where there was nothing to change.
+    fn change_index(
+        &self,
+        folder: &Folder,
+        change: impl Fn(&Index<'_>) -> Result<Option<Vec<u8>>>,
+    ) -> Result<bool> {
+        let _lock = folder.lock()?;
         for _ in 0..FOREIGN_WRITERS {
-            let index = self.index()?;
-            let changed = index.edit(&change)?;
-            if changed.bytes() == index.bytes() {
-                return Ok(());
+            let Some((bytes, seen)) = self.bytes()? else { return Ok(false) };
+            let index = Index::parse(&bytes).map_err(|err| self.in_index(err))?;
+            let Some(changed) = change(&index).map_err(|err| self.in_index(err))? else {
+                return Ok(false);
+            };
+            if changed == bytes {
+                return self.sync_index(folder).map(|()| true);
             }
-            let mut staged = self.folder.stage()?;
-            staged.write(changed.bytes())?;
-            if self.index()?.bytes() == index.bytes() {
-                return staged.publish(INDEX_FILE);
+            let mut staged = folder.stage()?;
+            staged.write(&changed)?;
+            if staged.publish_over(INDEX_FILE, &seen)? {
+                return Ok(true);
             }
         }
-        Err(Error::new(
-            conex_spec::Kind::Conflict,
-            format!("another program keeps changing {}", self.location),
-        ))
+        let message = format!("another program keeps changing {}", self.location);
+        Err(Error::new(Kind::Conflict, message))
+    }
+
+    /// Whoever wrote the index may not have made it durable.
+    fn sync_index(&self, folder: &Folder) -> Result<()> {
+        match folder.file(INDEX_FILE)? {
+            Some(file) => folder.sync(&file, INDEX_FILE),
+            None => Ok(()),
+        }
     }
 
     fn find(&self, name: Option<&Name>) -> Result<Descriptor> {
-        let roots = self.roots()?;
-        let found = match name {
-            Some(Name::Tag(tag)) => roots.iter().find(|root| root.ref_name() == Some(tag.as_str())),
-            Some(Name::Digest(digest)) => roots.iter().find(|root| root.digest == *digest),
-            None if all_same(&roots) => roots.first(),
-            None => None,
-        };
-        match (found, name) {
-            (Some(root), _) => Ok(nameless(root)),
-            // A manifest may lie among the blobs without being a root.
-            (None, Some(Name::Digest(digest))) => {
-                Blobs(&self.folder).describe(digest)?.ok_or_else(|| self.no_root(name, &[]))
-            }
-            (None, _) => Err(self.no_root(name, &roots)),
+        let Some((bytes, _)) = self.bytes()? else { return Err(self.no_root(name, &[])) };
+        let index = Index::parse(&bytes).map_err(|err| self.in_index(err))?;
+        if let Some(item) = index.find(name) {
+            return item.descriptor().map(nameless).map_err(|err| self.in_index(err));
         }
+        // A manifest may lie among the blobs without being a root.
+        if let (Some(Name::Digest(digest)), Some(folder)) = (name, self.home.existing())
+            && let Some(root) = Blobs(folder).describe(digest)?
+        {
+            return Ok(root);
+        }
+        let tags: Vec<Tag> = index.entries().iter().filter_map(Item::tag).collect();
+        Err(self.no_root(name, &tags))
     }
 
-    fn no_root(&self, name: Option<&Name>, roots: &[Descriptor]) -> Error {
-        let tags: Vec<Tag> = roots.iter().filter_map(named).collect();
-        let err = no_root(name, &self.location, &tags);
+    fn no_root(&self, name: Option<&Name>, tags: &[Tag]) -> Error {
+        let err = no_root(name, &self.location, tags);
         match tags.first() {
             Some(tag) => err.hint(format!("for example `{}:{tag}`", self.location)),
             None => err,
         }
     }
+
+    fn tag_list(&self) -> Result<Vec<Tag>> {
+        let Some((bytes, _)) = self.bytes()? else { return Ok(Vec::new()) };
+        let index = Index::parse(&bytes).map_err(|err| self.in_index(err))?;
+        let mut tags: Vec<_> = index.entries().iter().filter_map(Item::tag).collect();
+        tags.sort_unstable();
+        tags.dedup();
+        Ok(tags)
+    }
 }
 
-/// Whether all entries are one root, perhaps under several names.
-fn all_same(roots: &[Descriptor]) -> bool {
-    roots.windows(2).all(|pair| pair[0].digest == pair[1].digest)
+fn is_one(folder: &Folder) -> Result<bool> {
+    let Some(bytes) = folder.read(MARKER_FILE, LIMIT)? else { return Ok(false) };
+    Document::<LayoutMarker>::parse(bytes)
+        .map_err(|err| err.context(format_args!("oci:{}", folder.path().display())))?;
+    Ok(true)
 }
 
-fn named(root: &Descriptor) -> Option<Tag> {
-    root.ref_name().and_then(|name| Tag::new(name).ok())
+/// The marker is written last: a folder is a layout only when it is a whole one.
+fn make(folder: &Folder) -> Result<()> {
+    let _lock = folder.lock()?;
+    if is_one(folder)? {
+        return Ok(());
+    }
+    folder.make_folder("blobs/sha256")?;
+    if !folder.has(INDEX_FILE)? {
+        let index = Document::new(ImageIndex::new(Vec::new()))?;
+        folder.replace(INDEX_FILE, index.bytes())?;
+    }
+    let marker = Document::new(LayoutMarker::default())?;
+    folder.replace(MARKER_FILE, marker.bytes())
 }
 
 /// "the `org.opencontainers.image.ref.name` annotation SHOULD only be considered valid when on
 /// descriptors on `index.json`" (image-layout.md, "index.json file"), so it goes no further.
-fn nameless(root: &Descriptor) -> Descriptor {
-    let mut root = root.clone();
+fn nameless(mut root: Descriptor) -> Descriptor {
     root.annotations.shift_remove(REF_NAME);
     root
 }
@@ -185,7 +217,8 @@ impl Source for Layout {
     }
 
     async fn file(&self, blob: &Descriptor) -> Result<Option<Arc<File>>> {
-        Ok(Blobs(&self.folder).file(blob)?.map(Arc::new))
+        let Some(folder) = self.home.existing() else { return Ok(None) };
+        Ok(Blobs(folder).file(blob)?.map(Arc::new))
     }
 
     async fn referrers(&self, subject: &Digest) -> Result<Vec<Descriptor>> {
@@ -194,13 +227,7 @@ impl Source for Layout {
     }
 
     fn tags(&self) -> BoxStream<'_, Result<Tag>> {
-        let tags = self.roots().map(|roots| {
-            let mut tags: Vec<_> = roots.iter().filter_map(named).collect();
-            tags.sort_unstable();
-            tags.dedup();
-            tags
-        });
-        match tags {
+        match self.tag_list() {
             Ok(tags) => stream::iter(tags.into_iter().map(Ok)).boxed(),
             Err(err) => stream::iter([Err(err)]).boxed(),
         }
@@ -213,11 +240,12 @@ impl Layout {
     fn referrers_of(&self, subject: &Digest) -> Result<Vec<Descriptor>> {
         let mut found: Vec<Descriptor> = Vec::new();
         let tag = subject.referrers_tag();
+        let Some(folder) = self.home.existing() else { return Ok(found) };
         for root in self.roots()? {
             if !root.media_type.is_manifest() {
                 continue;
             }
-            let Some(manifest) = Blobs(&self.folder).manifest(&root)? else { continue };
+            let Some(manifest) = Blobs(folder).manifest(&root)? else { continue };
             if root.ref_name() == Some(tag.as_str()) {
                 found.extend(manifest.children().into_iter().cloned());
             }
@@ -229,23 +257,53 @@ impl Layout {
     }
 }
 
+impl Collection for Layout {
+    fn folder(&self) -> Option<&Folder> {
+        self.home.existing()
+    }
+
+    /// In the order of `index.json`.
+    fn entries(&self) -> Result<Vec<Entry>> {
+        let name = |root: &Descriptor| root.ref_name().unwrap_or(root.digest.as_str()).to_owned();
+        let roots = self.roots()?;
+        Ok(roots
+            .into_iter()
+            .map(|root| Entry { name: name(&root), root: nameless(root) })
+            .collect())
+    }
+
+    fn remove(&self, name: &Name) -> Result<bool> {
+        match self.home.existing() {
+            Some(folder) => self.change_index(folder, |index| index.without(name)),
+            None => Ok(false),
+        }
+    }
+}
+
 #[async_trait]
 impl Sink for Layout {
     async fn has(&self, blob: &Descriptor) -> Result<bool> {
         let (layout, blob) = (self.clone(), blob.clone());
-        blocking(move || Blobs(&layout.folder).intact(&blob)).await
+        blocking(move || match layout.home.existing() {
+            Some(folder) => Blobs(folder).intact(&blob),
+            None => Ok(false),
+        })
+        .await
     }
 
     async fn put(&self, blob: &Descriptor, content: ByteStream) -> Result<()> {
         let (layout, blob) = (self.clone(), blob.clone());
-        feed(content, move |mut content| Blobs(&layout.folder).put(&blob, &mut content)).await
+        feed(content, move |mut content| Blobs(layout.home.folder()?).put(&blob, &mut content))
+            .await
     }
 
     async fn tag(&self, root: &Descriptor, tag: Option<&Tag>) -> Result<()> {
         let (layout, root, tag) = (self.clone(), root.clone(), tag.cloned());
         blocking(move || {
-            Blobs(&layout.folder).sync()?;
-            layout.change_index(|index| list(index, &root, tag.as_ref()))
+            let folder = layout.home.folder()?;
+            Blobs(folder).sync()?;
+            let list = |index: &Index<'_>| index.with_root(&root, tag.as_ref()).map(Some);
+            layout.change_index(folder, list).map(drop)
         })
         .await
     }
@@ -253,29 +311,6 @@ impl Sink for Layout {
     async fn adopt(&self, blob: &Descriptor, from: &dyn Source) -> Result<bool> {
         let Some(file) = from.file(blob).await? else { return Ok(false) };
         let (layout, blob) = (self.clone(), blob.clone());
-        blocking(move || Blobs(&layout.folder).link(&blob, &file)).await
+        blocking(move || Blobs(layout.home.folder()?).adopt(&blob, &file)).await
     }
-}
-
-/// Puts a root into an index under a name, in place of the entry that has the name now.
-fn list(index: &mut ImageIndex, root: &Descriptor, tag: Option<&Tag>) {
-    let mut entry = nameless(root);
-    let Some(tag) = tag else {
-        if !index.manifests.iter().any(|known| known.digest == root.digest) {
-            index.manifests.push(entry);
-        }
-        return;
-    };
-    entry.annotations.insert(REF_NAME.into(), tag.to_string());
-    let has_name = |known: &Descriptor| known.ref_name() == Some(tag.as_str());
-    // A root that was listed without a name gets this one.
-    let replaced = index.manifests.iter().position(|known| {
-        has_name(known) || (known.ref_name().is_none() && known.digest == root.digest)
-    });
-    match replaced {
-        Some(at) => index.manifests[at] = entry,
-        None => index.manifests.push(entry),
-    }
-    let mut kept = false;
-    index.manifests.retain(|known| !has_name(known) || !std::mem::replace(&mut kept, true));
 }

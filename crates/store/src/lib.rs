@@ -9,6 +9,8 @@
 //! | images in a tar file | [`archive`] |
 //! | content in memory | [`memory`] |
 //! | a source one can add to, for builds | [`stage`] |
+//! | what keeps many images, for its upkeep | [`collection`] |
+//! | a folder made when something is put there | [`home`] |
 //! | how anything becomes durable | [`commit`] |
 //! | blobs as files | [`blobs`] |
 //! | whether a blob changed where it lies | [`seal`] |
@@ -18,7 +20,9 @@
 pub mod archive;
 pub mod blobs;
 pub mod bridge;
+pub mod collection;
 pub mod commit;
+pub mod home;
 pub mod layout;
 pub mod local;
 pub mod memory;
@@ -29,6 +33,8 @@ pub mod source;
 pub mod stage;
 pub mod verify;
 
+pub use collection::{Collection, Entry};
+pub use home::Access;
 pub use layout::Layout;
 pub use local::LocalStore;
 pub use memory::Memory;

@@ -16,15 +16,15 @@ use std::path::Path;
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use futures_util::stream::{self, BoxStream, StreamExt};
-use serde::{Deserialize, Serialize};
-
 use conex_spec::document::LIMIT;
 use conex_spec::{Descriptor, Digest, Error, Kind, Location, Name, Result, Tag};
+use futures_util::stream::{self, BoxStream, StreamExt};
 
-use crate::blobs::Blobs;
+use crate::blobs::{self, Blobs};
 use crate::bridge::{blocking, feed, file_stream};
+use crate::collection::{Collection, Entry};
 use crate::commit::Folder;
+use crate::home::{Access, Home, Sort};
 use crate::memory::{no_blob, no_root};
 use crate::seal::Key;
 use crate::sink::Sink;
@@ -38,110 +38,113 @@ const ROOTS: &str = "roots";
 /// The local store, held open. Cheap to clone.
 #[derive(Clone, Debug)]
 pub struct LocalStore {
-    folder: Arc<Folder>,
+    home: Arc<Home>,
     location: Location,
 }
 
-/// A named root.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Entry {
-    /// The name, a canonical reference for what came from a registry.
-    pub name: String,
-    /// What it stands for.
-    pub root: Descriptor,
-}
+const SORT: Sort = Sort { is_one, make, own_key: Some(Folder::own_key) };
 
 impl LocalStore {
-    /// Opens the store in a folder, making it where there is none. `location` is what people
-    /// call the image that they are about to work on.
+    /// Opens the store in a folder; where there is none, it is made with what is first put there.
+    /// `location` is what people call the image that they are about to work on.
     ///
     /// # Errors
     /// `Unsupported` where another version of conex made the store.
     pub fn open(dir: &Path, location: Location) -> Result<Self> {
-        let folder = Folder::create(dir)?;
-        match folder.read(VERSION_FILE, 64)? {
-            Some(version) if version == VERSION => {}
-            Some(version) => {
-                let found = String::from_utf8_lossy(&version).trim_end().escape_debug().to_string();
-                return Err(Error::new(
-                    Kind::Unsupported,
-                    format!("{} has an unknown format", dir.display()),
-                )
-                .expected("conex store 1")
-                .found(found));
-            }
-            None => folder.replace(VERSION_FILE, VERSION)?,
-        }
-        folder.sweep();
-        let key = folder.own_key()?;
-        Ok(Self { folder: Arc::new(folder.with_key(Some(key))), location })
+        Self::open_with(dir, location, true)
+    }
+
+    /// [`LocalStore::open`], saying whether what is put there survives a power cut.
+    pub fn open_with(dir: &Path, location: Location, durable: bool) -> Result<Self> {
+        let home = Home::open(dir, Access { key: None, durable }, SORT)?;
+        Ok(Self { home: Arc::new(home), location })
+    }
+
+    /// Makes the store where there is none.
+    pub fn make(&self) -> Result<()> {
+        self.home.folder().map(drop)
     }
 
     /// The key under which this store's seals are made; it serves the layouts of the same person.
+    /// Nothing where there is no store yet.
     pub fn key(&self) -> Option<&Key> {
-        self.folder.key()
+        self.home.existing().and_then(Folder::key)
     }
 
-    /// All roots, in the order of their names; one that was pulled by digest is called by it.
-    pub fn entries(&self) -> Result<Vec<Entry>> {
-        let mut entries = self.entries_in(REFS)?;
-        entries.extend(self.entries_in(ROOTS)?);
-        entries.sort_by(|a, b| a.name.cmp(&b.name));
-        Ok(entries)
-    }
-
-    fn entries_in(&self, folder: &str) -> Result<Vec<Entry>> {
+    fn entries_in(&self, part: &str) -> Result<Vec<Entry>> {
         let mut entries = Vec::new();
-        for file in self.folder.list(folder)? {
-            entries.extend(self.read_entry(&format!("{folder}/{file}"))?);
+        let Some(folder) = self.home.existing() else { return Ok(entries) };
+        for file in folder.list(part)? {
+            entries.extend(read_entry(folder, &format!("{part}/{file}"))?);
         }
         entries.sort_by(|a, b| a.name.cmp(&b.name));
         Ok(entries)
-    }
-
-    /// Takes a name away. The content stays until it is collected. Returns whether it was there.
-    pub fn remove(&self, name: &Name) -> Result<bool> {
-        self.folder.remove(&file_of(name))
     }
 
     /// Records what a name that was asked for stands for here. `shown` is what people call it.
     pub fn record(&self, name: &Name, shown: &str, root: &Descriptor) -> Result<()> {
-        Blobs(&self.folder).sync()?;
+        let folder = self.home.folder()?;
+        Blobs(folder).sync()?;
         let entry = Entry { name: shown.to_owned(), root: root.clone() };
         let bytes = serde_json::to_vec(&entry)
             .map_err(|err| Error::invalid("root cannot be recorded").source(err))?;
-        self.folder.replace(&file_of(name), &bytes)
-    }
-
-    fn read_entry(&self, file: &str) -> Result<Option<Entry>> {
-        let Some(bytes) = self.folder.read(file, LIMIT)? else { return Ok(None) };
-        let entry = serde_json::from_slice(&bytes).map_err(|err| {
-            Error::invalid(format!("{} is damaged", self.folder.path().join(file).display()))
-                .source(err)
-        })?;
-        Ok(Some(entry))
+        folder.replace(&file_of(name), &bytes)
     }
 
     fn find(&self, name: Option<&Name>) -> Result<Descriptor> {
-        let entry = match name {
-            Some(name) => self.read_entry(&file_of(name))?,
-            None => None,
-        };
-        if let Some(entry) = entry {
-            return Ok(entry.root);
-        }
-        // A manifest may be there without being a root.
-        if let Some(Name::Digest(digest)) = name
-            && let Some(root) = Blobs(&self.folder).describe(digest)?
-            && root.media_type.is_manifest()
-        {
-            return Ok(root);
+        if let (Some(folder), Some(name)) = (self.home.existing(), name) {
+            if let Some(entry) = read_entry(folder, &file_of(name))? {
+                return Ok(entry.root);
+            }
+            // A manifest may be there without being a root.
+            if let Name::Digest(digest) = name
+                && let Some(root) = Blobs(folder).describe(digest)?
+                && root.media_type.is_manifest()
+            {
+                return Ok(root);
+            }
         }
         let tags: Vec<Tag> =
             self.entries_in(REFS)?.iter().filter_map(|entry| Tag::new(&entry.name).ok()).collect();
         Err(no_root(name, &self.location, &tags)
             .hint("`conex images` lists the store; `conex pull` adds to it"))
     }
+}
+
+fn is_one(folder: &Folder) -> Result<bool> {
+    match folder.read(VERSION_FILE, 64)? {
+        Some(version) if version == VERSION => Ok(true),
+        Some(version) => {
+            let found = String::from_utf8_lossy(&version).trim_end().escape_debug().to_string();
+            let message = format!("{} has an unknown format", folder.path().display());
+            Err(Error::new(Kind::Unsupported, message).expected("conex store 1").found(found))
+        }
+        None => Ok(false),
+    }
+}
+
+/// A folder that holds anything else is not made a store: it might be a layout.
+fn make(folder: &Folder) -> Result<()> {
+    let own = [".conex", VERSION_FILE, blobs::BLOBS, REFS, ROOTS, "lost+found"];
+    if let Some(found) = folder.list(".")?.into_iter().find(|name| !own.contains(&name.as_str())) {
+        let message = format!("{} is no local store", folder.path().display());
+        return Err(Error::new(Kind::Usage, message)
+            .expected("a folder that conex made, or an empty one")
+            .found(found));
+    }
+    let _lock = folder.lock()?;
+    if !is_one(folder)? {
+        folder.replace(VERSION_FILE, VERSION)?;
+    }
+    Ok(())
+}
+
+fn read_entry(folder: &Folder, file: &str) -> Result<Option<Entry>> {
+    let Some(bytes) = folder.read(file, LIMIT)? else { return Ok(None) };
+    let entry = serde_json::from_slice(&bytes).map_err(|err| {
+        Error::invalid(format!("{} is damaged", folder.path().join(file).display())).source(err)
+    })?;
+    Ok(Some(entry))
 }
 
 /// A name may be longer than a file name; its digest is not.
@@ -171,16 +174,18 @@ impl Source for LocalStore {
     }
 
     async fn file(&self, blob: &Descriptor) -> Result<Option<Arc<File>>> {
-        Ok(Blobs(&self.folder).file(blob)?.map(Arc::new))
+        let Some(folder) = self.home.existing() else { return Ok(None) };
+        Ok(Blobs(folder).file(blob)?.map(Arc::new))
     }
 
     async fn referrers(&self, subject: &Digest) -> Result<Vec<Descriptor>> {
         let (store, subject) = (self.clone(), subject.clone());
         blocking(move || {
             let mut found = Vec::new();
+            let Some(folder) = store.home.existing() else { return Ok(found) };
             for entry in store.entries()? {
                 let root = &entry.root;
-                let Some(manifest) = Blobs(&store.folder).manifest(root)? else { continue };
+                let Some(manifest) = Blobs(folder).manifest(root)? else { continue };
                 found.extend(manifest.as_referrer(&root.digest, root.size, &subject));
             }
             found.sort_by(|a, b| a.digest.cmp(&b.digest));
@@ -200,16 +205,41 @@ impl Source for LocalStore {
     }
 }
 
+impl Collection for LocalStore {
+    fn folder(&self) -> Option<&Folder> {
+        self.home.existing()
+    }
+
+    /// In the order of their names; one that was pulled by digest is called by it.
+    fn entries(&self) -> Result<Vec<Entry>> {
+        let mut entries = self.entries_in(REFS)?;
+        entries.extend(self.entries_in(ROOTS)?);
+        entries.sort_by(|a, b| a.name.cmp(&b.name));
+        Ok(entries)
+    }
+
+    fn remove(&self, name: &Name) -> Result<bool> {
+        match self.home.existing() {
+            Some(folder) => folder.remove(&file_of(name)),
+            None => Ok(false),
+        }
+    }
+}
+
 #[async_trait]
 impl Sink for LocalStore {
     async fn has(&self, blob: &Descriptor) -> Result<bool> {
         let (store, blob) = (self.clone(), blob.clone());
-        blocking(move || Blobs(&store.folder).intact(&blob)).await
+        blocking(move || match store.home.existing() {
+            Some(folder) => Blobs(folder).intact(&blob),
+            None => Ok(false),
+        })
+        .await
     }
 
     async fn put(&self, blob: &Descriptor, content: ByteStream) -> Result<()> {
         let (store, blob) = (self.clone(), blob.clone());
-        feed(content, move |mut content| Blobs(&store.folder).put(&blob, &mut content)).await
+        feed(content, move |mut content| Blobs(store.home.folder()?).put(&blob, &mut content)).await
     }
 
     async fn tag(&self, root: &Descriptor, tag: Option<&Tag>) -> Result<()> {
@@ -221,6 +251,6 @@ impl Sink for LocalStore {
     async fn adopt(&self, blob: &Descriptor, from: &dyn Source) -> Result<bool> {
         let Some(file) = from.file(blob).await? else { return Ok(false) };
         let (store, blob) = (self.clone(), blob.clone());
-        blocking(move || Blobs(&store.folder).link(&blob, &file)).await
+        blocking(move || Blobs(store.home.folder()?).adopt(&blob, &file)).await
     }
 }

@@ -67,11 +67,22 @@ pub fn seal(key: Option<&Key>, file: &File, digest: &Digest) -> Result<()> {
     let Some(key) = key else { return Ok(()) };
     let fault = |err: std::io::Error| Error::from_io(err, || format!("cannot seal {digest}"));
     let seconds = file.metadata().map_err(fault)?.mtime();
+    set_modified(file, seconds, key.stamp(digest)).map_err(fault)
+}
+
+/// Takes the seal from a file, whose time becomes a round one that nobody takes for a seal.
+pub fn unseal(file: &File, digest: &Digest) -> Result<()> {
+    let fault = |err: std::io::Error| Error::from_io(err, || format!("cannot unseal {digest}"));
+    let seconds = file.metadata().map_err(fault)?.mtime();
+    set_modified(file, seconds, 0).map_err(fault)
+}
+
+fn set_modified(file: &File, seconds: i64, nanoseconds: i64) -> std::io::Result<()> {
     let times = Timestamps {
         last_access: Timespec { tv_sec: 0, tv_nsec: UTIME_OMIT },
-        last_modification: Timespec { tv_sec: seconds, tv_nsec: key.stamp(digest) as _ },
+        last_modification: Timespec { tv_sec: seconds, tv_nsec: nanoseconds as _ },
     };
-    futimens(file.as_fd(), &times).map_err(|err| fault(err.into()))
+    Ok(futimens(file.as_fd(), &times)?)
 }
 
 /// Whether a file carries the seal of the digest under this key.
@@ -98,6 +109,9 @@ mod tests {
         assert!(!holds(&key, &digest));
         seal(Some(&key), file, &digest).unwrap();
         assert!(holds(&key, &digest));
+        unseal(file, &digest).unwrap();
+        assert!(!holds(&key, &digest));
+        seal(Some(&key), file, &digest).unwrap();
         assert!(!holds(&key, &other) && !holds(&Key::random(), &digest));
         assert!(!is_sealed(None, file, &digest).unwrap());
         file.set_permissions(PermissionsExt::from_mode(0o666)).unwrap();

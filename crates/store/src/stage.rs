@@ -39,11 +39,12 @@ enum Added {
 }
 
 impl Stage {
-    /// An empty stage whose files lie in `dir`, best on the destination's file system. Reads
-    /// that it cannot answer go to `base`. What is added is sealed under `key`.
+    /// An empty stage whose files lie in `dir`, best on the destination's file system, or in the
+    /// nearest folder above it that is there. Reads that it cannot answer go to `base`. What is
+    /// added is sealed under `key`.
     pub fn new(dir: &Path, base: Option<Arc<dyn Source>>, key: Option<Key>) -> Result<Self> {
         let location = base.as_ref().map_or(Location::Memory, |base| base.location().clone());
-        let folder = Folder::create(dir)?.with_key(key);
+        let folder = Folder::open(nearest(dir))?.with_key(key);
         Ok(Self { folder, base, location, added: Mutex::default() })
     }
 
@@ -80,6 +81,12 @@ impl Stage {
     fn find(&self, blob: &Descriptor) -> Option<Added> {
         self.added().get(&blob.digest).cloned()
     }
+}
+
+/// Nothing is made for files that have no name.
+fn nearest(dir: &Path) -> &Path {
+    let there = dir.ancestors().find(|dir| dir.is_dir());
+    there.filter(|dir| !dir.as_os_str().is_empty()).unwrap_or(Path::new("."))
 }
 
 impl Place for Stage {

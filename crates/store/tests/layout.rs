@@ -41,7 +41,7 @@ fn stage(dir: &Path) -> usize {
 async fn only_a_layout_of_the_known_version_is_opened() {
     let dir = tempfile::tempdir().unwrap();
     assert_eq!(Layout::open(dir.path(), key()).unwrap_err().kind(), Kind::NotFound);
-    Layout::create(dir.path(), key()).unwrap();
+    Layout::create(dir.path(), key()).unwrap().make().unwrap();
     for (marker, kind) in [
         (r#"{"imageLayoutVersion":"2.0.0"}"#, Kind::Unsupported),
         ("{}", Kind::Invalid),
@@ -109,6 +109,7 @@ async fn a_blob_that_is_no_regular_file_is_never_read() {
 async fn two_entries_of_one_name_are_read_as_the_first_and_written_as_one() {
     let dir = tempfile::tempdir().unwrap();
     let (from, layout) = (Memory::new(), Layout::create(dir.path(), key()).unwrap());
+    layout.make().unwrap();
     let platform = Platform::new("linux", "amd64");
     let [a, b, c] = [1, 2, 3].map(|layers| images::image(&from, &platform, layers, 10));
     let entry = |image: &Descriptor, name: &str| {
@@ -149,7 +150,7 @@ async fn what_a_killed_writer_left_is_swept() {
     let (layout, blob) = with_blob(dir.path()).await;
     fs::write(dir.path().join(".conex/stage/left-behind"), "half").unwrap();
     assert_eq!(stage(dir.path()), 1);
-    Layout::create(dir.path(), key()).unwrap();
+    Layout::create(dir.path(), key()).unwrap().make().unwrap();
     assert_eq!(stage(dir.path()), 0);
     assert!(layout.has(&blob).await.unwrap());
 }

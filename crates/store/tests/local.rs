@@ -4,7 +4,7 @@
 use std::fs;
 
 use conex_spec::{Kind, Location, Name, Tag};
-use conex_store::{LocalStore, Memory, Sink, Source};
+use conex_store::{Collection, LocalStore, Memory, Sink, Source};
 use conex_testkit::images;
 
 #[tokio::test]
@@ -36,7 +36,7 @@ async fn names_are_listed_replaced_and_removed() {
 #[tokio::test]
 async fn a_store_of_another_format_is_refused() {
     let dir = tempfile::tempdir().unwrap();
-    drop(LocalStore::open(dir.path(), Location::Memory).unwrap());
+    LocalStore::open(dir.path(), Location::Memory).unwrap().make().unwrap();
     fs::write(dir.path().join("version"), "conex store 2\n").unwrap();
     let err = LocalStore::open(dir.path(), Location::Memory).unwrap_err();
     assert_eq!(err.kind(), Kind::Unsupported);
@@ -52,4 +52,27 @@ async fn a_damaged_name_is_told_not_skipped() {
     let file = fs::read_dir(dir.path().join("refs")).unwrap().next().unwrap().unwrap().path();
     fs::write(file, "{").unwrap();
     assert_eq!(store.entries().unwrap_err().kind(), Kind::Invalid);
+}
+
+#[tokio::test]
+async fn what_is_only_asked_makes_no_store() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("store");
+    let store = LocalStore::open(&path, Location::Memory).unwrap();
+    let name = Name::Tag(Tag::new("x").unwrap());
+    assert!(store.entries().unwrap().is_empty() && !store.remove(&name).unwrap());
+    assert_eq!(store.resolve(Some(&name)).await.unwrap_err().kind(), Kind::NotFound);
+    assert!(store.key().is_none() && !path.exists());
+    store.make().unwrap();
+    assert!(store.key().is_some() && path.exists());
+}
+
+#[test]
+fn a_folder_of_something_else_is_not_made_a_store() {
+    let dir = tempfile::tempdir().unwrap();
+    fs::write(dir.path().join("oci-layout"), "{}").unwrap();
+    let store = LocalStore::open(dir.path(), Location::Memory).unwrap();
+    let err = store.make().unwrap_err();
+    assert_eq!((err.kind(), err.found_value()), (Kind::Usage, Some("oci-layout")));
+    assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1);
 }

@@ -69,15 +69,15 @@ pub async fn stop_signal() {
 async fn dispatch(args: &Args, output: &Output) -> Result<ExitCode> {
     let global = &args.global;
     match &args.command {
-        Command::Inspect(command) => command.run(&context(global)?, output).await?,
-        Command::Copy(command) => command.run(&context(global)?, &options(global), output).await?,
-        Command::Pull(command) => command.run(&context(global)?, &options(global), output).await?,
-        Command::Push(command) => command.run(&context(global)?, &options(global), output).await?,
-        Command::Pack(command) => command.run(&context(global)?, &options(global), output).await?,
-        Command::Unpack(command) => command.run(&context(global)?, output).await?,
-        Command::Validate(command) => return command.run(&context(global)?, output).await,
-        Command::Index(command) => command.run(&context(global)?, &options(global), output).await?,
-        Command::Images(command) => command.run(&context(global)?, output).await?,
+        Command::Inspect(command) => command.run(&context(global), output).await?,
+        Command::Copy(command) => command.run(&context(global), &options(global), output).await?,
+        Command::Pull(command) => command.run(&context(global), &options(global), output).await?,
+        Command::Push(command) => command.run(&context(global), &options(global), output).await?,
+        Command::Pack(command) => command.run(&context(global), &options(global), output).await?,
+        Command::Unpack(command) => command.run(&context(global), output).await?,
+        Command::Validate(command) => return command.run(&context(global), output).await,
+        Command::Index(command) => command.run(&context(global), &options(global), output).await?,
+        Command::Images(command) => command.run(&context(global), output).await?,
         Command::Serve(command) => command.run(output).await?,
         Command::Demo(command) => command.run(output).await?,
     }
@@ -85,10 +85,12 @@ async fn dispatch(args: &Args, output: &Output) -> Result<ExitCode> {
 }
 
 /// The world of the verbs, as the options of every command describe it.
-fn context(global: &Global) -> Result<Context> {
+fn context(global: &Global) -> Context {
     let observer = progress::observer(global.progress);
     let client = Client::new(client_options(global, Arc::clone(&observer)));
-    Ok(Context { client, store: environment::store_folder(global.store.as_ref())?, observer })
+    let store = environment::store_folder(global.store.as_ref());
+    let context = Context::new(client, store, observer);
+    if global.no_sync { context.without_sync() } else { context }
 }
 
 fn options(global: &Global) -> CopyOptions {

@@ -55,7 +55,8 @@ fn only_regular_files_beneath_the_folder_are_opened() {
     symlink(&secret, root.join("link")).unwrap();
     symlink(dir.path(), root.join("up")).unwrap();
     fs::create_dir(root.join("folder")).unwrap();
-    rustix::fs::mknodat(CWD, root.join("pipe"), FileType::Fifo, file_mode(), 0).unwrap();
+    rustix::fs::mknodat(rustix::fs::CWD, root.join("pipe"), FileType::Fifo, file_mode(), 0)
+        .unwrap();
     for name in ["link", "up/secret", "../../secret", "folder", "pipe"] {
         assert!(folder.file(name).is_err(), "{name}");
     }
@@ -64,19 +65,80 @@ fn only_regular_files_beneath_the_folder_are_opened() {
 }
 
 #[test]
-fn an_exclusive_lock_waits_for_the_shared_ones() {
+fn a_lock_waits_for_the_other() {
     let (_dir, folder) = folder();
-    let shared = folder.lock(LockMode::Shared).unwrap();
-    let again = folder.lock(LockMode::Shared).unwrap();
+    let held = folder.lock().unwrap();
     let path = folder.path().to_owned();
-    let waiter = std::thread::spawn(move || {
-        let other = Folder::open(&path).unwrap();
-        drop(other.lock(LockMode::Exclusive).unwrap());
-    });
+    let waiter = std::thread::spawn(move || drop(Folder::open(&path).unwrap().lock().unwrap()));
     std::thread::sleep(Duration::from_millis(30));
     assert!(!waiter.is_finished());
-    drop((shared, again));
+    drop(held);
     waiter.join().unwrap();
+}
+
+#[test]
+fn a_claim_is_had_only_where_nobody_has_a_share() {
+    let (_dir, folder) = folder();
+    let open = || {
+        let other = Folder::open(folder.path()).unwrap();
+        other.share();
+        other
+    };
+    folder.share();
+    let shares = [open(), open()];
+    assert_eq!(folder.claim(2).unwrap_err().kind(), Kind::Conflict);
+    drop(shares);
+    let claim = folder.claim(1).unwrap();
+    let late = std::thread::scope(|scope| {
+        let late = scope.spawn(open);
+        std::thread::sleep(Duration::from_millis(30));
+        assert!(!late.is_finished());
+        drop(claim);
+        late.join().unwrap()
+    });
+    // What is left of a claim is a share.
+    assert_eq!(late.claim(1).unwrap_err().kind(), Kind::Conflict);
+    drop(folder);
+    late.claim(1).unwrap();
+}
+
+#[test]
+fn a_file_that_another_wrote_meanwhile_is_not_published_over() {
+    let (_dir, folder) = folder();
+    folder.replace("index", b"one").unwrap();
+    let (_, seen) = folder.read_seen("index", 9).unwrap().unwrap();
+    let publish = |bytes: &[u8]| {
+        let mut staged = folder.stage().unwrap();
+        staged.write(bytes).unwrap();
+        staged.publish_over("index", &seen).unwrap()
+    };
+    assert!(publish(b"two"));
+    assert!(!publish(b"three"));
+    assert_eq!(folder.read("index", 9).unwrap().unwrap(), b"two");
+    assert_eq!(folder.list(STAGE).unwrap(), [""; 0]);
+}
+
+#[test]
+fn a_reflink_shares_nothing_that_can_be_changed() {
+    let (_dir, folder) = folder();
+    folder.replace("from", b"content").unwrap();
+    let file = folder.writable_file("from").unwrap().unwrap();
+    // Not every file system has them.
+    let Some(staged) = folder.reflink(&file).unwrap() else { return };
+    staged.publish("to").unwrap();
+    std::os::unix::fs::FileExt::write_all_at(&file, b"X", 0).unwrap();
+    assert_eq!(folder.read("to", 9).unwrap().unwrap(), b"content");
+}
+
+#[test]
+fn throw_away_work_is_not_sealed() {
+    let (_dir, folder) = folder();
+    let key = folder.own_key().unwrap();
+    let folder = folder.with_key(Some(key.clone())).without_sync();
+    folder.replace("x", b"content").unwrap();
+    let (file, digest) = (folder.file("x").unwrap().unwrap(), Digest::sha256(b"content"));
+    folder.seal(&file, &digest).unwrap();
+    assert!(!crate::seal::is_sealed(Some(&key), &file, &digest).unwrap());
 }
 
 #[test]
@@ -111,8 +173,5 @@ fn a_tried_lock_never_waits() {
     let held = folder.try_lock().unwrap();
     assert!(held.is_some() && other.try_lock().unwrap().is_none());
     drop(held);
-    let shared = other.lock(LockMode::Shared).unwrap();
-    assert!(folder.try_lock().unwrap().is_none());
-    drop(shared);
-    assert!(folder.try_lock().unwrap().is_some());
+    assert!(other.try_lock().unwrap().is_some());
 }

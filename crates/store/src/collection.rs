@@ -1,0 +1,31 @@
+//! Places of this machine that keep many images: layouts and the local store.
+
+use serde::{Deserialize, Serialize};
+
+use conex_spec::{Descriptor, Name, Result};
+
+use crate::commit::Folder;
+use crate::sink::Sink;
+use crate::source::Source;
+
+/// A root and what it is called.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Entry {
+    /// The name: in the local store a canonical reference; the digest of a root without a name.
+    pub name: String,
+    /// What it stands for.
+    pub root: Descriptor,
+}
+
+/// A place of this machine that keeps many images, as its upkeep sees it. All of it blocks.
+pub trait Collection: Source + Sink {
+    /// Where the content lies; nothing where nothing was ever put.
+    fn folder(&self) -> Option<&Folder>;
+
+    /// All roots.
+    fn entries(&self) -> Result<Vec<Entry>>;
+
+    /// Takes a name away, durably; a digest stands for the root that is listed by it. The content
+    /// stays until it is collected. Returns whether the name was there.
+    fn remove(&self, name: &Name) -> Result<bool>;
+}

@@ -1,0 +1,103 @@
+//! The folder of a layout or of the local store, made when something is first put there: what is
+//! only read, or refused, leaves nothing behind.
+
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, OnceLock, PoisonError};
+
+use conex_spec::{Kind, Result};
+
+use crate::commit::Folder;
+use crate::seal::Key;
+
+/// How the stores of this machine are worked with.
+#[derive(Clone, Debug)]
+pub struct Access {
+    /// What makes and proves seals; without one every blob is hashed to see whether it is there.
+    pub key: Option<Key>,
+    /// Whether what is put there survives a power cut; see [`Folder::without_sync`].
+    pub durable: bool,
+}
+
+impl From<Option<Key>> for Access {
+    fn from(key: Option<Key>) -> Self {
+        Self { key, durable: true }
+    }
+}
+
+/// What makes a folder one of its sort.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Sort {
+    /// Whether it is one already; an error where it is one of another version.
+    pub(crate) is_one: fn(&Folder) -> Result<bool>,
+    /// Makes it one. Others may be doing so at the same time.
+    pub(crate) make: fn(&Folder) -> Result<()>,
+    /// The key that lies in it, where it has one of its own.
+    pub(crate) own_key: Option<fn(&Folder) -> Result<Key>>,
+}
+
+/// See the module.
+#[derive(Debug)]
+pub(crate) struct Home {
+    path: PathBuf,
+    access: Access,
+    sort: Sort,
+    folder: OnceLock<Folder>,
+    /// Held by who makes the folder; whether its stage was swept.
+    swept: Mutex<bool>,
+}
+
+impl Home {
+    /// Looks what is there.
+    pub(crate) fn open(path: &Path, access: Access, sort: Sort) -> Result<Self> {
+        let (folder, swept) = (OnceLock::new(), Mutex::new(false));
+        let home = Self { path: path.into(), access, sort, folder, swept };
+        match Folder::open(path) {
+            Ok(folder) if (sort.is_one)(&folder)? => {
+                let folder = home.ready(folder)?;
+                home.folder.get_or_init(|| folder);
+            }
+            Ok(_) => {}
+            Err(err) if err.kind() == Kind::NotFound => {}
+            Err(err) => return Err(err),
+        }
+        Ok(home)
+    }
+
+    /// The folder, where it is one.
+    pub(crate) fn existing(&self) -> Option<&Folder> {
+        self.folder.get()
+    }
+
+    /// The folder, to be written to; made where there is none.
+    pub(crate) fn folder(&self) -> Result<&Folder> {
+        let mut swept = self.swept.lock().unwrap_or_else(PoisonError::into_inner);
+        let folder = match self.folder.get() {
+            Some(folder) => folder,
+            None => {
+                let folder = Folder::create(&self.path)?;
+                // The folder itself is durable in any case: a later writer counts on it.
+                (self.sort.make)(&folder)?;
+                let folder = self.ready(folder)?;
+                self.folder.get_or_init(|| folder)
+            }
+        };
+        if !std::mem::replace(&mut *swept, true) {
+            folder.sweep();
+        }
+        Ok(folder)
+    }
+
+    fn ready(&self, folder: Folder) -> Result<Folder> {
+        folder.share();
+        let key = match self.sort.own_key {
+            Some(own_key) => {
+                // It is the person's own, so that any visit may tidy it.
+                folder.sweep();
+                Some(own_key(&folder)?)
+            }
+            None => self.access.key.clone(),
+        };
+        let folder = folder.with_key(key);
+        Ok(if self.access.durable { folder } else { folder.without_sync() })
+    }
+}
