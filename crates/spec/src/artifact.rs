@@ -18,6 +18,7 @@ use crate::media_type::{MediaType, Role};
 
 /// What an artifact consists of: the answers to the questions of the decision tree.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[expect(clippy::large_enum_variant, reason = "one is made at a time")]
 pub enum Content {
     /// "Does the artifact consist of at least one file or blob?" No: there is only its type, its
     /// annotations and its subject.

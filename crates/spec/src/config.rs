@@ -1,7 +1,7 @@
 //! The config of an image: how it runs and what its layers hold. image-spec, config.md.
 
 use indexmap::IndexMap;
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::{Map, Value};
 
 use crate::descriptor::Annotations;
@@ -12,24 +12,28 @@ use crate::platform::Platform;
 use crate::strict_json::{Shape, null_is_absent};
 
 /// An image config. Reading is lenient where artifacts borrow the type: members may be missing.
+///
+/// Each member has its paragraph in image-spec, config.md, "Properties": "Any OPTIONAL field MAY
+/// also be set to null, which is equivalent to being absent". Members that only Docker writes
+/// (`container_config`, `docker_version`, `parent`…) are in `extra`.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ImageConfig {
-    /// When it was made, as RFC 3339 writes it.
+    /// `created`: when it was made, as RFC 3339, section 5.6, writes it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub created: Option<String>,
-    /// Who made it.
+    /// `author`: who made it and keeps it up.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub author: Option<String>,
-    /// The CPU it runs on, in Go's words.
+    /// `architecture`: the CPU it runs on, in Go's words. Required; empty where it is missing.
     #[serde(default, deserialize_with = "null_is_absent")]
     pub architecture: String,
-    /// The operating system it runs on, in Go's words.
+    /// `os`: the operating system it runs on, in Go's words. Required; empty where it is missing.
     #[serde(default, deserialize_with = "null_is_absent")]
     pub os: String,
-    /// The version of the operating system.
+    /// `os.version`: the version of the operating system, as `10.0.14393.1066` of Windows.
     #[serde(rename = "os.version", default, skip_serializing_if = "Option::is_none")]
     pub os_version: Option<String>,
-    /// What the operating system must offer.
+    /// `os.features`: what the operating system must offer, as `win32k`.
     #[serde(
         rename = "os.features",
         default,
@@ -37,67 +41,119 @@ pub struct ImageConfig {
         skip_serializing_if = "Vec::is_empty"
     )]
     pub os_features: Vec<String>,
-    /// The variant of the CPU.
+    /// `variant`: the variant of the CPU; see [`crate::platform`].
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub variant: Option<String>,
-    /// What a container starts with.
+    /// `config`: what a container starts with.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub config: Option<Execution>,
-    /// What the layers hold.
+    /// `rootfs`: what the layers hold. Required.
     #[serde(default, deserialize_with = "null_is_absent")]
     pub rootfs: RootFs,
-    /// How the layers came to be, base first.
+    /// `history`: how the layers came to be, "ordered from first to last".
     #[serde(default, deserialize_with = "null_is_absent", skip_serializing_if = "Vec::is_empty")]
     pub history: Vec<History>,
-    /// Everything else, kept.
+    /// Everything else, kept: "extra fields […] MUST NOT generate an error".
     #[serde(flatten)]
     pub extra: Map<String, Value>,
 }
 
-/// What a container starts with. Docker's own members (`Healthcheck`, `Shell`, `OnBuild`,
-/// `ArgsEscaped`…) are in `extra`.
+/// What a container starts with: `config` of image-spec, config.md, "Properties", and what Docker
+/// has there beside it.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "PascalCase", default)]
 pub struct Execution {
-    /// `user`, `uid`, `user:group` and so on.
+    /// `User`: `user`, `uid`, `user:group`, `uid:gid`, `uid:group` or `user:gid`.
     #[serde(deserialize_with = "null_is_absent", skip_serializing_if = "String::is_empty")]
     pub user: String,
-    /// `port/tcp`, `port/udp` or `port`; each holds an empty object.
+    /// `ExposedPorts`: `port/tcp`, `port/udp` or `port`; each holds an empty object.
     #[serde(deserialize_with = "null_is_absent", skip_serializing_if = "IndexMap::is_empty")]
     pub exposed_ports: IndexMap<String, Value>,
-    /// `NAME=VALUE`.
+    /// `Env`: `NAME=VALUE`.
     #[serde(deserialize_with = "null_is_absent", skip_serializing_if = "Vec::is_empty")]
     pub env: Vec<String>,
-    /// The command; a caller's arguments come after it.
-    #[serde(deserialize_with = "null_is_absent", skip_serializing_if = "Vec::is_empty")]
+    /// `Entrypoint`: the command; a caller's arguments come after it.
+    #[serde(deserialize_with = "words", skip_serializing_if = "Vec::is_empty")]
     pub entrypoint: Vec<String>,
-    /// The arguments, where the caller gives none.
-    #[serde(deserialize_with = "null_is_absent", skip_serializing_if = "Vec::is_empty")]
+    /// `Cmd`: the arguments, where the caller gives none; the command, where there is no entrypoint.
+    #[serde(deserialize_with = "words", skip_serializing_if = "Vec::is_empty")]
     pub cmd: Vec<String>,
-    /// Folders that hold data of a container.
+    /// `Volumes`: folders that hold data of a container; each holds an empty object.
     #[serde(deserialize_with = "null_is_absent", skip_serializing_if = "IndexMap::is_empty")]
     pub volumes: IndexMap<String, Value>,
-    /// Where the command starts.
+    /// `WorkingDir`: where the command starts.
     #[serde(deserialize_with = "null_is_absent", skip_serializing_if = "String::is_empty")]
     pub working_dir: String,
-    /// Free metadata.
+    /// `Labels`: free metadata; see [`crate::annotations`].
     #[serde(deserialize_with = "null_is_absent", skip_serializing_if = "IndexMap::is_empty")]
     pub labels: Annotations,
-    /// The signal that ends the container.
+    /// `StopSignal`: the signal that ends the container, as `SIGKILL` or `SIGRTMIN+3`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub stop_signal: Option<String>,
+    /// `ArgsEscaped`: deprecated; on Windows, whether `Entrypoint` and `Cmd` are one command line
+    /// that is escaped already.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub args_escaped: Option<bool>,
+    /// `Memory`, in bytes: reserved for Docker, as are the next three.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub memory: Option<i64>,
+    /// `MemorySwap`: memory and swap together, in bytes; -1 is no limit.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub memory_swap: Option<i64>,
+    /// `CpuShares`: a weight beside other containers.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cpu_shares: Option<i64>,
+    /// `Healthcheck`: how to see that the container is well.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub healthcheck: Option<Healthcheck>,
+    /// `Shell`, Docker's: what runs the instructions of a Dockerfile that are one string.
+    #[serde(deserialize_with = "words", skip_serializing_if = "Vec::is_empty")]
+    pub shell: Vec<String>,
+    /// `OnBuild`, Docker's: instructions for images that are built on this one.
+    #[serde(deserialize_with = "null_is_absent", skip_serializing_if = "Vec::is_empty")]
+    pub on_build: Vec<String>,
+    /// `StopTimeout`, Docker's: the seconds between the stop signal and the end.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub stop_timeout: Option<i64>,
+    /// Everything else, kept: `Hostname`, `Tty`, `Image` and the like of Docker.
+    #[serde(flatten)]
+    pub extra: Map<String, Value>,
+}
+
+/// How to see that a container is well, as Docker has it; OCI reserves the name.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
+pub struct Healthcheck {
+    /// `Test`: `NONE`, `CMD` and words, or `CMD-SHELL` and one string; nothing inherits.
+    #[serde(deserialize_with = "null_is_absent", skip_serializing_if = "Vec::is_empty")]
+    pub test: Vec<String>,
+    /// `Interval`: nanoseconds between two tests.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub interval: Option<i64>,
+    /// `Timeout`: nanoseconds until a test counts as failed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub timeout: Option<i64>,
+    /// `StartPeriod`: nanoseconds in which failures do not count.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub start_period: Option<i64>,
+    /// `StartInterval`: nanoseconds between two tests in that time.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub start_interval: Option<i64>,
+    /// `Retries`: how many failures in a row make it unwell.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub retries: Option<i64>,
     /// Everything else, kept.
     #[serde(flatten)]
     pub extra: Map<String, Value>,
 }
 
-/// What the layers hold.
+/// What the layers hold: `rootfs` of image-spec, config.md, "Properties".
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RootFs {
-    /// "MUST be set to `layers`".
+    /// `type`: "MUST be set to `layers`".
     #[serde(rename = "type")]
     pub kind: String,
-    /// The digests of the uncompressed layers, base first.
+    /// `diff_ids`: the digests of the uncompressed layers, base first.
     #[serde(default, deserialize_with = "null_is_absent")]
     pub diff_ids: Vec<Digest>,
     /// Everything else, kept.
@@ -111,23 +167,40 @@ impl Default for RootFs {
     }
 }
 
-/// How one layer came to be.
+impl RootFs {
+    /// What names the layers 0 to n applied in this order, for each n. image-spec, config.md, "Layer
+    /// ChainID": the first is the diff ID itself, each other one the digest of its predecessor, a
+    /// space and the diff ID.
+    pub fn chain_ids(&self) -> Vec<Digest> {
+        let mut chain: Vec<Digest> = Vec::new();
+        for diff_id in &self.diff_ids {
+            let id = match chain.last() {
+                None => diff_id.clone(),
+                Some(below) => Digest::sha256(format!("{below} {diff_id}").as_bytes()),
+            };
+            chain.push(id);
+        }
+        chain
+    }
+}
+
+/// How one layer came to be: an entry of `history` of image-spec, config.md, "Properties".
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct History {
-    /// When, as RFC 3339 writes it.
+    /// `created`: when, as RFC 3339, section 5.6, writes it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub created: Option<String>,
-    /// By whom.
+    /// `author`: by whom.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub author: Option<String>,
-    /// The command.
+    /// `created_by`: the command.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub created_by: Option<String>,
-    /// A remark.
+    /// `comment`: a remark.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub comment: Option<String>,
-    /// Whether it made no layer.
+    /// `empty_layer`: whether it made no layer.
     #[serde(deserialize_with = "null_is_absent", skip_serializing_if = "std::ops::Not::not")]
     pub empty_layer: bool,
     /// Everything else, kept.
@@ -202,7 +275,22 @@ const EXECUTION: Shape = Shape::Object(&[
     ("Labels", Shape::Free),
     ("StopSignal", Shape::Free),
     ("ArgsEscaped", Shape::Free),
-    ("Healthcheck", Shape::Free),
+    ("Memory", Shape::Free),
+    ("MemorySwap", Shape::Free),
+    ("CpuShares", Shape::Free),
+    ("Healthcheck", HEALTHCHECK),
+    ("Shell", Shape::Free),
+    ("OnBuild", Shape::Free),
+    ("StopTimeout", Shape::Free),
+]);
+
+const HEALTHCHECK: Shape = Shape::Object(&[
+    ("Test", Shape::Free),
+    ("Interval", Shape::Free),
+    ("Timeout", Shape::Free),
+    ("StartPeriod", Shape::Free),
+    ("StartInterval", Shape::Free),
+    ("Retries", Shape::Free),
 ]);
 
 const HISTORY: Shape = Shape::Object(&[
@@ -213,44 +301,20 @@ const HISTORY: Shape = Shape::Object(&[
     ("empty_layer", Shape::Free),
 ]);
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::document::Document;
-
-    fn parse(json: &str) -> Result<Document<ImageConfig>> {
-        Document::parse(json.to_owned())
+/// Words of a command. Docker takes one string for one word, and images of its first years have it.
+fn words<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<String>, D::Error> {
+    #[derive(Deserialize)]
+    #[serde(untagged, expecting = "expected a string or an array of strings")]
+    enum Words {
+        Many(Vec<String>),
+        One(String),
     }
-
-    #[test]
-    fn nulls_and_missing_members_are_absent() {
-        let config = parse(
-            r#"{"config":{"Cmd":null,"Labels":null,"Env":["A=1"]},"history":null,"rootfs":null}"#,
-        )
-        .unwrap();
-        assert_eq!(config.config.as_ref().unwrap().env, ["A=1"]);
-        assert!(config.diff_ids(0).is_ok());
-    }
-
-    #[test]
-    fn dockers_members_survive_an_edit() {
-        let json = r#"{"architecture":"amd64","config":{"Healthcheck":{"Test":["CMD"]},"Shell":["/bin/sh"]},"os":"linux","rootfs":{"type":"layers","diff_ids":[]},"container_config":{}}"#;
-        let edited = parse(json).unwrap().edit(|config| config.os = "windows".into()).unwrap();
-        assert_eq!(edited.bytes(), json.replace("linux", "windows").as_bytes());
-    }
-
-    #[test]
-    fn diff_ids_must_fit_the_layers() {
-        let digest = Digest::sha256(b"");
-        let json = |kind: &str| {
-            format!(
-                r#"{{"rootfs":{{"type":"{kind}","diff_ids":["{digest}"]}},"history":[{{}},{{"empty_layer":true}}]}}"#
-            )
-        };
-        let config = parse(&json("layers")).unwrap();
-        assert_eq!(config.diff_ids(1).unwrap(), std::slice::from_ref(&digest));
-        assert!(config.diff_ids(2).is_err());
-        assert!(parse(&json("snapshots")).unwrap().diff_ids(1).is_err());
-        assert!(parse(&json("layers").replace("{},", "{},{},")).unwrap().diff_ids(1).is_err());
-    }
+    Ok(match Option::deserialize(deserializer)? {
+        None => Vec::new(),
+        Some(Words::Many(words)) => words,
+        Some(Words::One(word)) => vec![word],
+    })
 }
+
+#[cfg(test)]
+mod tests;

@@ -21,34 +21,38 @@ pub type Annotations = IndexMap<String, String>;
 
 pub use crate::annotations::REF_NAME;
 
-/// Points to content. Members that it does not know are kept in `extra`.
+/// Points to content. image-spec, descriptor.md, "Properties", has a paragraph for each member;
+/// those that it does not know are kept in `extra`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Descriptor {
-    /// What sort of content it is.
+    /// `mediaType`: what sort of content it is. "Values MUST comply with RFC 6838"; see
+    /// [`MediaType::check`].
     pub media_type: MediaType,
-    /// What the content is called.
+    /// `digest`: what the content is called.
     pub digest: Digest,
-    /// The length of the content in bytes, at most 2^63 - 1.
+    /// `size`: the length of the content in bytes, at most 2^63 - 1.
     #[serde(deserialize_with = "int64")]
     pub size: u64,
-    /// Where else the content may lie. Never fetched unless asked for.
+    /// `urls`: where else the content may lie (RFC 3986). Never fetched unless asked for.
     #[serde(default, deserialize_with = "null_is_absent", skip_serializing_if = "Vec::is_empty")]
     pub urls: Vec<String>,
-    /// Free metadata.
+    /// `annotations`: free metadata; see [`crate::annotations`].
     #[serde(
         default,
         deserialize_with = "null_is_absent",
         skip_serializing_if = "IndexMap::is_empty"
     )]
     pub annotations: Annotations,
-    /// The content itself, in Base64; see [`Descriptor::embedded`].
+    /// `data`: the content itself, in Base64 (RFC 4648, section 4); see [`Descriptor::embedded`].
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub data: Option<String>,
-    /// What the content runs on, where it is an entry of an index.
+    /// `platform`: what the content runs on, where it is an entry of an index (image-spec,
+    /// image-index.md).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub platform: Option<Platform>,
-    /// What sort of artifact a manifest is.
+    /// `artifactType`: what sort of artifact a manifest is; for an image manifest "the value of the
+    /// config descriptor `mediaType`" where it has no type of its own.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub artifact_type: Option<MediaType>,
     /// Everything else, kept.

@@ -14,11 +14,11 @@ pub const INDEX_FILE: &str = "index.json";
 /// The version that the specification pins.
 pub const VERSION: &str = "1.0.0";
 
-/// The content of `oci-layout`.
+/// The content of `oci-layout`, of the type [`MediaType::LAYOUT_HEADER`](crate::MediaType::LAYOUT_HEADER).
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct LayoutMarker {
-    /// The layout's version, always [`VERSION`].
+    /// `imageLayoutVersion`: the layout's version, always [`VERSION`]. Required.
     pub image_layout_version: String,
     /// "It MAY include additional fields."
     #[serde(flatten)]

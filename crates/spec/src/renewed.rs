@@ -39,7 +39,7 @@ mod tests {
         let old = Descriptor::of(MediaType::DRAFT_MANIFEST, b"old");
         let new = Descriptor::of(MediaType::MANIFEST, b"newer");
         let renewed = Renewed::from([(old.digest.clone(), new.clone())]);
-        let mut entry = old.clone();
+        let mut entry = old;
         entry.urls.push("https://example.com".into());
         entry.data = Some("b2xk".into());
         entry.annotations.insert("k".into(), "v".into());

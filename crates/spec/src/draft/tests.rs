@@ -140,7 +140,7 @@ fn an_artifact_manifest_becomes_an_image_manifest() {
         r#","artifactType":"a/b","blobs":[{file}],"subject":{},"annotations":{{"k":"v"}},"x":[1]"#,
         serde_json::to_string(&subject).unwrap()
     ));
-    let renewed = Renewed::from([(subject.digest.clone(), renewed_subject.clone())]);
+    let renewed = Renewed::from([(subject.digest, renewed_subject.clone())]);
     let rewritten = rewrite(&document, &renewed).unwrap();
     assert!(rewritten.needs_empty);
     assert_eq!(rewritten.descriptor().artifact_type, Some(MediaType::new("a/b")));
