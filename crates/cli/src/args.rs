@@ -122,6 +122,12 @@ pub enum Command {
     #[command(subcommand)]
     Index(commands::index::Index),
     Images(commands::images::Images),
+    Tag(commands::tag::Tag),
+    Rm(commands::rm::Rm),
+    Gc(commands::gc::Gc),
+    Du(commands::du::Du),
+    Fsck(commands::fsck::Fsck),
+    Repair(commands::repair::Repair),
     Serve(commands::serve::Serve),
     Demo(commands::demo::Demo),
 }

@@ -3,6 +3,7 @@
 
 use std::env;
 use std::path::PathBuf;
+use std::time::SystemTime;
 
 use conex_spec::{Error, Kind, Result};
 
@@ -14,6 +15,11 @@ pub fn store_folder(option: Option<&PathBuf>) -> Option<PathBuf> {
     let data = || Some(folder("XDG_DATA_HOME")?.join("conex"));
     let home = || Some(folder("HOME")?.join(".local/share/conex"));
     option.cloned().or_else(|| folder("CONEX_STORE")).or_else(data).or_else(home)
+}
+
+/// The present, for ages.
+pub fn now() -> SystemTime {
+    SystemTime::now()
 }
 
 /// Docker's `config.json`: in `DOCKER_CONFIG`, or in the home folder.

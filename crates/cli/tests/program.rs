@@ -8,7 +8,7 @@ use std::process::{Command, Output};
 
 use serde_json::Value;
 
-const COMMANDS: [&[&str]; 12] = [
+const COMMANDS: [&[&str]; 18] = [
     &[],
     &["inspect"],
     &["copy"],
@@ -19,6 +19,12 @@ const COMMANDS: [&[&str]; 12] = [
     &["validate"],
     &["index", "create"],
     &["images"],
+    &["tag"],
+    &["rm"],
+    &["gc"],
+    &["du"],
+    &["fsck"],
+    &["repair"],
     &["serve"],
     &["demo"],
 ];
@@ -182,7 +188,7 @@ fn failures_have_a_code_and_a_hint() {
         (&["inspect", "oci:layout:2"], 3, "oci:layout:1"),
         (&["inspect", "oci:nowhere"], 3, "nowhere"),
         (&["inspect", "store:nothing"], 3, "conex pull"),
-        (&["inspect", "docker-archive:x.tar"], 1, "cannot be read yet"),
+        (&["inspect", "docker-archive:x.tar"], 3, "cannot open"),
         (&["pack", "nowhere", "oci:layout:3"], 2, "expected a folder"),
         (&["pull", "oci:layout:1"], 2, "conex copy"),
         (&["unpack", "oci:layout:1", "tree"], 1, "empty"),

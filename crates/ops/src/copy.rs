@@ -54,8 +54,12 @@ pub struct Count {
 
 impl Count {
     fn add(&mut self, blob: &Descriptor) {
+        self.add_bytes(blob.size);
+    }
+
+    pub(crate) fn add_bytes(&mut self, size: u64) {
         self.blobs += 1;
-        self.bytes = self.bytes.saturating_add(blob.size);
+        self.bytes = self.bytes.saturating_add(size);
     }
 }
 
@@ -108,6 +112,18 @@ pub async fn copy_content(
     let copied = Copier { from, to, options, observer }.run(root).await;
     let route = || format!("cannot copy {} to {}", from.location(), to.location());
     copied.map_err(|err| err.context(route()))
+}
+
+/// Moves one blob or manifest, whatever the destination has in its place.
+pub(crate) async fn put(
+    from: &dyn Source,
+    blob: &Descriptor,
+    to: &dyn Sink,
+    options: &CopyOptions,
+    observer: &Arc<dyn Observer>,
+) -> Result<()> {
+    let copier = Copier { from, to, options, observer };
+    copier.with_retries(blob, || copier.open(blob)).await.map(drop)
 }
 
 struct Copier<'a> {

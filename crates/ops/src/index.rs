@@ -1,5 +1,7 @@
 //! `conex index create`: one name for images of several platforms.
 
+use std::sync::Arc;
+
 use serde::Serialize;
 
 use conex_spec::{Descriptor, Document, Error, ImageIndex, Kind, Location, MediaType, Result};
@@ -32,17 +34,22 @@ pub async fn create(
     images: &[Location],
     options: &CopyOptions,
 ) -> Result<Report> {
-    let sink = context.sink(to)?;
-    let mut entries = Vec::new();
-    let mut summary = Summary::default();
+    // An image that is not there is told before anything moves.
+    let mut found = Vec::new();
     for location in images {
         let (source, root) = context.resolve(location).await?;
         for image in choose::images(source.as_ref(), &root).await? {
-            // A child is no root: only the index gets a name.
-            let (from, to) = (source.as_ref(), sink.as_ref());
-            summary.merge(copy_content(from, &image, to, options, &context.observer).await?);
-            add_entry(&mut entries, entry(source.as_ref(), image).await?)?;
+            found.push((Arc::clone(&source), image));
         }
+    }
+    let sink = context.sink(to)?;
+    let mut entries = Vec::new();
+    let mut summary = Summary::default();
+    for (source, image) in found {
+        // A child is no root: only the index gets a name.
+        let (from, to) = (source.as_ref(), sink.as_ref());
+        summary.merge(copy_content(from, &image, to, options, &context.observer).await?);
+        add_entry(&mut entries, entry(source.as_ref(), image).await?)?;
     }
     let index = Document::new(ImageIndex::new(entries.clone()))?;
     let root = index.descriptor(MediaType::INDEX);

@@ -14,11 +14,17 @@
 //! | `conex unpack` | [`unpack`]; with `--bundle` [`bundle`] and [`runtime_config`] |
 //! | a user of an image by name | [`user`] |
 //! | `conex index create` | [`index`] |
-//! | `conex images` | [`images`] |
+//! | `conex images`, `conex tag`, `conex rm` | [`images`], [`tag`], [`rm`] |
+//! | `conex gc`, `conex du` | [`gc`], [`du`] |
+//! | `conex fsck`, `conex repair` | [`fsck`], [`repair`] |
+//! | what the roots of a place need, damage or not | [`reach`] |
 
 pub mod bundle;
 pub mod choose;
 pub mod copy;
+pub mod du;
+pub mod fsck;
+pub mod gc;
 pub mod images;
 pub mod index;
 pub mod inspect;
@@ -27,7 +33,11 @@ pub mod open;
 pub mod pack;
 pub mod pull;
 pub mod push;
+pub mod reach;
+pub mod repair;
+pub mod rm;
 pub mod runtime_config;
+pub mod tag;
 pub mod unpack;
 pub mod user;
 pub mod validate;

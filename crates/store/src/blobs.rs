@@ -33,6 +33,34 @@ impl Blobs<'_> {
         Err(blob.wrong_size(found).context(self.0.path().display()))
     }
 
+    /// The length of a blob in bytes, and when its file came here or was last changed, in seconds
+    /// since 1970; nothing if there is none.
+    pub fn look(self, digest: &Digest) -> Result<Option<(u64, i64)>> {
+        let Some(file) = self.0.file(&path(digest)?)? else { return Ok(None) };
+        let meta = file.metadata();
+        let meta = meta.map_err(|err| Error::from_io(err, || format!("cannot read {digest}")))?;
+        // A link or a rename counts, which leave the time of modification as it was.
+        Ok(Some((meta.len(), meta.ctime())))
+    }
+
+    /// Hashes a blob whatever its seal says. A damaged one loses its seal, so that nobody takes
+    /// it for present; nothing if there is none.
+    pub fn check(self, digest: &Digest) -> Result<Option<bool>> {
+        let Some(file) = self.0.file(&path(digest)?)? else { return Ok(None) };
+        let size = length(&file, digest)?;
+        let sound = hash(&file, &Descriptor::new(MediaType::EMPTY, digest.clone(), size))?;
+        if !sound {
+            // That of another's file counts for nothing anyway.
+            let _ = unseal(&file, digest);
+        }
+        Ok(Some(sound))
+    }
+
+    /// Removes a blob. That need not be durable: what comes back is collected again.
+    pub fn remove(self, digest: &Digest) -> Result<bool> {
+        self.0.unlink(&path(digest)?)
+    }
+
     /// Whether the blob is there with the content that its digest names.
     pub fn intact(self, blob: &Descriptor) -> Result<bool> {
         let Some(file) = self.0.file(&path(&blob.digest)?)? else { return Ok(false) };
@@ -120,7 +148,8 @@ impl Blobs<'_> {
         let sound = is_sound()?;
         if let Some(staged) = self.0.reflink(file)? {
             // Whoever changed the original meanwhile broke its seal.
-            if !(sound && is_sound()?) && !hash(staged.file(), blob)? {
+            let known = sound && is_sound()?;
+            if !known && !hash(staged.file(), blob)? {
                 return Ok(false);
             }
             self.0.seal(staged.file(), &blob.digest)?;

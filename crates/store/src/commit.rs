@@ -291,12 +291,18 @@ impl Folder {
         self.sync_folder(parent(to))
     }
 
-    fn unlink(&self, name: &str) -> Result<bool> {
+    pub(crate) fn unlink(&self, name: &str) -> Result<bool> {
         match unlinkat(&self.fd, name, AtFlags::empty()) {
             Ok(()) => Ok(true),
             Err(Errno::NOENT) => Ok(false),
             Err(err) => Err(self.fault("cannot remove", name, err.into())),
         }
+    }
+
+    /// Makes everything on the folder's file system durable, whoever wrote it.
+    pub fn sync_all(&self) -> Result<()> {
+        let synced = if self.durable { rustix::fs::syncfs(&self.fd) } else { Ok(()) };
+        synced.map_err(|err| self.fault("cannot sync", "", err.into()))
     }
 
     /// Makes the names in a folder durable; the empty name is this folder, and one that is not

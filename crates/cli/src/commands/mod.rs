@@ -2,13 +2,19 @@
 
 pub mod copy;
 pub mod demo;
+pub mod du;
+pub mod fsck;
+pub mod gc;
 pub mod images;
 pub mod index;
 pub mod inspect;
 pub mod pack;
 pub mod pull;
 pub mod push;
+pub mod repair;
+pub mod rm;
 pub mod serve;
+pub mod tag;
 pub mod unpack;
 pub mod validate;
 
@@ -78,6 +84,14 @@ async fn dispatch(args: &Args, output: &Output) -> Result<ExitCode> {
         Command::Validate(command) => return command.run(&context(global), output).await,
         Command::Index(command) => command.run(&context(global), &options(global), output).await?,
         Command::Images(command) => command.run(&context(global), output).await?,
+        Command::Tag(command) => command.run(&context(global), output).await?,
+        Command::Rm(command) => command.run(&context(global), output).await?,
+        Command::Gc(command) => command.run(&context(global), output).await?,
+        Command::Du(command) => command.run(&context(global), output).await?,
+        Command::Fsck(command) => return command.run(&context(global), output).await,
+        Command::Repair(command) => {
+            return command.run(&context(global), &options(global), output).await;
+        }
         Command::Serve(command) => command.run(output).await?,
         Command::Demo(command) => command.run(output).await?,
     }

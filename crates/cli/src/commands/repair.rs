@@ -1,0 +1,59 @@
+//! `conex repair`
+
+use std::process::ExitCode;
+
+use clap::Args;
+
+use conex_ops::open::Keep;
+use conex_ops::repair::{Report, repair};
+use conex_ops::{Context, CopyOptions};
+use conex_spec::{Location, Result};
+
+use crate::args::typed;
+use crate::output::{Output, size};
+
+/// The exit code for content that is still not sound.
+const UNSOUND: u8 = 4;
+
+/// Fetch what is damaged or missing in the local store or a layout from a place that has it
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  conex repair --from registry.example/team/app:1.2
+  conex repair oci:./mirror --from oci:/backup/mirror")]
+pub struct Repair {
+    /// `store:` or `oci:DIR`
+    #[arg(value_parser = typed::<Keep>, default_value = "store:")]
+    place: Keep,
+    /// Where sound content is; all of its blobs are looked among, whatever is named there
+    #[arg(long, value_name = "LOCATION", value_parser = typed::<Location>)]
+    from: Location,
+}
+
+impl Repair {
+    pub async fn run(
+        &self,
+        context: &Context,
+        options: &CopyOptions,
+        output: &Output,
+    ) -> Result<ExitCode> {
+        let source = context.source(&self.from)?;
+        let collection = context.keep(&self.place)?;
+        let observer = &context.observer;
+        let report = repair(collection, source.as_ref(), options, observer).await?;
+        output.report(&report, text)?;
+        Ok(if report.left.is_empty() { ExitCode::SUCCESS } else { ExitCode::from(UNSOUND) })
+    }
+}
+
+fn text(report: &Report) -> String {
+    let mended = &report.mended;
+    let mut text: String =
+        report.digests.iter().map(|digest| format!("mended   {digest}\n")).collect();
+    text += &super::fsck::faults(&report.left);
+    text += &format!("mended {} in {} blobs", size(mended.bytes), mended.blobs);
+    if !report.left.is_empty() {
+        text += &format!("; {} faults are left", report.left.len());
+    }
+    text + "\n"
+}

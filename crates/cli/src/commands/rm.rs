@@ -1,0 +1,30 @@
+//! `conex rm`
+
+use clap::Args;
+
+use conex_ops::Context;
+use conex_ops::rm::rm;
+use conex_spec::{Location, Result};
+
+use crate::args::typed;
+use crate::output::Output;
+
+/// Take names away from the local store or a layout; `conex gc` removes the content
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  conex rm store:debian:12 store:alpine
+  conex rm oci:./mirror:debian-12")]
+pub struct Rm {
+    /// The names: `store:NAME`, `oci:DIR:TAG` or `oci:DIR@DIGEST`
+    #[arg(required = true, value_name = "NAME", value_parser = typed::<Location>)]
+    names: Vec<Location>,
+}
+
+impl Rm {
+    pub async fn run(&self, context: &Context, output: &Output) -> Result<()> {
+        output.report(&rm(context, &self.names).await?, |report| {
+            report.removed.iter().map(|name| format!("removed {name}\n")).collect()
+        })
+    }
+}

@@ -1,0 +1,81 @@
+//! `conex du`: what each image takes up, alone and shared with others.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use serde::Serialize;
+
+use conex_spec::{Digest, Result};
+use conex_store::{Collection, bridge};
+
+use crate::copy::Count;
+use crate::reach::{kept, reach_all};
+
+/// What a place takes up. All sizes are in bytes, of what is there in fact.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Report {
+    /// Each root, the largest first.
+    pub images: Vec<Usage>,
+    /// Everything that is there.
+    pub total: Count,
+    /// What no root needs: `conex gc` collects it.
+    pub unneeded: Count,
+}
+
+/// What a root takes up.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Usage {
+    /// All of its names.
+    pub names: Vec<String>,
+    /// The root.
+    pub digest: Digest,
+    /// What would go with it.
+    pub own: u64,
+    /// What other images need as well.
+    pub shared: u64,
+}
+
+/// What the images of a place take up.
+pub async fn du(collection: Arc<dyn Collection>) -> Result<Report> {
+    bridge::blocking(move || measure(collection.as_ref())).await
+}
+
+fn measure(collection: &dyn Collection) -> Result<Report> {
+    let Some(folder) = collection.folder() else { return Ok(Report::default()) };
+    let mut roots: HashMap<Digest, (Vec<String>, _)> = HashMap::new();
+    for (entry, reach) in reach_all(collection)? {
+        roots.entry(entry.root.digest).or_insert_with(|| (Vec::new(), reach)).0.push(entry.name);
+    }
+    let mut users: HashMap<&Digest, usize> = HashMap::new();
+    for digest in roots.values().flat_map(|(_, reach)| reach.content.keys()) {
+        *users.entry(digest).or_default() += 1;
+    }
+    let mut report = Report::default();
+    let mut sizes = HashMap::new();
+    for blob in kept(folder)? {
+        report.total.add_bytes(blob.size);
+        if !users.contains_key(&blob.digest) {
+            report.unneeded.add_bytes(blob.size);
+        }
+        sizes.insert(blob.digest, blob.size);
+    }
+    let sum = |reach: &crate::reach::Reach, alone: bool| {
+        let blobs = reach.content.keys().filter(|digest| (users[digest] == 1) == alone);
+        blobs
+            .filter_map(|digest| sizes.get(digest))
+            .fold(0, |sum: u64, size| sum.saturating_add(*size))
+    };
+    report.images = roots
+        .iter()
+        .map(|(digest, (names, reach))| Usage {
+            names: names.clone(),
+            digest: digest.clone(),
+            own: sum(reach, true),
+            shared: sum(reach, false),
+        })
+        .collect();
+    report.images.sort_by(|a, b| (b.own, &a.names).cmp(&(a.own, &b.names)));
+    Ok(report)
+}

@@ -1,0 +1,93 @@
+//! `conex tag`: another name for what is there.
+
+use serde::Serialize;
+
+use conex_spec::{Descriptor, Error, Kind, Location, Name, Reference, Result, Tag};
+
+use crate::copy::tag_for;
+use crate::open::Context;
+
+/// What was named.
+#[derive(Clone, Debug, Serialize)]
+pub struct Report {
+    /// Its new name.
+    pub location: Location,
+    /// What that stands for.
+    pub root: Descriptor,
+}
+
+/// Gives an image or artifact another name in the same place.
+pub async fn tag(context: &Context, from: &Location, new: &str) -> Result<Report> {
+    let location = named(from, new)?;
+    let (_, root) = context.resolve(from).await?;
+    let tag = tag_for(&root, &location)?;
+    let sink = context.sink(&location)?;
+    sink.tag(&root, tag.as_ref()).await?;
+    sink.finish().await?;
+    Ok(Report { location, root })
+}
+
+/// What a new name means beside an image: a tag, or in the local store any name, or the whole
+/// location, which must then be in the same place.
+fn named(from: &Location, new: &str) -> Result<Location> {
+    let whole = ["oci:", "store:", "docker://"].iter().any(|prefix| new.starts_with(prefix));
+    let location = match from {
+        _ if whole => new.parse()?,
+        Location::Layout { .. } => from.with_name(Name::Tag(Tag::new(new)?))?,
+        Location::Store(_) => Location::Store(new.parse()?),
+        Location::Registry(reference) if new.contains('/') => {
+            let other: Reference = new.parse()?;
+            // Docker's rules may have made another registry of it than was meant.
+            if other.without_name() != reference.without_name() {
+                return Err(elsewhere(from, new));
+            }
+            Location::Registry(other)
+        }
+        Location::Registry(_) => from.with_name(Name::Tag(Tag::registry(new)?))?,
+        other => {
+            return Err(Error::new(Kind::Unsupported, format!("{other} cannot be given names"))
+                .hint("`conex copy FROM TO` writes it under another one"));
+        }
+    };
+    let same = match (from, &location) {
+        (Location::Layout { path, .. }, Location::Layout { path: other, .. }) => path == other,
+        (Location::Registry(a), Location::Registry(b)) => a.without_name() == b.without_name(),
+        (Location::Store(_), Location::Store(_)) => true,
+        _ => false,
+    };
+    if same { Ok(location) } else { Err(elsewhere(from, new)) }
+}
+
+fn elsewhere(from: &Location, new: &str) -> Error {
+    Error::new(Kind::Usage, format!("{from} is in another place than its new name"))
+        .found(new)
+        .hint("`conex copy FROM TO` copies between places")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_new_name_is_in_the_same_place() {
+        let named = |from: &str, new: &str| {
+            named(&from.parse().unwrap(), new).map(|location| location.to_string()).ok()
+        };
+        for (from, new, expected) in [
+            ("oci:dir:a", "b", Some("oci:dir:b")),
+            ("oci:dir:a", "x.io/b:1", Some("oci:dir:x.io/b:1")),
+            ("oci:dir:a", "oci:dir:b", Some("oci:dir:b")),
+            ("oci:dir:a", "oci:other:b", None),
+            ("oci:dir:a", "store:b", None),
+            ("store:a", "b:2", Some("store:docker.io/library/b:2")),
+            ("store:a", "store:x.io/b:1", Some("store:x.io/b:1")),
+            ("x.io/app:1", "2", Some("x.io/app:2")),
+            ("x.io/app:1", "x.io/app:2", Some("x.io/app:2")),
+            ("x.io/app:1", "x.io/other:2", None),
+            ("x.io/app:1", "not a tag", None),
+            ("oci-archive:a.tar:1", "2", None),
+        ] {
+            assert_eq!(named(from, new).as_deref(), expected, "{from} {new}");
+        }
+    }
+}
