@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
 use conex_spec::Digest;
 use serde_json::Value;
@@ -25,11 +26,24 @@ pub struct History {
     pub scratch: Scratch,
     pub conex: Conex,
     pub steps: Vec<Step>,
-    /// The folder on the disk: a layout.
-    pub folder: &'static str,
-    /// Whether the folder is the person's own store.
-    pub own: bool,
+    /// What the steps are about, on the disk.
+    pub place: Place,
 }
+
+/// Something on the disk.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Place {
+    Layout,
+    /// The person's own store.
+    Store,
+    /// An archive for each name.
+    Archives,
+    /// A root file system for each name.
+    Trees,
+}
+
+/// The folder of the disk in which everything lies.
+pub const FOLDER: &str = "place";
 
 impl History {
     /// Runs a step on the mounted disk.
@@ -46,8 +60,8 @@ impl History {
 
     /// conex as the person runs it, with the store on the disk where the history is about it.
     pub fn conex_on(&self, mounted: &Path) -> Conex {
-        if self.own {
-            self.conex.with_store(mounted.join(self.folder))
+        if self.place == Place::Store {
+            self.conex.with_store(mounted.join(FOLDER))
         } else {
             self.conex.with_store(self.conex.store().to_owned())
         }
@@ -61,16 +75,39 @@ impl History {
     /// Fails unless the folder holds what is there after `done` steps, or after one more where
     /// that one had begun; returns how many steps it shows.
     pub fn check(&self, mounted: &Path, done: usize, begun: usize) -> Result<usize, String> {
-        let folder = mounted.join(self.folder);
-        let found = names(&folder)?;
+        let folder = mounted.join(FOLDER);
+        let found = self.look(&folder)?;
         let shown = (done..=begun).find(|steps| self.names(*steps) == found).ok_or_else(|| {
             format!(
                 "after {done} steps, {begun} begun: expected {:?}, found {found:?}",
                 self.names(done)
             )
         })?;
-        found.values().try_for_each(|digest| sound(&folder, digest))?;
+        if matches!(self.place, Place::Layout | Place::Store) {
+            found.values().try_for_each(|digest| sound(&folder, digest))?;
+        }
         Ok(shown)
+    }
+
+    /// The location of an image that is there; a tree is none.
+    pub fn location(&self, name: &str, mounted: &Path) -> Option<String> {
+        let folder = mounted.join(FOLDER);
+        match self.place {
+            Place::Layout => Some(format!("oci:{}:{name}", folder.display())),
+            Place::Store => Some(format!("store:{name}")),
+            Place::Archives => Some(format!("oci-archive:{}", folder.join(name).display())),
+            Place::Trees => None,
+        }
+    }
+
+    /// The names that are there, read with nothing of conex's own, and what each stands for.
+    fn look(&self, folder: &Path) -> Result<Names, String> {
+        match self.place {
+            Place::Layout => layout_names(folder),
+            Place::Store => store_names(&folder.join("refs")),
+            Place::Archives => each(folder, archived),
+            Place::Trees => each(folder, listing),
+        }
     }
 }
 
@@ -87,15 +124,12 @@ pub fn progress(log: &[Event]) -> (usize, usize) {
     progress
 }
 
-/// The names in a layout or store, read with nothing of conex's own. What is not there has none.
-fn names(folder: &Path) -> Result<Names, String> {
-    let refs = folder.join("refs");
-    if refs.exists() { store_names(&refs) } else { layout_names(folder) }
-}
-
 /// The local store has a file for each name.
 fn store_names(refs: &Path) -> Result<Names, String> {
     let mut names = Names::new();
+    if !refs.exists() {
+        return Ok(names);
+    }
     for entry in std::fs::read_dir(refs).map_err(|err| err.to_string())? {
         let path = entry.map_err(|err| err.to_string())?.path();
         let bytes = std::fs::read(&path).map_err(|err| err.to_string())?;
@@ -117,6 +151,52 @@ fn layout_names(folder: &Path) -> Result<Names, String> {
         (name.unwrap_or_default().to_owned(), layout::text(&root["digest"]))
     };
     Ok(roots.iter().map(name).collect())
+}
+
+/// What each visible file or folder is.
+fn each(folder: &Path, what: fn(&Path) -> Result<String, String>) -> Result<Names, String> {
+    let mut names = Names::new();
+    for entry in std::fs::read_dir(folder).map_err(|err| err.to_string())?.flatten() {
+        let name = entry.file_name().into_string().unwrap();
+        // What is begun is hidden.
+        if !name.starts_with('.') {
+            names.insert(name, what(&entry.path())?);
+        }
+    }
+    Ok(names)
+}
+
+/// The digest of the only image in an archive, as tar sees it.
+fn archived(archive: &Path) -> Result<String, String> {
+    let output = Command::new("tar").arg("-xOf").arg(archive).arg("index.json").output().unwrap();
+    let index: Value = serde_json::from_slice(&output.stdout)
+        .map_err(|err| format!("{}: {err}", archive.display()))?;
+    Ok(layout::text(&index["manifests"][0]["digest"]))
+}
+
+/// All there is in a tree, in one digest.
+pub fn listing(tree: &Path) -> Result<String, String> {
+    let mut all = Vec::new();
+    list(tree, &mut all).map_err(|err| format!("{}: {err}", tree.display()))?;
+    Ok(Digest::sha256(&all).to_string())
+}
+
+fn list(tree: &Path, all: &mut Vec<u8>) -> std::io::Result<()> {
+    let mut entries: Vec<_> = std::fs::read_dir(tree)?.flatten().collect();
+    entries.sort_unstable_by_key(std::fs::DirEntry::file_name);
+    for entry in entries {
+        let kind = entry.file_type()?;
+        all.extend_from_slice(entry.file_name().as_encoded_bytes());
+        if kind.is_dir() {
+            list(&entry.path(), all)?;
+        } else if kind.is_symlink() {
+            all.extend_from_slice(std::fs::read_link(entry.path())?.as_os_str().as_encoded_bytes());
+        } else {
+            all.extend_from_slice(&std::fs::read(entry.path())?);
+        }
+        all.push(0);
+    }
+    Ok(())
 }
 
 /// Every blob that an image needs is there and has its digest.

@@ -39,6 +39,11 @@ const CASES: &[Case] = cases! {
     power::layout_on_careless_ext4, needs ROOT "mkfs.ext4" "mount" "/dev/fuse";
     power::layout_on_xfs, needs ROOT "mkfs.xfs" "mount" "/dev/fuse";
     power::layout_on_btrfs, needs ROOT "mkfs.btrfs" "mount" "/dev/fuse";
+    power::archives_on_ext4, needs ROOT "mkfs.ext4" "mount" "/dev/fuse";
+    power::archives_on_careless_ext4, needs ROOT "mkfs.ext4" "mount" "/dev/fuse";
+    power::archives_on_btrfs, needs ROOT "mkfs.btrfs" "mount" "/dev/fuse";
+    power::trees_on_careless_ext4, needs ROOT "mkfs.ext4" "mount" "/dev/fuse";
+    power::trees_on_xfs, needs ROOT "mkfs.xfs" "mount" "/dev/fuse";
     power::store_on_ext4, needs ROOT "mkfs.ext4" "mount" "/dev/fuse";
     power::store_on_xfs, needs ROOT "mkfs.xfs" "mount" "/dev/fuse";
     power::store_on_btrfs, needs ROOT "mkfs.btrfs" "mount" "/dev/fuse";

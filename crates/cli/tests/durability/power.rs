@@ -5,16 +5,16 @@ use std::process::Command;
 
 use crate::disk::{Disk, Event};
 use crate::filesystem::{BTRFS, CARELESS_EXT4, EXT4, FileSystem, XFS};
-use crate::history::{History, Names, Step};
+use crate::history::{FOLDER, History, Names, Place, Step, listing};
 use crate::replay::{State, copy_sparse, replay, states};
 use crate::support::layout::{Handmade, tagged};
 use crate::support::program::{Conex, run};
 use crate::support::scratch::Scratch;
 
 /// How many states are looked at where nothing else is said, over all histories.
-const STATES: usize = 350;
+const STATES: usize = 420;
 /// How many histories there are: the cases below that call [`survives`].
-const HISTORIES: usize = 7;
+const HISTORIES: usize = 12;
 
 pub fn layout_on_ext4() {
     survives(&layout_history(), EXT4);
@@ -30,6 +30,26 @@ pub fn layout_on_xfs() {
 
 pub fn layout_on_btrfs() {
     survives(&layout_history(), BTRFS);
+}
+
+pub fn archives_on_ext4() {
+    survives(&archives_history(), EXT4);
+}
+
+pub fn archives_on_careless_ext4() {
+    survives(&archives_history(), CARELESS_EXT4);
+}
+
+pub fn archives_on_btrfs() {
+    survives(&archives_history(), BTRFS);
+}
+
+pub fn trees_on_careless_ext4() {
+    survives(&trees_history(), CARELESS_EXT4);
+}
+
+pub fn trees_on_xfs() {
+    survives(&trees_history(), XFS);
 }
 
 pub fn store_on_ext4() {
@@ -54,7 +74,7 @@ pub fn a_loss_is_seen() {
         &format!("oci:{}:a", source.display()),
     ]);
     let (base, log) = record(&history, EXT4, |mounted, _| {
-        run(Command::new("cp").arg("-r").arg(&source).arg(mounted.join(history.folder)));
+        run(Command::new("cp").arg("-r").arg(&source).arg(mounted.join(FOLDER)));
     });
     let failed = replay(&history, &base, EXT4, &log, &states(&log, STATES / HISTORIES));
     assert!(!failed.is_empty(), "a plain copy survived every cut");
@@ -89,6 +109,10 @@ fn record(
 ) -> (std::path::PathBuf, Vec<Event>) {
     let base = history.scratch.join("base");
     file_system.make(&base);
+    if matches!(history.place, Place::Archives | Place::Trees) {
+        let mounted = file_system.mount(&base, history.scratch.join("recorded"));
+        std::fs::create_dir(mounted.path().join(FOLDER)).unwrap();
+    }
     let live = history.scratch.join("live");
     copy_sparse(&base, &live);
     let disk = Disk::new(&live, &history.scratch.join("fuse"));
@@ -117,12 +141,12 @@ fn layout_history() -> History {
         }
     };
     let steps = vec![
-        step(&["copy", &images[0].0, "oci:DISK/layout:a"], "a", &images[0].1),
-        step(&["copy", &images[1].0, "oci:DISK/layout:b"], "b", &images[1].1),
-        step(&["copy", "oci:DISK/layout:a", "oci:DISK/layout:c"], "c", &images[0].1),
-        step(&["copy", &images[2].0, "oci:DISK/layout:a"], "a", &images[2].1),
+        step(&["copy", &images[0].0, "oci:DISK/place:a"], "a", &images[0].1),
+        step(&["copy", &images[1].0, "oci:DISK/place:b"], "b", &images[1].1),
+        step(&["copy", "oci:DISK/place:a", "oci:DISK/place:c"], "c", &images[0].1),
+        step(&["copy", &images[2].0, "oci:DISK/place:a"], "a", &images[2].1),
     ];
-    History { scratch, conex, steps, folder: "layout", own: false }
+    History { scratch, conex, steps, place: Place::Layout }
 }
 
 /// The same in the local store.
@@ -143,7 +167,49 @@ fn store_history() -> History {
         step("store:registry.example/a:1", "c:1", &images[0].1),
         step(&images[2].0, "a:1", &images[2].1),
     ];
-    History { scratch, conex, steps, folder: "store", own: true }
+    History { scratch, conex, steps, place: Place::Store }
+}
+
+/// Archives are written, and one is written anew.
+fn archives_history() -> History {
+    let scratch = Scratch::new("power-archives");
+    let conex = Conex::new(&scratch);
+    let images = images(&scratch);
+    let mut names = Names::new();
+    let mut step = |image: &(String, String), name: &str| {
+        names.insert(name.to_owned(), image.1.clone());
+        let to = format!("oci-archive:DISK/place/{name}");
+        Step {
+            arguments: ["copy", &image.0, &to].map(str::to_owned).to_vec(),
+            names: names.clone(),
+        }
+    };
+    let steps =
+        vec![step(&images[0], "a.tar"), step(&images[1], "b.tar"), step(&images[2], "a.tar")];
+    History { scratch, conex, steps, place: Place::Archives }
+}
+
+/// Images are unpacked.
+fn trees_history() -> History {
+    let scratch = Scratch::new("power-trees");
+    let conex = Conex::new(&scratch);
+    let mut names = Names::new();
+    let mut step = |number: u64, name: &str| {
+        let tree = scratch.folder(&format!("tree{number}"));
+        for file in 0..20 {
+            let folder = tree.join(format!("folder{}", file % 5));
+            std::fs::create_dir_all(&folder).unwrap();
+            let content = conex_testkit::images::noise(number * 100 + file, 500 * file as usize);
+            std::fs::write(folder.join(format!("file{file}")), content).unwrap();
+        }
+        let image = format!("oci:{}:latest", scratch.join(&format!("packed{number}")).display());
+        conex.ok(&["pack", tree.to_str().unwrap(), &image]);
+        names.insert(name.to_owned(), listing(&tree).unwrap());
+        let arguments = ["unpack".to_owned(), image, format!("DISK/place/{name}")].to_vec();
+        Step { arguments, names: names.clone() }
+    };
+    let steps = vec![step(0, "one"), step(1, "two"), step(2, "three")];
+    History { scratch, conex, steps, place: Place::Trees }
 }
 
 /// Three images with some layers of their own and one in common, as locations and digests.

@@ -93,11 +93,7 @@ fn look_at(
 /// What conex itself says of every image that is there.
 fn validate(history: &History, mounted: &Path, shown: usize) -> Result<(), String> {
     for name in history.names(shown).keys() {
-        let location = if history.own {
-            format!("store:{name}")
-        } else {
-            format!("oci:{}:{name}", mounted.join(history.folder).display())
-        };
+        let Some(location) = history.location(name, mounted) else { continue };
         let run = history.conex_on(mounted).run(&["validate", &location]);
         if run.code != Some(0) {
             return Err(format!("not valid after the cut: {run:?}"));
