@@ -5,6 +5,7 @@ use std::env;
 use std::path::PathBuf;
 use std::time::SystemTime;
 
+use conex_client::Engine;
 use conex_spec::{Error, Kind, Result};
 
 /// The end of the year 9999, after which RFC 3339 has no words.
@@ -26,6 +27,22 @@ pub fn now() -> SystemTime {
 pub fn docker_config() -> Option<PathBuf> {
     let dir = folder("DOCKER_CONFIG").or_else(|| Some(folder("HOME")?.join(".docker")))?;
     Some(dir.join("config.json"))
+}
+
+/// Where a Docker engine or Podman may listen: `DOCKER_HOST`, or the sockets that they have by
+/// default, of the system and of the person.
+pub fn engine() -> Engine {
+    let host = env::var_os("DOCKER_HOST").filter(|host| !host.is_empty());
+    let host = host.map(|host| host.to_string_lossy().into_owned());
+    let runtime = folder("XDG_RUNTIME_DIR");
+    let own = |name: &str| runtime.as_ref().map(|dir| dir.join(name));
+    let sockets = [
+        Some(PathBuf::from("/var/run/docker.sock")),
+        own("docker.sock"),
+        own("podman/podman.sock"),
+        Some(PathBuf::from("/run/podman/podman.sock")),
+    ];
+    Engine { host, sockets: sockets.into_iter().flatten().collect() }
 }
 
 /// The time that builds write, in seconds since 1970. <https://reproducible-builds.org/specs/source-date-epoch/>

@@ -27,6 +27,7 @@
 //! | a blob as a stream that mends itself | `pull` |
 //! | uploads, whole and in chunks | `push`, `chunked` |
 //! | manifests, tags and the referrers tag | `manifests` |
+//! | images of a Docker engine or of Podman | [`daemon`] |
 //!
 //! # Security
 //! A registry is a stranger. What it sends is bounded before it is read, its URLs are checked
@@ -35,6 +36,7 @@
 //! interprets, and all it uploads, is verified in this crate.
 
 pub mod credentials;
+pub mod daemon;
 pub mod options;
 pub mod secret;
 
@@ -60,6 +62,7 @@ mod token;
 mod transport;
 
 pub use credentials::Credentials;
+pub use daemon::Engine;
 pub use options::{Options, PlainHttp, Proxies, Retry, Timeouts};
 pub use repository::{Client, Repository};
 pub use secret::Secret;

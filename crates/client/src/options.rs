@@ -7,6 +7,7 @@ use std::time::Duration;
 use conex_store::Observer;
 
 use crate::credentials::Credentials;
+use crate::daemon::Engine;
 
 /// How a [`crate::Client`] talks to registries.
 #[derive(Clone)]
@@ -33,6 +34,8 @@ pub struct Options {
     /// Pairs of a registry and the host of a token server outside its domain that may see its
     /// passwords. Docker's own pair is built in.
     pub token_servers: Vec<(String, String)>,
+    /// Where the Docker engine or Podman of this machine may listen.
+    pub engine: Engine,
 }
 
 impl Default for Options {
@@ -48,6 +51,7 @@ impl Default for Options {
             proxies: Proxies::default(),
             extra_roots: Vec::new(),
             token_servers: Vec::new(),
+            engine: Engine::default(),
         }
     }
 }

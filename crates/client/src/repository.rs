@@ -14,6 +14,7 @@ use futures_util::stream::BoxStream;
 use http::{Method, StatusCode};
 
 use crate::auth::Scope;
+use crate::daemon::Engine;
 use crate::exchange::Ask;
 use crate::fault::fault;
 use crate::options::Options;
@@ -54,6 +55,11 @@ impl Client {
                 recent: Mutex::default(),
             }),
         }
+    }
+
+    /// Where the engine of this machine may listen.
+    pub fn engine(&self) -> &Engine {
+        &self.shared.options.engine
     }
 
     /// Asks the registry of a reference whether it is one, and with the credentials known for

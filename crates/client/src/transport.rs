@@ -75,7 +75,7 @@ fn trusting(mut builder: ClientBuilder, options: &Options) -> Result<ClientBuild
 }
 
 /// For plain HTTP: no time is spent on reading the system's certificates.
-fn untrusting() -> Result<ClientConfig> {
+pub(crate) fn untrusting() -> Result<ClientConfig> {
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let config = ClientConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()

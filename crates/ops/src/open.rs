@@ -11,6 +11,7 @@ use std::sync::{Arc, OnceLock};
 use serde::{Serialize, Serializer};
 
 use conex_client::Client;
+use conex_client::daemon::{DaemonSink, DaemonSource};
 use conex_spec::{Descriptor, Error, Kind, Location, Name, Platform, Reference, Result, Tag};
 use conex_store::archive::{ArchiveSink, DockerArchive, Form, Input, OciArchive, Output};
 use conex_store::seal::Key;
@@ -56,7 +57,11 @@ impl Context {
             Location::DockerArchive { path, .. } => {
                 Arc::new(DockerArchive::new(input(path)?, location.clone(), self.spool()))
             }
-            other => return Err(not_yet(other, "read")),
+            Location::DockerDaemon(image) => {
+                let engine = self.client.engine().clone();
+                Arc::new(DaemonSource::new(engine, image.clone(), self.store.clone()))
+            }
+            Location::Memory => return Err(in_this_process()),
         })
     }
 
@@ -73,7 +78,10 @@ impl Context {
             Location::DockerArchive { path, .. } => {
                 Arc::new(ArchiveSink::new(Form::Docker, output(path)?, location.clone())?)
             }
-            other => return Err(not_yet(other, "written")),
+            Location::DockerDaemon(image) => {
+                Arc::new(DaemonSink::new(self.client.engine().clone(), image.clone())?)
+            }
+            Location::Memory => return Err(in_this_process()),
         })
     }
 
@@ -222,10 +230,8 @@ pub fn stored_name(reference: &Reference) -> Result<Name> {
     }
 }
 
-fn not_yet(location: &Location, verb: &str) -> Error {
-    Error::new(Kind::Unsupported, format!("{location} cannot be {verb} yet"))
-        .expected("a registry, `oci:DIR` or `store:NAME`")
-        .found(location.kind_str())
+fn in_this_process() -> Error {
+    Error::new(Kind::Usage, "content in memory is known to this process only")
 }
 
 /// A place that keeps many images, as people name it without an image: `store:`, `oci:DIR`.

@@ -1,6 +1,6 @@
 //! Every place that can be read and every place that can be written, pair by pair: what comes out
 //! is what went in, to the last byte.
-#![allow(clippy::unwrap_used, reason = "a test may stop at the first surprise")]
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test may stop at the first surprise")]
 
 use std::sync::Arc;
 

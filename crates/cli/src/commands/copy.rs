@@ -12,12 +12,20 @@ use crate::args::typed;
 use crate::output::Output;
 
 /// Copy an image or artifact, with all platforms of an index, from anywhere to anywhere
+///
+/// An archive file is replaced as a whole, once the new one is complete; nothing is added to
+/// the old one. An archive `-` is standard input or standard output; the report then goes to
+/// standard error. docker-archive and docker-daemon take a single image: choose one with
+/// --platform.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
   conex copy alpine oci:./alpine:latest
   conex copy oci:./app:1.2 registry.example/team/app:1.2
-  conex copy --platform linux/arm64 debian:12 store:debian:12")]
+  conex copy --platform linux/arm64 debian:12 store:debian:12
+  conex copy store:debian:12 oci-archive:debian.tar:12
+  conex copy --platform linux/amd64 alpine docker-archive:-:alpine:latest | docker load
+  conex copy docker-daemon:app:dev registry.example/team/app:dev")]
 pub struct Copy {
     /// What to copy
     #[arg(value_parser = typed::<Location>)]

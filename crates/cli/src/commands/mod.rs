@@ -117,7 +117,8 @@ fn client_options(global: &Global, observer: Arc<dyn Observer>) -> Options {
         credentials = credentials.with_docker_config(file);
     }
     let plain_http = if global.plain_http { PlainHttp::Any } else { PlainHttp::Loopback };
-    Options { credentials, plain_http, observer, ..Options::default() }
+    let engine = environment::engine();
+    Options { credentials, plain_http, observer, engine, ..Options::default() }
 }
 
 /// The platform that was asked for, or this machine's.

@@ -100,7 +100,7 @@ impl Output {
     pub fn finish(self) -> Result<()> {
         let cannot = |err| Error::from_io(err, || CANNOT_WRITE.into());
         match self.target {
-            Target::Beside(beside) => beside.publish(),
+            Target::Beside(beside) => (*beside).publish(),
             Target::Open(file) => match file.sync_all() {
                 // Only a file on a disk can be synced.
                 Err(err) if Errno::from_io_error(&err) == Some(Errno::INVAL) => Ok(()),
@@ -165,7 +165,7 @@ impl Beside {
         })))
     }
 
-    fn publish(mut self: Box<Self>) -> Result<()> {
+    fn publish(mut self) -> Result<()> {
         if !self.is_named {
             // Content first: a name is not to be there before what it names.
             self.file.sync_all().map_err(|err| self.fault(err))?;
