@@ -72,7 +72,9 @@ pub fn read(archive: &Archive) -> Result<Vec<Saved>> {
 
 /// A name for an image as the list has it: the canonical reference, and its tag alone.
 pub fn repo_tag(name: &Tag) -> Result<(String, String)> {
-    let fault = |err: Error| err.context(format_args!("Docker calls no image `{name}`"));
+    let fault = |err: Error| {
+        err.with_kind(Kind::Usage).context(format_args!("Docker calls no image `{name}`"))
+    };
     let reference: Reference = name.as_str().parse().map_err(fault)?;
     match reference.name_or_latest() {
         Name::Tag(tag) => {
