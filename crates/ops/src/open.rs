@@ -59,7 +59,7 @@ impl Context {
             }
             Location::DockerDaemon(image) => {
                 let engine = self.client.engine().clone();
-                Arc::new(DaemonSource::new(engine, image.clone(), self.store.clone()))
+                Arc::new(DaemonSource::new(engine, image.clone(), self.spool()))
             }
             Location::Memory => return Err(in_this_process()),
         })
