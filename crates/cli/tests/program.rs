@@ -108,8 +108,8 @@ fn the_same_folder_gives_the_same_image() {
     let image = json(dir.path(), &["inspect", "oci:a:1"]);
     assert_eq!(image["kind"], "image");
     assert_eq!(image["platform"]["architecture"], "arm64");
-    assert_eq!(image["execution"]["Entrypoint"][0], "/big");
-    assert_eq!(image["execution"]["Labels"]["a"], "b");
+    assert_eq!(image["config"]["Entrypoint"][0], "/big");
+    assert_eq!(image["config"]["Labels"]["a"], "b");
 }
 
 #[test]
@@ -236,4 +236,48 @@ fn the_demonstration_runs() {
         assert!(shown.contains(part), "{part} not in {shown}");
     }
     assert!(dir.path().join("demo/bundle/rootfs/etc/motd").exists());
+}
+
+#[test]
+fn a_look_shows_all_and_bytes_stay_as_they_are() {
+    let dir = tempfile::tempdir().unwrap();
+    let home = dir.path();
+    tree(&home.join("tree"));
+    let words = ["pack", "tree", "oci:build:1", "--label", "a=b", "--env", "A=1"];
+    let packed = json(home, &words);
+    let digest = packed["root"]["digest"].as_str().unwrap();
+    done(home, &["index", "create", "oci:build:all", "oci:build:1"]);
+    let look = |words: &[&str]| done(home, &[&["inspect"], words].concat());
+    let blob = |digest: &str| {
+        fs::read_to_string(home.join("build/blobs").join(digest.replace(':', "/"))).unwrap()
+    };
+    assert_eq!(look(&["--raw", "oci:build:1"]), blob(digest));
+    let config = look(&["oci:build:all", "--format", "{{(index .Manifests 0).Image.ID}}"]);
+    assert_eq!(look(&["--config", "oci:build:all"]), blob(config.trim()));
+    assert_eq!(look(&["--raw", "--config", "oci:build:all"]), blob(config.trim()));
+    assert_eq!(look(&["--config", "--format", "{{.Config.Env}}", "oci:build:1"]), "[A=1]\n");
+    let tree = look(&["--tree", "oci:build:all"]);
+    for part in ["\u{2514}\u{2500}\u{2500} index  sha256:", "image linux/", "config  ", "layer  "] {
+        assert!(tree.contains(part), "{part} not in {tree}");
+    }
+    // The same documents in bare files, and a blob by its digest.
+    let layer = packed["layers"][0]["digest"].as_str().unwrap();
+    let manifest = format!("./build/blobs/{}", digest.replace(':', "/"));
+    for (target, part) in [
+        (manifest.as_str(), "a file holds the manifest only"),
+        ("build/index.json", "org.opencontainers.image.ref.name=all"),
+        ("file:build/oci-layout", "1.0.0"),
+        (&format!("oci:build@{config}").trim().to_owned(), "config of an image"),
+        (&format!("oci:build@{layer}"), "tar, gzip"),
+    ] {
+        let shown = look(&[target]);
+        assert!(shown.contains(part), "{part} not in {shown}");
+    }
+    assert_eq!(
+        look(&["--unpacked", "oci:build:1", "--format", "{{gt .UnpackedSize .Size}}"]),
+        "true\n"
+    );
+    assert_eq!(fails(home, &["inspect", "build/index.json", "--as", "layout"]).0, 4);
+    assert_eq!(fails(home, &["inspect", "--config", "file:build/oci-layout"]).0, 2);
+    assert_eq!(fails(home, &["inspect", "oci:build:1", "--format", "{{.a.b | nope}}"]).0, 2);
 }

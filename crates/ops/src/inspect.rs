@@ -1,29 +1,85 @@
-//! `conex inspect`: what a root is, in one look.
+//! `conex inspect`: what a root, a blob or a bare document is, in one look.
+//!
+//! | looking for | module |
+//! |---|---|
+//! | an image: its config, and its layers beside their history | [`image`] |
+//! | an index: every entry, read in parallel | [`index`] |
+//! | blobs, configs, descriptors, layout markers | [`single`] |
+//! | the graph below a root, referrers included | [`tree`] |
+//!
+//! The member names of a [`Report`] are stable, and those that Go's tools have mean the same:
+//! `digest`, `mediaType`, `layers`, `manifests`, `annotations` as in regctl, `config` with both
+//! the config's descriptor and docker's members (`Env`, `Cmd`), `name`, `repoTags`, `created`,
+//! `labels`, `env`, `os`, `architecture` as in skopeo, `id` and `repoDigests` as in docker.
 
+use std::sync::Arc;
+
+use bytes::Bytes;
 use serde::Serialize;
 
-use conex_spec::config::Execution;
+use conex_spec::draft::{Draft, traces};
 use conex_spec::{
-    Annotations, Descriptor, ImageConfig, ImageManifest, Location, Manifest, MediaType, Platform,
-    Result,
+    Annotations, Descriptor, Digest, Error, Kind, Location, Manifest, MediaType, Platform, Result,
 };
-use conex_store::{Source, SourceExt};
+use conex_store::{Memory, Source, SourceExt};
 
+use crate::choose::choose;
+use crate::json_file::{DocumentKind, JsonFile, Target};
 use crate::open::Context;
+
+pub mod image;
+pub mod index;
+pub mod single;
+pub mod tree;
+
+pub use image::{Image, Layer};
+pub use index::Entry;
+pub use tree::tree;
+
+/// What to look at, and how closely.
+#[derive(Clone, Debug, Default)]
+pub struct Options {
+    /// The image of an index that is looked at in place of the index.
+    pub platform: Option<Platform>,
+    /// What a document is, where its members are not to be believed.
+    pub kind: Option<DocumentKind>,
+    /// Read every layer and count its bytes without compression.
+    pub unpacked: bool,
+}
 
 /// What a root is.
 #[derive(Clone, Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
 pub struct Report {
     /// Where it is.
-    pub location: Location,
+    pub location: Target,
+    /// The repository, where it is in one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub name: Option<String>,
+    /// The name it was asked for by.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub repo_tags: Vec<String>,
+    /// The repository with the digest.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub repo_digests: Vec<String>,
+    /// The root's media type.
+    pub media_type: MediaType,
+    /// The root's digest.
+    pub digest: Digest,
     /// The root.
     pub root: Descriptor,
+    /// What sort of artifact it is, where it says so.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub artifact_type: Option<MediaType>,
     /// The manifest that it says something about.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub subject: Option<Descriptor>,
     /// The root's own annotations.
     #[serde(skip_serializing_if = "Annotations::is_empty")]
     pub annotations: Annotations,
+    /// The drafts of the specification that it follows.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub drafts: Vec<Draft>,
     /// What sort of root it is.
     #[serde(flatten)]
     pub content: Content,
@@ -32,114 +88,233 @@ pub struct Report {
 /// What sort of root it is.
 #[derive(Clone, Debug, Serialize)]
 #[serde(tag = "kind", rename_all = "lowercase")]
-#[expect(clippy::large_enum_variant, reason = "one is made for each command")]
 pub enum Content {
     /// A list of manifests.
     Index {
         /// Its entries, in the order of preference.
-        entries: Vec<Descriptor>,
+        manifests: Vec<Entry>,
+        /// The size in bytes of the configs and layers of all of them, each counted once.
+        size: u64,
     },
     /// A container image.
     Image(Image),
+    /// An image config without its manifest.
+    Config(Image),
     /// Something else that a registry holds.
     Artifact {
-        /// What sort of artifact.
-        #[serde(rename = "artifactType")]
-        artifact_type: MediaType,
-        /// The config; a draft of the artifact manifest has none.
+        /// The config, which drafts of artifacts lack.
         #[serde(skip_serializing_if = "Option::is_none")]
         config: Option<Descriptor>,
         /// What it packs.
         layers: Vec<Descriptor>,
+        /// The size in bytes of all that it packs.
+        size: u64,
+    },
+    /// A descriptor as a document of its own.
+    Descriptor {
+        /// The descriptor.
+        descriptor: Descriptor,
+    },
+    /// The marker file of a layout.
+    Layout {
+        /// The version it names.
+        #[serde(rename = "imageLayoutVersion")]
+        version: String,
+    },
+    /// Bytes that are no document.
+    Blob {
+        /// What the bytes show themselves to be.
+        format: String,
+        /// Its size in bytes.
+        size: u64,
     },
 }
 
-/// A container image.
-#[derive(Clone, Debug, Serialize)]
-pub struct Image {
-    /// What it runs on.
-    pub platform: Platform,
-    /// When it was made, as RFC 3339 writes it.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub created: Option<String>,
-    /// What a container starts with.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub execution: Option<Execution>,
-    /// The config.
-    pub config: Descriptor,
-    /// The layers, base first.
-    pub layers: Vec<Layer>,
-    /// The size in bytes of all layers as they are stored.
-    pub size: u64,
-}
-
-/// A layer and how it came to be.
-#[derive(Clone, Debug, Serialize)]
-pub struct Layer {
-    /// The layer.
-    #[serde(flatten)]
-    pub descriptor: Descriptor,
-    /// The command that made it.
-    #[serde(rename = "createdBy", skip_serializing_if = "Option::is_none")]
-    pub created_by: Option<String>,
-}
-
-/// Looks at what a location names.
-pub async fn inspect(context: &Context, location: &Location) -> Result<Report> {
-    let (source, root) = context.resolve(location).await?;
-    inspect_root(source.as_ref(), location, root).await
-}
-
-/// Looks at a root of a source.
-pub async fn inspect_root(
-    source: &dyn Source,
-    location: &Location,
+/// A target, opened.
+struct Opened {
+    source: Arc<dyn Source>,
     root: Descriptor,
-) -> Result<Report> {
-    let manifest = source.manifest(&root).await?.into_value();
-    Ok(Report {
-        location: location.clone(),
-        subject: manifest.subject().cloned(),
-        annotations: manifest.annotations().clone(),
-        content: content(source, manifest).await?,
-        root,
-    })
+    /// The root's kind, where it is no manifest.
+    document: Option<(DocumentKind, Bytes)>,
+    /// Whether it is a file, so that nothing it lists can be read.
+    alone: bool,
 }
 
-async fn content(source: &dyn Source, manifest: Manifest) -> Result<Content> {
-    match manifest {
-        Manifest::Index(index) => Ok(Content::Index { entries: index.manifests }),
-        Manifest::Image(manifest) if manifest.is_image() => {
-            image(source, manifest).await.map(Content::Image)
+/// Looks at what a location names, or at a document in a file.
+///
+/// # Errors
+/// What opening and reading say. What a manifest lists and the source lacks is part of the
+/// report, as its `fault`.
+pub async fn inspect(context: &Context, target: &Target, options: &Options) -> Result<Report> {
+    let opened = open(context, target, options).await?;
+    let source = opened.source.as_ref();
+    let root = opened.root;
+    if let Some((kind, bytes)) = opened.document {
+        let content = single::document(kind, bytes)?;
+        return Ok(report(target, root, content));
+    }
+    if !root.media_type.is_manifest() {
+        let content = single::blob(source, &root, options.kind).await?;
+        return Ok(report(target, root, content));
+    }
+    let manifest = source.manifest(&root).await?.into_value();
+    let mut drafts: Vec<Draft> = Vec::new();
+    for trace in traces(&manifest) {
+        if !drafts.contains(&trace.draft) {
+            drafts.push(trace.draft);
         }
-        Manifest::Image(manifest) => Ok(Content::Artifact {
-            artifact_type: manifest.artifact_type().clone(),
-            config: Some(manifest.config),
-            layers: manifest.layers,
-        }),
-        Manifest::Artifact(manifest) => Ok(Content::Artifact {
-            artifact_type: manifest.artifact_type.unwrap_or(MediaType::DRAFT_ARTIFACT),
-            config: None,
-            layers: manifest.blobs,
-        }),
+    }
+    let (subject, annotations) = (manifest.subject().cloned(), manifest.annotations().clone());
+    let artifact_type = stated_type(&manifest);
+    let content =
+        if opened.alone { alone(manifest) } else { content(source, manifest, options).await? };
+    Ok(Report { subject, annotations, artifact_type, drafts, ..report(target, root, content) })
+}
+
+/// The exact bytes of the root, or of the image for `options.platform`: a manifest, an index, or
+/// a small blob.
+pub async fn raw(context: &Context, target: &Target, options: &Options) -> Result<Bytes> {
+    let opened = open(context, target, options).await?;
+    opened.source.read(&opened.root).await
+}
+
+/// The exact bytes of the config of the root, or of the image for `options.platform`.
+pub async fn raw_config(context: &Context, target: &Target, options: &Options) -> Result<Bytes> {
+    let opened = open(context, target, options).await?;
+    if let Some((DocumentKind::Config, bytes)) = opened.document {
+        return Ok(bytes);
+    }
+    let manifest = match opened.document {
+        Some((kind, _)) => return Err(no_config(target, kind.as_str())),
+        None if !opened.root.media_type.is_manifest() => return Err(no_config(target, "a blob")),
+        None => opened.source.manifest(&opened.root).await?.into_value(),
+    };
+    match manifest {
+        Manifest::Image(image) => opened.source.read(&image.config).await,
+        other => Err(no_config(target, other.name())),
     }
 }
 
-async fn image(source: &dyn Source, manifest: ImageManifest) -> Result<Image> {
-    let config = source.document::<ImageConfig>(&manifest.config).await?.into_value();
-    let platform = config.platform();
-    let mut made = config.history.into_iter().filter(|entry| !entry.empty_layer);
-    let layers = manifest.layers.into_iter().map(|descriptor| Layer {
-        descriptor,
-        created_by: made.next().and_then(|entry| entry.created_by),
-    });
-    let layers: Vec<_> = layers.collect();
-    Ok(Image {
-        platform,
-        created: config.created,
-        execution: config.config,
-        config: manifest.config,
-        size: layers.iter().map(|layer| layer.descriptor.size).fold(0, u64::saturating_add),
-        layers,
-    })
+fn no_config(target: &Target, found: &str) -> Error {
+    Error::new(Kind::Usage, format!("{target} has no config"))
+        .expected("an image, or an index and `--platform`")
+        .found(found)
 }
+
+async fn open(context: &Context, target: &Target, options: &Options) -> Result<Opened> {
+    let (source, mut root) = match target {
+        Target::Location(location) => context.resolve(location).await?,
+        Target::File(path) => {
+            let file = JsonFile::read(path)?;
+            let kind = file.kind(options.kind)?;
+            let memory = Memory::new();
+            if !matches!(kind, DocumentKind::Index | DocumentKind::Manifest) {
+                let root = memory.add(single::media_type_of(kind), file.bytes.clone());
+                let document = Some((kind, file.bytes));
+                return Ok(Opened { source: Arc::new(memory), root, document, alone: true });
+            }
+            let manifest = Manifest::parse(file.bytes.clone(), None)
+                .map_err(|err| err.context(path.display()))?;
+            let root = memory.add(manifest.media_type(), file.bytes);
+            (Arc::new(memory) as Arc<dyn Source>, root)
+        }
+    };
+    if let Some(platform) = &options.platform
+        && root.media_type.is_manifest()
+    {
+        root = choose(source.as_ref(), &root, platform).await?;
+    }
+    let alone = matches!(target, Target::File(_));
+    Ok(Opened { source, root, document: None, alone })
+}
+
+fn report(target: &Target, root: Descriptor, content: Content) -> Report {
+    let reference = match target {
+        Target::Location(Location::Registry(reference) | Location::Store(reference)) => {
+            Some(reference)
+        }
+        _ => None,
+    };
+    let name = reference.map(|reference| reference.without_name().to_string());
+    let tag = reference.and_then(|reference| reference.tag()).cloned();
+    let tagged = |name: &String| tag.map(|tag| format!("{name}:{tag}"));
+    Report {
+        location: target.clone(),
+        repo_tags: name.as_ref().and_then(tagged).into_iter().collect(),
+        repo_digests: name.iter().map(|name| format!("{name}@{}", root.digest)).collect(),
+        name,
+        media_type: root.media_type.clone(),
+        digest: root.digest.clone(),
+        root,
+        artifact_type: None,
+        subject: None,
+        annotations: Annotations::new(),
+        drafts: Vec::new(),
+        content,
+    }
+}
+
+/// The type of an artifact; for one without `artifactType` its config's (image-spec, manifest.md,
+/// "Guidelines for Artifact Usage").
+fn stated_type(manifest: &Manifest) -> Option<MediaType> {
+    match manifest {
+        Manifest::Image(image) if image.is_image() => image.artifact_type.clone(),
+        Manifest::Image(image) => Some(image.artifact_type().clone()),
+        Manifest::Index(index) => index.artifact_type.clone(),
+        Manifest::Artifact(artifact) => artifact.artifact_type.clone(),
+    }
+}
+
+/// A manifest in a file, where nothing that it lists can be read.
+fn alone(manifest: Manifest) -> Content {
+    match manifest {
+        Manifest::Index(index) => Content::Index {
+            manifests: index.manifests.into_iter().map(Entry::listed).collect(),
+            size: 0,
+        },
+        Manifest::Image(manifest) if manifest.is_image() => Content::Image(image::alone(manifest)),
+        manifest => artifact(manifest),
+    }
+}
+
+fn artifact(manifest: Manifest) -> Content {
+    let (config, layers) = match manifest {
+        Manifest::Image(manifest) => (Some(manifest.config), manifest.layers),
+        Manifest::Artifact(manifest) => (None, manifest.blobs),
+        Manifest::Index(index) => (None, index.manifests),
+    };
+    Content::Artifact { size: total(&layers), config, layers }
+}
+
+async fn content(source: &dyn Source, manifest: Manifest, options: &Options) -> Result<Content> {
+    match manifest {
+        Manifest::Index(index) => {
+            let manifests = index::entries(source, index.manifests).await?;
+            let size = index::size(&manifests);
+            Ok(Content::Index { manifests, size })
+        }
+        Manifest::Image(manifest) if manifest.is_image() => {
+            let mut image = image::read(source, manifest).await?;
+            if options.unpacked {
+                image.count_unpacked(source).await?;
+            }
+            Ok(Content::Image(image))
+        }
+        manifest => Ok(artifact(manifest)),
+    }
+}
+
+fn total(blobs: &[Descriptor]) -> u64 {
+    blobs.iter().map(|blob| blob.size).fold(0, u64::saturating_add)
+}
+
+/// Whether a fault is one of the content, which a report can tell, and not of the way to it.
+fn is_of_content(err: &Error) -> bool {
+    matches!(
+        err.kind(),
+        Kind::NotFound | Kind::Invalid | Kind::Mismatch | Kind::Unsupported | Kind::Limit
+    )
+}
+
+#[cfg(test)]
+mod tests;

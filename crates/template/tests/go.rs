@@ -24,6 +24,7 @@ fn data() -> Value {
         "labels": {"b": "2", "a": "1"},
         "layers": [{"digest": "d1", "size": 1}, {"digest": "d2", "size": 2}],
         "config": {"Env": ["PATH=/bin"], "Cmd": null, "user": "me"},
+        "platform": {"architecture": "arm", "os": "linux", "variant": "v7"},
         "rootfs": {"diff_ids": ["x"]},
         "odd": "<a href='b'>\u{1b}é&\"",
     })
@@ -56,6 +57,10 @@ fn fields_and_values() {
         ("{{(.config).user}} {{$.name}}", "app_".replace("app_", "me app").as_str()),
         ("{{1}} {{-3}} {{1.5}} {{'a'}} {{0x10}} {{true}}", "1 -3 1.5 97 16 true"),
         ("{{\"a\\tb\"}} {{`c\\d`}}", "a\tb c\\d"),
+        (
+            "{{.platform}} {{.Platform.OS}} {{printf \"%14s\" .platform}}",
+            "linux/arm/v7 linux   linux/arm/v7",
+        ),
         ("{{100000000.0}} {{123456.0}} {{1e-5}} {{1e3}}", "1e+08 123456 1e-05 1000"),
     ]);
 }

@@ -1,130 +1,90 @@
 //! `conex inspect`
 
-use std::fmt::Write as _;
+mod text;
+mod tree;
 
+use bytes::Bytes;
 use clap::Args;
+use serde_json::Value;
 
 use conex_ops::Context;
-use conex_ops::inspect::{Content, Image, Report, inspect};
-use conex_spec::config::Execution;
-use conex_spec::{Descriptor, Location, Result};
+use conex_ops::inspect::{self, Options};
+use conex_ops::json_file::{DocumentKind, Target};
+use conex_spec::{Error, Kind, Platform, Result};
 
-use crate::args::typed;
-use crate::output::{Output, escape, size};
+use crate::args::{Format, typed};
+use crate::output::Output;
 
-/// Show what an image, index or artifact is
+/// Show what an image, index, artifact, blob or bare JSON document is
+///
+/// An index is shown with every platform, an image with its layers beside the history that made
+/// them. Nothing that a manifest says is hidden; what it lists and the place lacks is told.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
   conex inspect alpine
-  conex inspect oci:./build:1.2
-  conex inspect --format json store:alpine")]
+  conex inspect alpine --platform linux/arm64
+  conex inspect oci:./build:1.2 --tree
+  conex inspect ./manifest.json
+  conex inspect --raw alpine | sha256sum
+  conex inspect --config alpine
+  conex inspect --format json store:alpine
+  conex inspect --format '{{.Digest}}' alpine
+  conex inspect --format '{{range .Manifests}}{{println .Platform .Digest}}{{end}}' alpine
+  conex inspect --format '{{json .Labels}} {{.Os}}/{{.Architecture}} {{.Config.Cmd}}' oci:./build
+
+A template finds fields by their letters, so those that skopeo, docker and regctl know are found.
+What is not there is `<no value>`. Its functions are Go's, and docker's json, join, split, lower,
+upper, title, pad and truncate. With --raw and --config it is applied to that document.")]
 pub struct Inspect {
-    /// What to look at
-    #[arg(value_parser = typed::<Location>)]
-    location: Location,
+    /// What to look at: a location, or the path of a JSON file (`file:PATH`, `-` is standard input)
+    #[arg(value_parser = typed::<Target>, value_name = "LOCATION")]
+    target: Target,
+    /// Of an index, look at the image for this platform: OS/ARCH[/VARIANT]
+    #[arg(long, value_name = "PLATFORM", value_parser = typed::<Platform>)]
+    platform: Option<Platform>,
+    /// Print the exact bytes of the manifest, and nothing else
+    #[arg(long)]
+    raw: bool,
+    /// Print the exact bytes of the config, of an index for --platform or this machine
+    #[arg(long)]
+    config: bool,
+    /// Show the graph: what is listed, and what refers to it
+    #[arg(long, conflicts_with_all = ["raw", "config"])]
+    tree: bool,
+    /// Read every layer to tell its size without compression
+    #[arg(long, conflicts_with_all = ["raw", "config", "tree"])]
+    unpacked: bool,
+    /// Take the document for this: descriptor, index, manifest, config or layout
+    #[arg(long = "as", value_name = "KIND", value_parser = typed::<DocumentKind>)]
+    kind: Option<DocumentKind>,
 }
 
 impl Inspect {
     pub async fn run(&self, context: &Context, output: &Output) -> Result<()> {
-        output.report(&inspect(context, &self.location).await?, text)
-    }
-}
-
-/// Lines of a name and a value.
-struct Table(String);
-
-impl Table {
-    fn line(&mut self, name: &str, value: impl AsRef<str>) {
-        // Writing to a string cannot fail.
-        let _ = writeln!(self.0, "{name:<12} {}", escape(value.as_ref()));
-    }
-
-    fn descriptor(&mut self, blob: &Descriptor, more: &str) {
-        let size = size(blob.size);
-        let _ = writeln!(
-            self.0,
-            "  {}  {size:>10}  {}  {}",
-            blob.digest,
-            escape(blob.media_type.as_str()),
-            escape(more)
-        );
-    }
-}
-
-fn text(report: &Report) -> String {
-    let mut table = Table(String::new());
-    table.line("location", report.location.to_string());
-    table.line("digest", report.root.digest.as_str());
-    table.line("media type", report.root.media_type.as_str());
-    if let Some(subject) = &report.subject {
-        table.line("subject", subject.digest.as_str());
-    }
-    match &report.content {
-        Content::Index { entries } => index(&mut table, entries),
-        Content::Image(image) => self::image(&mut table, image),
-        Content::Artifact { artifact_type, config, layers } => {
-            table.line("artifact", artifact_type.as_str());
-            if let Some(config) = config {
-                table.line("config", "");
-                table.descriptor(config, "");
-            }
-            table.line("layers", layers.len().to_string());
-            layers.iter().for_each(|layer| table.descriptor(layer, title(layer)));
+        let mut options =
+            Options { platform: self.platform.clone(), kind: self.kind, unpacked: self.unpacked };
+        let target = &self.target;
+        if self.config {
+            options.platform = Some(super::platform_or_host(self.platform.as_ref()));
+            return exact(&inspect::raw_config(context, target, &options).await?, output);
         }
-    }
-    for (name, value) in &report.annotations {
-        table.line("annotation", format!("{name}={value}"));
-    }
-    table.0
-}
-
-fn title(blob: &Descriptor) -> &str {
-    blob.annotations.get("org.opencontainers.image.title").map_or("", String::as_str)
-}
-
-fn index(table: &mut Table, entries: &[Descriptor]) {
-    table.line("index", format!("{} entries", entries.len()));
-    for entry in entries {
-        let platform = entry.platform.as_ref().map(ToString::to_string);
-        table.descriptor(entry, platform.as_deref().unwrap_or("no platform"));
-    }
-}
-
-fn image(table: &mut Table, image: &Image) {
-    table.line("platform", image.platform.to_string());
-    if let Some(created) = &image.created {
-        table.line("created", created);
-    }
-    if let Some(execution) = &image.execution {
-        self::execution(table, execution);
-    }
-    table.line("config", "");
-    table.descriptor(&image.config, "");
-    table.line("layers", format!("{}, {}", image.layers.len(), size(image.size)));
-    for layer in &image.layers {
-        table.descriptor(&layer.descriptor, layer.created_by.as_deref().unwrap_or_default());
-    }
-}
-
-fn execution(table: &mut Table, execution: &Execution) {
-    let words = |words: &[String]| {
-        words.iter().map(|word| format!("{word:?}")).collect::<Vec<_>>().join(" ")
-    };
-    for (name, value) in [
-        ("user", execution.user.clone()),
-        ("folder", execution.working_dir.clone()),
-        ("entrypoint", words(&execution.entrypoint)),
-        ("command", words(&execution.cmd)),
-    ] {
-        if !value.is_empty() {
-            table.line(name, value);
+        if self.raw {
+            return exact(&inspect::raw(context, target, &options).await?, output);
         }
+        if self.tree {
+            return output.report(&inspect::tree(context, target, &options).await?, tree::text);
+        }
+        output.report(&inspect::inspect(context, target, &options).await?, text::text)
     }
-    execution.env.iter().for_each(|variable| table.line("environment", variable));
-    execution.exposed_ports.keys().for_each(|port| table.line("port", port));
-    execution.volumes.keys().for_each(|volume| table.line("volume", volume));
-    for (name, value) in &execution.labels {
-        table.line("label", format!("{name}={value}"));
+}
+
+/// The bytes as they are, unless a template wants something of them.
+fn exact(bytes: &Bytes, output: &Output) -> Result<()> {
+    if !matches!(output.format(), Format::Template(_)) {
+        return output.print_bytes(bytes);
     }
+    let value: Value = serde_json::from_slice(bytes)
+        .map_err(|err| Error::new(Kind::Invalid, "a template needs a JSON document").source(err))?;
+    output.report(&value, |_| String::new())
 }

@@ -1,5 +1,8 @@
 //! One value under one verb.
 
+use conex_spec::Platform;
+use serde_json::{Map, Value as Json};
+
 use crate::buffer::Buffer;
 use crate::print::{float, quote};
 use crate::value::{Value, sorted};
@@ -76,6 +79,9 @@ impl Spec {
 
     fn map(self, out: &mut Buffer, map: &Value<'_>, verb: char) {
         let Value::Map(map) = map else { return };
+        if let Some(platform) = platform(map).filter(|_| matches!(verb, 'v' | 's') && !self.sharp) {
+            return self.pad(out, &platform);
+        }
         let syntax = verb == 'v' && self.sharp;
         out.push(if syntax { "map[string]interface {}{" } else { "map[" });
         for (index, (key, json)) in sorted(map).into_iter().enumerate() {
@@ -222,6 +228,18 @@ impl Spec {
             out.fill(' ', missing);
         }
     }
+}
+
+/// A platform is a text to regctl's templates: `linux/arm64/v8`.
+fn platform(map: &Map<String, Json>) -> Option<String> {
+    const MEMBERS: [&str; 6] =
+        ["architecture", "os", "os.version", "os.features", "variant", "features"];
+    let known = map.keys().all(|name| MEMBERS.contains(&name.as_str()));
+    if !known || !map.contains_key("os") || !map.contains_key("architecture") {
+        return None;
+    }
+    let platform: Platform = serde_json::from_value(Json::Object(map.clone())).ok()?;
+    Some(platform.to_string())
 }
 
 fn sign(negative: bool, plus: bool, space: bool) -> &'static str {
