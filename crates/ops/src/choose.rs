@@ -1,16 +1,26 @@
 //! Which image of an index suits a platform. image-spec, image-index.md.
 
+use std::collections::BTreeSet;
+
 use conex_spec::{Descriptor, Error, Kind, Manifest, Platform, Result};
 use conex_store::{Source, SourceExt};
 
 use crate::images::platform_of;
 use crate::walk::{MAX_DEPTH, MAX_NODES};
 
+/// How many configs are read to learn what an index does not say.
+const MAX_CONFIGS: usize = 32;
+/// How many entries an error lists.
+const MAX_LISTED: usize = 20;
+
 /// The image below `root` that suits `platform` best. An image manifest is its own choice, unless
 /// its config names a platform that does not suit.
 ///
+/// Of several that suit as well, the first is taken (image-spec, image-index.md, "`platform`"). Where
+/// no entry of an index says that it suits, the configs of those that say nothing are asked.
+///
 /// # Errors
-/// `NotFound`, with what there is, where nothing suits.
+/// `NotFound`, with what there is, where nothing suits; `Usage` where nothing says what it suits.
 pub async fn choose(
     source: &dyn Source,
     root: &Descriptor,
@@ -26,13 +36,34 @@ pub async fn choose(
         };
     }
     let images = images(source, root).await?;
-    let candidates = images.iter().map(|image| image.platform.as_ref()).enumerate();
-    match (platform.select(candidates), images.as_slice()) {
-        (Some(chosen), _) => Ok(images[chosen].clone()),
-        // An index around a single image that names no platform leaves no other choice.
-        (None, [only]) if only.platform.is_none() => Ok(only.clone()),
-        (None, _) => Err(no_image(source, root, platform, &images)),
+    if let Some(chosen) = best(platform, &images) {
+        return Ok(images[chosen].clone());
     }
+    // No entry says that it suits; of those that say nothing, the configs may.
+    let silent = images.iter().enumerate().filter(|(_, image)| image.platform.is_none());
+    let silent: Vec<_> = silent.map(|(index, _)| index).collect();
+    let mut told = images.clone();
+    for &index in silent.iter().take(MAX_CONFIGS) {
+        told[index].platform = platform_of(source, &images[index]).await?;
+    }
+    let unknown = |index: &&usize| told[**index].platform.is_none();
+    match (best(platform, &told), silent.iter().filter(unknown).collect::<Vec<_>>().as_slice()) {
+        (Some(chosen), _) => Ok(images[chosen].clone()),
+        // An index around a single artifact leaves no other choice.
+        (None, [only]) if !told.iter().any(suits_something) => Ok(images[**only].clone()),
+        (None, [_, _, ..]) if !told.iter().any(suits_something) => {
+            Err(ambiguous(source, root, &images))
+        }
+        (None, _) => Err(no_image(source, root, platform, &told)),
+    }
+}
+
+fn best(platform: &Platform, images: &[Descriptor]) -> Option<usize> {
+    platform.select(images.iter().map(|image| image.platform.as_ref()).enumerate())
+}
+
+fn suits_something(image: &Descriptor) -> bool {
+    image.platform.as_ref().is_some_and(Platform::is_known)
 }
 
 /// The image manifests below an index, in the order of preference, nested indexes opened in place.
@@ -41,7 +72,9 @@ pub async fn images(source: &dyn Source, root: &Descriptor) -> Result<Vec<Descri
     let mut waiting = vec![(root.clone(), 0)];
     let mut seen = std::collections::HashSet::new();
     while let Some((node, depth)) = waiting.pop() {
-        let fresh = seen.insert(node.digest.clone());
+        // One image may be listed for several platforms; an index is opened once.
+        let listed_for = node.platform.as_ref().filter(|_| !node.media_type.is_index());
+        let fresh = seen.insert((node.digest.clone(), listed_for.map(Platform::to_string)));
         if !node.media_type.is_index() {
             if fresh && node.media_type.is_manifest() {
                 found.push(node);
@@ -68,14 +101,10 @@ fn no_image(
     platform: &Platform,
     images: &[Descriptor],
 ) -> Error {
-    let mut there: Vec<_> = images
-        .iter()
-        .filter_map(|image| image.platform.as_ref())
-        .map(Platform::to_string)
-        .collect();
-    there.sort_unstable();
-    there.dedup();
-    let found = if there.is_empty() { "no entry with a platform".into() } else { there.join(", ") };
+    let platforms = images.iter().filter_map(|image| image.platform.as_ref());
+    let there: BTreeSet<_> = platforms.map(Platform::to_string).collect();
+    let found =
+        if there.is_empty() { "no entry with a platform".into() } else { listed(there.iter()) };
     Error::not_found(format!(
         "no image for this platform in {} at {}",
         root.digest.short(),
@@ -84,6 +113,29 @@ fn no_image(
     .expected(platform)
     .found(found)
     .hint("choose one with `--platform OS/ARCH[/VARIANT]`")
+}
+
+/// Entries of which none says what it suits, each with what tells it from the others.
+fn ambiguous(source: &dyn Source, root: &Descriptor, images: &[Descriptor]) -> Error {
+    let entries = images.iter().map(|image| {
+        let kind = image.artifact_type.as_ref().unwrap_or(&image.media_type);
+        format!("{} ({kind})", image.digest)
+    });
+    let place = source.location();
+    Error::new(
+        Kind::Usage,
+        format!("no entry of {} at {place} says what it suits", root.digest.short()),
+    )
+    .expected("one entry, or platforms to choose by")
+    .found(listed(entries))
+    .hint("name one by its digest: LOCATION@DIGEST")
+}
+
+fn listed(entries: impl ExactSizeIterator<Item = impl std::fmt::Display>) -> String {
+    let more = entries.len().saturating_sub(MAX_LISTED);
+    let shown: Vec<_> = entries.take(MAX_LISTED).map(|entry| entry.to_string()).collect();
+    let rest = if more > 0 { format!(", and {more} more") } else { String::new() };
+    shown.join(", ") + &rest
 }
 
 #[cfg(test)]
@@ -131,5 +183,69 @@ mod tests {
         assert!(choose(&store, &image, &platform("linux/arm64")).await.is_ok());
         let err = choose(&store, &image, &platform("linux/amd64")).await.unwrap_err();
         assert_eq!((err.kind(), err.found_value()), (Kind::NotFound, Some("linux/arm64")));
+    }
+
+    /// An index of images that names the platforms of some, all of whom their configs name.
+    fn half_silent(store: &Memory, texts: &[(&str, bool)]) -> (Descriptor, Vec<Descriptor>) {
+        let entries = texts.iter().zip(1..).map(|((text, says), layers)| {
+            let image = images::image(store, &platform(text), layers, 10);
+            Descriptor { platform: image.platform.clone().filter(|_| *says), ..image }
+        });
+        let entries: Vec<_> = entries.collect();
+        (images::index(store, entries.clone()), entries)
+    }
+
+    #[tokio::test]
+    async fn configs_say_what_an_index_does_not() {
+        let store = Memory::new();
+        let (root, entries) = half_silent(
+            &store,
+            &[("linux/arm64", false), ("linux/amd64", false), ("linux/s390x", true)],
+        );
+        for (asked, expected) in [("linux/amd64", 1), ("linux/arm64", 0), ("linux/s390x", 2)] {
+            let chosen = choose(&store, &root, &platform(asked)).await.unwrap();
+            assert_eq!(chosen, entries[expected], "{asked}");
+        }
+        let err = choose(&store, &root, &platform("linux/386")).await.unwrap_err();
+        assert_eq!(err.found_value(), Some("linux/amd64, linux/arm64, linux/s390x"));
+        let (alone, _) = half_silent(&store, &[("linux/arm64", false)]);
+        assert!(choose(&store, &alone, &platform("linux/386")).await.is_err());
+    }
+
+    #[tokio::test]
+    async fn an_ambiguous_choice_lists_what_there_is() {
+        let store = Memory::new();
+        let artifact = |name: &str| {
+            let kind = conex_spec::MediaType::new(format!("application/vnd.example.{name}"));
+            let manifest =
+                conex_spec::artifact::manifest(kind, conex_spec::artifact::Content::Nothing);
+            let document = conex_spec::Document::new(manifest.unwrap()).unwrap();
+            store.add(conex_spec::MediaType::MANIFEST, document.bytes().clone())
+        };
+        let (one, other) = (artifact("one"), artifact("other"));
+        let amd64 = platform("linux/amd64");
+        let root = images::index(&store, vec![one.clone(), other.clone()]);
+        let err = choose(&store, &root, &amd64).await.unwrap_err();
+        assert_eq!(err.kind(), Kind::Usage);
+        for entry in [&one, &other] {
+            assert!(err.found_value().unwrap().contains(entry.digest.as_str()), "{err}");
+        }
+        let root = images::index(&store, vec![one.clone()]);
+        assert_eq!(choose(&store, &root, &amd64).await.unwrap(), one);
+    }
+
+    #[tokio::test]
+    async fn one_image_may_suit_several_platforms_and_what_is_beside_images_suits_none() {
+        let store = Memory::new();
+        let image = images::image(&store, &platform("linux/amd64"), 1, 10);
+        let for_platform =
+            |text: &str| Descriptor { platform: Some(platform(text)), ..image.clone() };
+        let root = images::index(
+            &store,
+            vec![for_platform("unknown/unknown"), for_platform("linux/386"), image.clone()],
+        );
+        for asked in ["linux/386", "linux/amd64"] {
+            assert_eq!(choose(&store, &root, &platform(asked)).await.unwrap(), for_platform(asked));
+        }
     }
 }

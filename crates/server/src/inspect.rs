@@ -155,6 +155,40 @@ mod tests {
         assert!(parse("{}", Some("application/json")).unwrap().children.is_empty());
     }
 
+    /// Their children are known, so that none of them is taken without its content (rule L3).
+    #[test]
+    fn drafts_are_taken_with_their_children() {
+        let child = |media_type: &str| {
+            let child = Descriptor::of(MediaType::new(media_type), b"x");
+            serde_json::to_string(&child).unwrap()
+        };
+        let image = "application/vnd.oci.manifest.v1+json";
+        let index = "application/vnd.oci.index.v1+json";
+        let artifact = "application/vnd.oci.artifact.manifest.v1+json";
+        let (config, layer) = (
+            child("application/vnd.oci.config.v1+json"),
+            child("application/vnd.oci.layer.v1.tar"),
+        );
+        for (media_type, members, children) in [
+            (image, format!(r#""schemaVersion":2,"config":{config},"layers":[{layer}]"#), 2),
+            (index, format!(r#""schemaVersion":2,"manifests":[{}]"#, child(image)), 1),
+            (artifact, format!(r#""blobs":[{layer}],"artifactType":"a/b""#), 1),
+        ] {
+            let json = format!(r#"{{"mediaType":"{media_type}",{members}}}"#);
+            for content_type in [Some(media_type), None] {
+                let found = parse(&json, content_type).unwrap();
+                assert_eq!(found.children.len(), children, "{media_type}");
+                assert_eq!(found.media_type.as_str(), media_type);
+            }
+            for odd in [r#","fsLayers":[]"#, r#","manifests":[],"layers":[]"#] {
+                assert!(
+                    parse(&json.replacen("}", &format!("{odd}}}"), 9), None).is_err(),
+                    "{json}"
+                );
+            }
+        }
+    }
+
     #[test]
     fn what_could_be_two_things_is_refused() {
         let image = MediaType::MANIFEST;

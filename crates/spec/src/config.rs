@@ -2,12 +2,13 @@
 
 use indexmap::IndexMap;
 use serde::{Deserialize, Deserializer, Serialize};
-use serde_json::{Map, Value};
+use serde_json::Value;
 
 use crate::descriptor::Annotations;
 use crate::digest::Digest;
 use crate::document::Format;
 use crate::error::{Error, Result};
+use crate::extra::Extra;
 use crate::platform::Platform;
 use crate::strict_json::{Shape, null_is_absent};
 
@@ -55,7 +56,7 @@ pub struct ImageConfig {
     pub history: Vec<History>,
     /// Everything else, kept: "extra fields […] MUST NOT generate an error".
     #[serde(flatten)]
-    pub extra: Map<String, Value>,
+    pub extra: Extra,
 }
 
 /// What a container starts with: `config` of image-spec, config.md, "Properties", and what Docker
@@ -117,7 +118,7 @@ pub struct Execution {
     pub stop_timeout: Option<i64>,
     /// Everything else, kept: `Hostname`, `Tty`, `Image` and the like of Docker.
     #[serde(flatten)]
-    pub extra: Map<String, Value>,
+    pub extra: Extra,
 }
 
 /// How to see that a container is well, as Docker has it; OCI reserves the name.
@@ -144,7 +145,7 @@ pub struct Healthcheck {
     pub retries: Option<i64>,
     /// Everything else, kept.
     #[serde(flatten)]
-    pub extra: Map<String, Value>,
+    pub extra: Extra,
 }
 
 /// What the layers hold: `rootfs` of image-spec, config.md, "Properties".
@@ -158,12 +159,12 @@ pub struct RootFs {
     pub diff_ids: Vec<Digest>,
     /// Everything else, kept.
     #[serde(flatten)]
-    pub extra: Map<String, Value>,
+    pub extra: Extra,
 }
 
 impl Default for RootFs {
     fn default() -> Self {
-        Self { kind: "layers".into(), diff_ids: Vec::new(), extra: Map::new() }
+        Self { kind: "layers".into(), diff_ids: Vec::new(), extra: Extra::default() }
     }
 }
 
@@ -205,7 +206,7 @@ pub struct History {
     pub empty_layer: bool,
     /// Everything else, kept.
     #[serde(flatten)]
-    pub extra: Map<String, Value>,
+    pub extra: Extra,
 }
 
 impl ImageConfig {

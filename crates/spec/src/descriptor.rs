@@ -7,11 +7,11 @@ use base64::engine::general_purpose::STANDARD as BASE64;
 use bytes::Bytes;
 use indexmap::IndexMap;
 use serde::{Deserialize, Deserializer, Serialize};
-use serde_json::{Map, Value};
 
 use crate::digest::Digest;
 use crate::document::Format;
 use crate::error::{Error, Kind, Result};
+use crate::extra::Extra;
 use crate::media_type::MediaType;
 use crate::platform::Platform;
 use crate::strict_json::{Shape, null_is_absent};
@@ -57,7 +57,7 @@ pub struct Descriptor {
     pub artifact_type: Option<MediaType>,
     /// Everything else, kept.
     #[serde(flatten)]
-    pub extra: Map<String, Value>,
+    pub extra: Extra,
 }
 
 /// The names that image-spec gives to a platform's members. image-spec, image-index.md.
@@ -94,7 +94,7 @@ impl Descriptor {
             data: None,
             platform: None,
             artifact_type: None,
-            extra: Map::new(),
+            extra: Extra::default(),
         }
     }
 

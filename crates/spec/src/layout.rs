@@ -1,10 +1,10 @@
 //! The marker file of a layout directory. image-spec, image-layout.md, "oci-layout file".
 
 use serde::{Deserialize, Serialize};
-use serde_json::{Map, Value};
 
 use crate::document::Format;
 use crate::error::{Error, Kind, Result};
+use crate::extra::Extra;
 use crate::strict_json::Shape;
 
 /// The name of the marker file.
@@ -22,12 +22,12 @@ pub struct LayoutMarker {
     pub image_layout_version: String,
     /// "It MAY include additional fields."
     #[serde(flatten)]
-    pub extra: Map<String, Value>,
+    pub extra: Extra,
 }
 
 impl Default for LayoutMarker {
     fn default() -> Self {
-        Self { image_layout_version: VERSION.into(), extra: Map::new() }
+        Self { image_layout_version: VERSION.into(), extra: Extra::default() }
     }
 }
 

@@ -6,13 +6,13 @@
 use bytes::Bytes;
 use indexmap::IndexMap;
 use serde::{Deserialize, Serialize};
-use serde_json::{Map, Value};
 
 use crate::descriptor::{Annotations, DESCRIPTOR, Descriptor};
 use crate::digest::Digest;
 use crate::document::{Document, Format};
 use crate::draft::ArtifactManifest;
 use crate::error::{Error, Result};
+use crate::extra::Extra;
 use crate::media_type::{MediaType, Role};
 use crate::strict_json::{Shape, null_is_absent};
 
@@ -51,7 +51,7 @@ pub struct ImageManifest {
     pub annotations: Annotations,
     /// Everything else, kept.
     #[serde(flatten)]
-    pub extra: Map<String, Value>,
+    pub extra: Extra,
 }
 
 /// A list of manifests, mostly one for each platform. image-spec, image-index.md, "Image Index
@@ -83,7 +83,7 @@ pub struct ImageIndex {
     pub annotations: Annotations,
     /// Everything else, kept.
     #[serde(flatten)]
-    pub extra: Map<String, Value>,
+    pub extra: Extra,
 }
 
 /// What a registry keeps under `manifests/`.
@@ -109,7 +109,7 @@ impl ImageManifest {
             layers,
             subject: None,
             annotations: Annotations::new(),
-            extra: Map::new(),
+            extra: Extra::default(),
         }
     }
 
@@ -135,7 +135,7 @@ impl ImageIndex {
             manifests,
             subject: None,
             annotations: Annotations::new(),
-            extra: Map::new(),
+            extra: Extra::default(),
         }
     }
 }

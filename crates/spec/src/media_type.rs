@@ -62,6 +62,14 @@ macro_rules! media_types {
                     _ => Role::Other,
                 }
             }
+
+            /// One of the constants, which need no memory of their own.
+            fn known(text: &str) -> Option<Self> {
+                match text {
+                    $($text => Some(Self::$name),)*
+                    _ => None,
+                }
+            }
         }
     };
 }
@@ -262,7 +270,8 @@ impl Serialize for MediaType {
 
 impl<'de> Deserialize<'de> for MediaType {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        String::deserialize(deserializer).map(Self::new)
+        let text = Cow::<str>::deserialize(deserializer)?;
+        Ok(Self::known(&text).unwrap_or_else(|| Self::new(text)))
     }
 }
 

@@ -13,9 +13,9 @@ use std::fmt;
 use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
-use serde_json::{Map, Value};
 
 use crate::error::{Error, Result};
+use crate::extra::Extra;
 use crate::reference::grammar::shown;
 use crate::strict_json::null_is_absent;
 
@@ -63,7 +63,7 @@ pub struct Platform {
     pub features: Vec<String>,
     /// Everything else, kept.
     #[serde(flatten)]
-    pub extra: Map<String, Value>,
+    pub extra: Extra,
 }
 
 impl Platform {

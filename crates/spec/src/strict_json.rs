@@ -5,6 +5,7 @@
 //! then see two documents under one digest, so a name that differs from a known one only in
 //! case is refused too. Depth and length are bounded before any value is built.
 
+use std::cell::Cell;
 use std::collections::HashSet;
 use std::fmt;
 
@@ -17,6 +18,16 @@ use crate::error::{Error, Kind, Result};
 
 /// The deepest nesting of arrays and objects; real documents reach about eight.
 pub(crate) const MAX_DEPTH: usize = 64;
+
+/// The most values of one document. The largest index that is read lists about 70,000 entries of
+/// three members each; a document of nothing but brackets would take fifty times its length.
+const MAX_VALUES: usize = 1 << 18;
+/// The most objects and arrays among them: each is worth many of the others.
+const MAX_NESTS: usize = 1 << 17;
+/// The most values in members that the specification does not know, which are kept one by one.
+const MAX_FOREIGN: usize = 1 << 16;
+/// The most members of one object; 100,000 annotations fit.
+const MAX_MEMBERS: usize = 1 << 17;
 
 /// The names that a specification gives to the members of an object, and what they hold.
 /// Only there does a name's case matter: labels and annotations are free.
@@ -62,10 +73,46 @@ pub fn check(bytes: &[u8], limit: usize, shape: Shape, what: &str) -> Result<()>
         return Err(Error::invalid(message));
     }
     let mut deserializer = serde_json::Deserializer::from_slice(bytes);
-    let walk = Walk { shape, path: Path::Root, depth: 0 };
-    walk.deserialize(&mut deserializer)
-        .and_then(|()| deserializer.end())
-        .map_err(|err| Error::invalid(format!("{what} is not sound JSON: {err}")))
+    let seen = Seen::default();
+    let walk = Walk { shape, path: Path::Root, depth: 0, foreign: false, seen: &seen };
+    let walked = walk.deserialize(&mut deserializer).and_then(|()| deserializer.end());
+    walked.map_err(|err| match seen.too_many.get() {
+        Some((limit, of)) => Error::new(Kind::Limit, format!("{what} has too many {of}"))
+            .expected(format!("at most {limit}")),
+        None => Error::invalid(format!("{what} is not sound JSON: {err}")),
+    })
+}
+
+/// How much the walk has met.
+#[derive(Default)]
+struct Seen {
+    values: Cell<usize>,
+    nests: Cell<usize>,
+    foreign: Cell<usize>,
+    /// The limit that was passed, and what it counts.
+    too_many: Cell<Option<(usize, &'static str)>>,
+}
+
+impl Seen {
+    fn value<E: serde::de::Error>(&self, foreign: bool) -> Result<(), E> {
+        self.values.set(self.values.get() + 1);
+        self.foreign.set(self.foreign.get() + usize::from(foreign));
+        self.limit(self.values.get(), MAX_VALUES, "values")?;
+        self.limit(self.foreign.get(), MAX_FOREIGN, "values in unknown members")
+    }
+
+    fn limit<E: serde::de::Error>(
+        &self,
+        count: usize,
+        limit: usize,
+        of: &'static str,
+    ) -> Result<(), E> {
+        if count <= limit {
+            return Ok(());
+        }
+        self.too_many.set(Some((limit, of)));
+        Err(E::custom("too much"))
+    }
 }
 
 /// Where in the document the walk stands; rendered only for an error.
@@ -91,12 +138,16 @@ struct Walk<'a> {
     shape: Shape,
     path: Path<'a>,
     depth: usize,
+    /// Whether this is in a member that the specification does not know.
+    foreign: bool,
+    seen: &'a Seen,
 }
 
 impl<'de> DeserializeSeed<'de> for Walk<'_> {
     type Value = ();
 
     fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<(), D::Error> {
+        self.seen.value(self.foreign)?;
         deserializer.deserialize_any(self)
     }
 }
@@ -139,10 +190,8 @@ impl<'de> Visitor<'de> for Walk<'_> {
             _ => Shape::Free,
         };
         let mut index = 0;
-        while items
-            .next_element_seed(Walk { shape, path: Path::Item(&self.path, index), depth })?
-            .is_some()
-        {
+        let item = |index| Walk { shape, path: Path::Item(&self.path, index), depth, ..self };
+        while items.next_element_seed(item(index))?.is_some() {
             index += 1;
         }
         Ok(())
@@ -150,21 +199,20 @@ impl<'de> Visitor<'de> for Walk<'_> {
 
     fn visit_map<A: MapAccess<'de>>(self, mut members: A) -> Result<(), A::Error> {
         let depth = self.deeper()?;
-        let known = match self.shape {
-            Shape::Object(known) => known,
-            _ => &[],
-        };
-        let mut seen = HashSet::new();
+        let mut names = HashSet::new();
         while let Some(name) = members.next_key::<String>()? {
-            let shape = shape_of(known, &name).map_err(|spelled| {
-                let path = Path::Member(&self.path, &name);
+            let path = Path::Member(&self.path, &name);
+            let shape = self.shape.of_member(&name).map_err(|spelled| {
                 A::Error::custom(format!("{path} differs from {spelled:?} only in case"))
             })?;
-            let path = Path::Member(&self.path, &name);
-            members.next_value_seed(Walk { shape, path, depth })?;
-            if !seen.insert(name.clone()) {
+            let foreign = self.foreign || shape.is_none();
+            let shape = shape.unwrap_or(Shape::Free);
+            members.next_value_seed(Walk { shape, path, depth, foreign, seen: self.seen })?;
+            if names.contains(&name) {
                 return Err(A::Error::custom(format!("{path} stands there twice")));
             }
+            names.insert(name);
+            self.seen.limit(names.len(), MAX_MEMBERS, "members in one object")?;
         }
         Ok(())
     }
@@ -172,6 +220,8 @@ impl<'de> Visitor<'de> for Walk<'_> {
 
 impl Walk<'_> {
     fn deeper<E: serde::de::Error>(&self) -> Result<usize, E> {
+        self.seen.nests.set(self.seen.nests.get() + 1);
+        self.seen.limit(self.seen.nests.get(), MAX_NESTS, "objects and arrays")?;
         if self.depth < MAX_DEPTH {
             return Ok(self.depth + 1);
         }
@@ -179,14 +229,20 @@ impl Walk<'_> {
     }
 }
 
-/// The shape of a member; fails with the known name that this one pretends to be.
-fn shape_of(known: &[(&'static str, Shape)], name: &str) -> Result<Shape, &'static str> {
-    if let Some((_, shape)) = known.iter().find(|(exact, _)| *exact == name) {
-        return Ok(*shape);
-    }
-    match known.iter().find(|(exact, _)| folds_to(name, exact)) {
-        Some((exact, _)) => Err(exact),
-        None => Ok(Shape::Free),
+impl Shape {
+    /// The shape of a member, nothing for one that is not known; fails with the known name that
+    /// this one pretends to be.
+    fn of_member(self, name: &str) -> Result<Option<Self>, &'static str> {
+        let Self::Object(known) = self else {
+            return Ok(Some(Self::Free));
+        };
+        if let Some((_, shape)) = known.iter().find(|(exact, _)| *exact == name) {
+            return Ok(Some(*shape));
+        }
+        match known.iter().find(|(exact, _)| folds_to(name, exact)) {
+            Some((exact, _)) => Err(exact),
+            None => Ok(None),
+        }
     }
 }
 
@@ -264,5 +320,28 @@ mod tests {
         assert!(fault("[".repeat(100_000).as_bytes()).unwrap().contains("64 levels"));
         let long = check(b"[1,2]", 4, SHAPE, "it").unwrap_err();
         assert_eq!(long.kind(), Kind::Limit);
+    }
+    #[test]
+    fn numbers_of_values_are_bounded() {
+        let members = |count: usize| {
+            let members: Vec<_> = (0..count).map(|n| format!("\"{n}\":0")).collect();
+            format!("{{\"annotations\":{{{}}}}}", members.join(","))
+        };
+        let values =
+            |name: &str, count: usize| format!("{{\"{name}\":[0{}]}}", ",0".repeat(count - 1));
+        let check = |json: &str| check(json.as_bytes(), 8 << 20, SHAPE, "it");
+        assert!(check(&members(100_000)).is_ok());
+        assert!(check(&values("kind", 250_000)).is_ok());
+        assert!(check(&values("unknown", 60_000)).is_ok());
+        for (json, of) in [
+            (members(150_000), "members in one object"),
+            (values("kind", 270_000), "values"),
+            (values("unknown", 70_000), "values in unknown members"),
+            (values("kind", 140_000).replace('0', "[]"), "objects and arrays"),
+        ] {
+            let err = check(&json).unwrap_err();
+            assert_eq!(err.kind(), Kind::Limit);
+            assert_eq!(err.message(), format!("it has too many {of}"));
+        }
     }
 }

@@ -2,11 +2,11 @@
 
 use indexmap::IndexMap;
 use serde::{Deserialize, Serialize};
-use serde_json::{Map, Value};
 
 use crate::descriptor::{Annotations, DESCRIPTOR, Descriptor};
 use crate::document::Format;
 use crate::error::{Error, Result};
+use crate::extra::Extra;
 use crate::media_type::MediaType;
 use crate::strict_json::{Shape, null_is_absent};
 
@@ -36,7 +36,7 @@ pub struct ArtifactManifest {
     pub annotations: Annotations,
     /// Everything else, kept.
     #[serde(flatten)]
-    pub extra: Map<String, Value>,
+    pub extra: Extra,
 }
 
 impl Format for ArtifactManifest {

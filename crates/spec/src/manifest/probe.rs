@@ -115,6 +115,10 @@ impl Probe {
         ("config", Shape::Free),
         ("layers", Shape::Free),
         ("fsLayers", Shape::Free),
+        ("blobs", Shape::Free),
+        ("artifactType", Shape::Free),
+        ("subject", Shape::Free),
+        ("annotations", Shape::Free),
     ]);
 
     /// The one media type that the outside, the document and its members agree on.

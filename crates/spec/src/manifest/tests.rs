@@ -84,6 +84,13 @@ fn members_must_be_there_and_of_their_kind() {
 }
 
 #[test]
+fn a_hundred_thousand_annotations_are_no_error() {
+    let annotations: Vec<_> = (0..100_000).map(|n| format!("\"{n}\":\"\"")).collect();
+    let json = index(&format!(",\"annotations\":{{{}}}", annotations.join(",")));
+    assert_eq!(parse(&json, None).unwrap().annotations().len(), 100_000);
+}
+
+#[test]
 fn unknown_members_and_types_are_no_error() {
     let json = index(r#","x":{"Layers":[]},"artifactType":"what/ever""#)
         .replace(MediaType::MANIFEST.as_str(), "application/xml");

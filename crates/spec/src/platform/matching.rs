@@ -28,6 +28,10 @@ pub(super) const ARCHITECTURES: [&str; 17] = [
     "ppc64", "ppc64le", "riscv64", "s390x", "sparc64", "wasm", "riscv",
 ];
 
+/// Windows Server 2022 and 2025.
+const LONG_TERM_BUILDS: [u32; 2] = [20348, 26100];
+/// The rank of an image that asks for no version on a Windows of a known one.
+const ANY_VERSION: u32 = 100_000;
 /// The rank of an image that asks for no variant on a machine of an unlisted one.
 const ANY_VARIANT: u32 = 1000;
 
@@ -63,22 +67,26 @@ impl Platform {
         self.rank(candidate).is_some()
     }
 
-    /// How well an image for `candidate` suits this machine: 0 for its very variant, more for each
-    /// older one that its CPU still runs, nothing where it does not run.
+    /// How well an image for `candidate` suits this machine: 0 for its very variant and Windows
+    /// build, more for each older one that it still runs, nothing where it does not run.
     ///
     /// Another architecture never suits, not even one the CPU could run (`386` on `amd64`): who
     /// wants it asks for it.
     pub fn rank(&self, candidate: &Self) -> Option<u32> {
         let (machine, image) = (self.normalized(), candidate.normalized());
         let same = machine.os == image.os && machine.architecture == image.architecture;
-        if !same || !machine.is_known() || !machine.runs_system_of(&image) {
+        if !same || !machine.is_known() {
             return None;
         }
-        let (newer, older) = (machine.variant.as_deref(), image.variant.as_deref());
+        Some(machine.rank_of_variant(&image)?.saturating_add(machine.rank_of_system(&image)?))
+    }
+
+    fn rank_of_variant(&self, image: &Self) -> Option<u32> {
+        let (newer, older) = (self.variant.as_deref(), image.variant.as_deref());
         if newer == older {
             return Some(0);
         }
-        let known = levels_between(&machine.architecture, newer, older);
+        let known = levels_between(&self.architecture, newer, older);
         // The variant is a "minimum runtime requirement"; who gives none requires none.
         known.unwrap_or_else(|| older.is_none().then_some(ANY_VARIANT))
     }
@@ -97,26 +105,43 @@ impl Platform {
             .map(|(index, _)| index)
     }
 
-    /// Windows containers share the kernel's interfaces with the machine: the build (the first
-    /// three numbers of the version) is the same, and all features the image needs are there.
-    fn runs_system_of(&self, image: &Self) -> bool {
-        if self.os != "windows" {
-            return true;
-        }
-        let same_build = match (&self.os_version, &image.os_version) {
-            (Some(machine), Some(image)) => {
-                build(machine).is_some_and(|machine| build(image) == Some(machine))
-            }
-            _ => true,
-        };
+    /// Each of `os.features` is "a mandatory OS feature". Of the version, only Windows is particular:
+    /// its containers share the kernel's interfaces with the machine.
+    fn rank_of_system(&self, image: &Self) -> Option<u32> {
         let offered = |feature| self.os_features.contains(feature);
-        same_build && image.os_features.iter().all(offered)
+        if !image.os_features.iter().all(offered) {
+            return None;
+        }
+        match (&self.os_version, &image.os_version) {
+            (Some(machine), Some(image)) if self.os == "windows" && machine != image => {
+                builds_between(windows_build(machine)?, windows_build(image)?)
+            }
+            (Some(_), None) if self.os == "windows" => Some(ANY_VERSION),
+            _ => Some(0),
+        }
     }
 }
 
-fn build(version: &str) -> Option<[u32; 3]> {
+/// The first three numbers of a version; the fourth counts updates, which change no interface.
+fn windows_build(version: &str) -> Option<[u32; 3]> {
     let mut numbers = version.split('.').map(|number| number.parse().ok());
     Some([numbers.next()??, numbers.next()??, numbers.next()??])
+}
+
+/// How far the build of an image is below that of a machine that runs it. Up to Windows Server 2019
+/// both must be the same; since Server 2022 a machine runs images from the last long-term release
+/// before its own build on, as Microsoft's "Windows container version compatibility" has it.
+fn builds_between(machine: [u32; 3], image: [u32; 3]) -> Option<u32> {
+    let (machine_build, image_build) = (machine[2], image[2]);
+    if machine[..2] != image[..2] {
+        return None;
+    }
+    if machine_build < LONG_TERM_BUILDS[0] {
+        return (machine_build == image_build).then_some(0);
+    }
+    let before = LONG_TERM_BUILDS.iter().rfind(|build| **build < machine_build);
+    let oldest = *before.unwrap_or(&LONG_TERM_BUILDS[0]);
+    (oldest..=machine_build).contains(&image_build).then(|| machine_build - image_build)
 }
 
 /// How far `older` is below `newer`; the inner nothing says that it is above, the outer one that

@@ -1,0 +1,62 @@
+//! Members that the specification does not know, kept.
+
+use std::ops::{Deref, DerefMut};
+use std::sync::LazyLock;
+
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use serde_json::{Map, Value};
+
+/// Unknown members by name, in the order of the document. Nearly every object has none, and an
+/// index has thousands of objects, so none take up one word only.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Extra(Option<Box<Map<String, Value>>>);
+
+static NONE: LazyLock<Map<String, Value>> = LazyLock::new(Map::new);
+
+impl Deref for Extra {
+    type Target = Map<String, Value>;
+
+    fn deref(&self) -> &Self::Target {
+        self.0.as_deref().unwrap_or(&NONE)
+    }
+}
+
+impl DerefMut for Extra {
+    fn deref_mut(&mut self) -> &mut Self::Target {
+        self.0.get_or_insert_default()
+    }
+}
+
+impl From<Map<String, Value>> for Extra {
+    fn from(members: Map<String, Value>) -> Self {
+        Self(Some(members).filter(|members| !members.is_empty()).map(Box::new))
+    }
+}
+
+impl Serialize for Extra {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        (**self).serialize(serializer)
+    }
+}
+
+impl<'de> Deserialize<'de> for Extra {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        Map::deserialize(deserializer).map(Self::from)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn it_is_a_map_that_may_be_nothing() {
+        let mut extra = Extra::default();
+        assert!(extra.is_empty() && extra.get("x").is_none());
+        extra.insert("x".into(), 1.into());
+        assert_eq!(extra["x"], 1);
+        assert_eq!(serde_json::to_string(&extra).unwrap(), r#"{"x":1}"#);
+        assert_eq!(serde_json::from_str::<Extra>("{}").unwrap(), Extra::default());
+        assert_eq!(size_of::<Extra>(), size_of::<usize>());
+    }
+}
