@@ -47,8 +47,10 @@ const CASES: &[Case] = cases! {
     power::store_on_ext4, needs ROOT "mkfs.ext4" "mount" "/dev/fuse";
     power::store_on_xfs, needs ROOT "mkfs.xfs" "mount" "/dev/fuse";
     power::store_on_btrfs, needs ROOT "mkfs.btrfs" "mount" "/dev/fuse";
-    sweep::of_a_copy_into_a_layout, needs "strace";
-    sweep::of_a_new_tag, needs "strace";
+    sweep::of_a_copy, needs "strace";
+    sweep::of_a_tag, needs "strace";
+    sweep::of_rm, needs "strace";
+    sweep::of_gc, needs "strace";
 };
 
 fn main() -> ExitCode {

@@ -127,26 +127,21 @@ fn record(
     (base, disk.end())
 }
 
-/// Images go into a layout, get further names, and a name moves on.
+/// Images go into a layout, get further names, a name moves on, one goes, and so does what nobody
+/// needs any more.
 fn layout_history() -> History {
     let scratch = Scratch::new("power-layout");
     let conex = Conex::new(&scratch);
     let images = images(&scratch);
-    let mut names = Names::new();
-    let mut step = |arguments: &[&str], name: &str, digest: &str| {
-        names.insert(name.to_owned(), digest.to_owned());
-        Step {
-            arguments: arguments.iter().map(ToString::to_string).collect(),
-            names: names.clone(),
-        }
-    };
-    let steps = vec![
-        step(&["copy", &images[0].0, "oci:DISK/place:a"], "a", &images[0].1),
-        step(&["copy", &images[1].0, "oci:DISK/place:b"], "b", &images[1].1),
-        step(&["copy", "oci:DISK/place:a", "oci:DISK/place:c"], "c", &images[0].1),
-        step(&["copy", &images[2].0, "oci:DISK/place:a"], "a", &images[2].1),
-    ];
-    History { scratch, conex, steps, place: Place::Layout }
+    let mut steps = Steps::default();
+    steps.add(&["copy", &images[0].0, "oci:DISK/place:a"], "a", &images[0].1);
+    steps.add(&["copy", &images[1].0, "oci:DISK/place:b"], "b", &images[1].1);
+    steps.add(&["tag", "oci:DISK/place:a", "c"], "c", &images[0].1);
+    steps.add(&["copy", &images[2].0, "oci:DISK/place:a"], "a", &images[2].1);
+    steps.remove(&["rm", "oci:DISK/place:b"], "b");
+    steps.same(&["gc", "oci:DISK/place", "--grace", "0s"]);
+    steps.add(&["copy", &images[1].0, "oci:DISK/place:d"], "d", &images[1].1);
+    History { scratch, conex, steps: steps.steps, place: Place::Layout }
 }
 
 /// The same in the local store.
@@ -154,20 +149,47 @@ fn store_history() -> History {
     let scratch = Scratch::new("power-store");
     let conex = Conex::new(&scratch);
     let images = images(&scratch);
-    let mut names = Names::new();
-    let mut step = |from: &str, name: &str, digest: &str| {
-        let name = format!("registry.example/{name}");
-        names.insert(name.clone(), digest.to_owned());
-        let arguments = ["copy", from, &format!("store:{name}")].map(str::to_owned).to_vec();
-        Step { arguments, names: names.clone() }
+    let name = |tag: &str| format!("registry.example/{tag}");
+    let mut steps = Steps::default();
+    let mut copy = |from: &str, tag: &str, digest: &str| {
+        steps.add(&["copy", from, &format!("store:{}", name(tag))], &name(tag), digest);
     };
-    let steps = vec![
-        step(&images[0].0, "a:1", &images[0].1),
-        step(&images[1].0, "b:1", &images[1].1),
-        step("store:registry.example/a:1", "c:1", &images[0].1),
-        step(&images[2].0, "a:1", &images[2].1),
-    ];
-    History { scratch, conex, steps, place: Place::Store }
+    copy(&images[0].0, "a:1", &images[0].1);
+    copy(&images[1].0, "b:1", &images[1].1);
+    copy("store:registry.example/a:1", "c:1", &images[0].1);
+    copy(&images[2].0, "a:1", &images[2].1);
+    steps.remove(&["rm", "store:registry.example/b:1"], &name("b:1"));
+    steps.same(&["gc", "--grace", "0s"]);
+    steps.add(
+        &["tag", "store:registry.example/a:1", "registry.example/d:1"],
+        &name("d:1"),
+        &images[2].1,
+    );
+    History { scratch, conex, steps: steps.steps, place: Place::Store }
+}
+
+/// Steps in the making, and the names after the last one.
+#[derive(Default)]
+struct Steps {
+    steps: Vec<Step>,
+    names: Names,
+}
+
+impl Steps {
+    fn add(&mut self, arguments: &[&str], name: &str, digest: &str) {
+        self.names.insert(name.to_owned(), digest.to_owned());
+        self.same(arguments);
+    }
+
+    fn remove(&mut self, arguments: &[&str], name: &str) {
+        self.names.remove(name);
+        self.same(arguments);
+    }
+
+    fn same(&mut self, arguments: &[&str]) {
+        let arguments = arguments.iter().map(ToString::to_string).collect();
+        self.steps.push(Step { arguments, names: self.names.clone() });
+    }
 }
 
 /// Archives are written, and one is written anew.
@@ -175,26 +197,20 @@ fn archives_history() -> History {
     let scratch = Scratch::new("power-archives");
     let conex = Conex::new(&scratch);
     let images = images(&scratch);
-    let mut names = Names::new();
-    let mut step = |image: &(String, String), name: &str| {
-        names.insert(name.to_owned(), image.1.clone());
+    let mut steps = Steps::default();
+    for (image, name) in images.iter().zip(["a.tar", "b.tar", "a.tar"]) {
         let to = format!("oci-archive:DISK/place/{name}");
-        Step {
-            arguments: ["copy", &image.0, &to].map(str::to_owned).to_vec(),
-            names: names.clone(),
-        }
-    };
-    let steps =
-        vec![step(&images[0], "a.tar"), step(&images[1], "b.tar"), step(&images[2], "a.tar")];
-    History { scratch, conex, steps, place: Place::Archives }
+        steps.add(&["copy", &image.0, &to], name, &image.1);
+    }
+    History { scratch, conex, steps: steps.steps, place: Place::Archives }
 }
 
 /// Images are unpacked.
 fn trees_history() -> History {
     let scratch = Scratch::new("power-trees");
     let conex = Conex::new(&scratch);
-    let mut names = Names::new();
-    let mut step = |number: u64, name: &str| {
+    let mut steps = Steps::default();
+    for (number, name) in (0..).zip(["one", "two", "three"]) {
         let tree = scratch.folder(&format!("tree{number}"));
         for file in 0..20 {
             let folder = tree.join(format!("folder{}", file % 5));
@@ -204,12 +220,10 @@ fn trees_history() -> History {
         }
         let image = format!("oci:{}:latest", scratch.join(&format!("packed{number}")).display());
         conex.ok(&["pack", tree.to_str().unwrap(), &image]);
-        names.insert(name.to_owned(), listing(&tree).unwrap());
-        let arguments = ["unpack".to_owned(), image, format!("DISK/place/{name}")].to_vec();
-        Step { arguments, names: names.clone() }
-    };
-    let steps = vec![step(0, "one"), step(1, "two"), step(2, "three")];
-    History { scratch, conex, steps, place: Place::Trees }
+        let to = format!("DISK/place/{name}");
+        steps.add(&["unpack", &image, &to], name, &listing(&tree).unwrap());
+    }
+    History { scratch, conex, steps: steps.steps, place: Place::Trees }
 }
 
 /// Three images with some layers of their own and one in common, as locations and digests.

@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::process::Command;
 
-use crate::support::layout::{Handmade, tagged, tags};
+use crate::support::layout::{Handmade, tags};
 use crate::support::program::{Conex, Run, partner};
 use crate::support::scratch::Scratch;
 
@@ -19,47 +19,88 @@ const FAULTS: &[(&str, &[&str])] = &[
 /// A thread makes no more calls of one sort than this.
 const MOST: usize = 400;
 /// Of so many places one is tried where not every one is asked for.
-const SAMPLE: usize = 7;
+const SAMPLE: usize = 11;
+/// The exit code where a name is gone already.
+const NOT_FOUND: i32 = 3;
 
-pub fn of_a_copy_into_a_layout() {
-    let image = |scratch: &Scratch| add(scratch, "other", 2);
-    Sweep::new("sweep-copy", image, |from, layout| {
-        vec!["copy".into(), from.into(), format!("oci:{}:b", layout.display())]
+pub fn of_a_copy() {
+    Sweep::new("sweep-copy", &["a", "b"], |from, layout| {
+        ["copy", from, &format!("{layout}:b")].map(str::to_owned).to_vec()
     })
     .run();
 }
 
-pub fn of_a_new_tag() {
-    let image = |scratch: &Scratch| add(scratch, "other", 1);
-    Sweep::new("sweep-tag", image, |_, layout| {
-        let layout = layout.display();
-        vec!["copy".into(), format!("oci:{layout}:a"), format!("oci:{layout}:b")]
+pub fn of_a_tag() {
+    Sweep::new("sweep-tag", &["a", "b"], |_, layout| {
+        ["tag", &format!("{layout}:a"), "b"].map(str::to_owned).to_vec()
     })
     .run();
 }
 
-/// A layout with one image named `a`, and a command that makes `b` of another one.
+pub fn of_rm() {
+    Sweep::new("sweep-rm", &["a"], |_, layout| {
+        ["rm", &format!("{layout}:old")].map(str::to_owned).to_vec()
+    })
+    .with("old")
+    .run();
+}
+
+pub fn of_gc() {
+    Sweep::new("sweep-gc", &["a"], |_, layout| {
+        ["gc", layout, "--grace", "0s"].map(str::to_owned).to_vec()
+    })
+    .with("old")
+    .without("old")
+    .run();
+}
+
+/// A layout with some images, and a command.
 struct Sweep {
     scratch: Scratch,
     conex: Conex,
-    /// What `b` stands for in the end.
-    digest: String,
+    /// An image that is not in the layout.
     from: String,
-    command: fn(&str, &Path) -> Vec<String>,
+    command: fn(&str, &str) -> Vec<String>,
+    /// The tags before the command, and after it.
+    before: Vec<&'static str>,
+    after: &'static [&'static str],
 }
 
 impl Sweep {
+    /// The layout holds an image named `a`.
     fn new(
         name: &str,
-        image: fn(&Scratch) -> (String, String),
-        command: fn(&str, &Path) -> Vec<String>,
+        after: &'static [&'static str],
+        command: fn(&str, &str) -> Vec<String>,
     ) -> Self {
         let scratch = Scratch::new(name);
         let conex = Conex::new(&scratch);
-        let (earlier, _) = add(&scratch, "earlier", 1);
-        conex.ok(&["copy", &earlier, &format!("oci:{}:a", scratch.join("prepared").display())]);
-        let (from, digest) = image(&scratch);
-        Self { scratch, conex, digest, from, command }
+        let from = add(&scratch, "other", 2);
+        let sweep = Self { scratch, conex, from, command, before: Vec::new(), after };
+        sweep.with("a")
+    }
+
+    /// One image more.
+    fn with(mut self, tag: &'static str) -> Self {
+        let image = add(&self.scratch, &format!("image-{tag}"), 10 + self.before.len() as u64);
+        self.conex.ok(&["copy", &image, &format!("{}:{tag}", self.prepared())]);
+        self.before.push(tag);
+        self
+    }
+
+    /// Its name goes, its content stays.
+    fn without(mut self, tag: &'static str) -> Self {
+        self.conex.ok(&["rm", &format!("{}:{tag}", self.prepared())]);
+        self.before.retain(|known| *known != tag);
+        self
+    }
+
+    fn prepared(&self) -> String {
+        format!("oci:{}", self.scratch.join("prepared").display())
+    }
+
+    fn arguments(&self, layout: &Path) -> Vec<String> {
+        (self.command)(&self.from, &format!("oci:{}", layout.display()))
     }
 
     fn run(&self) {
@@ -104,23 +145,29 @@ impl Sweep {
         let happened = std::fs::read_to_string(&log).unwrap().contains("INJECTED");
         let ended = || format!("{what}: {run:?}");
         let names = tags(&layout);
-        assert!(names == ["a", "b"] || names == ["a"], "{names:?} after {}", ended());
+        assert!(names == self.after || names == self.before, "{names:?} after {}", ended());
         if run.code == Some(0) {
-            assert_eq!(names, ["a", "b"], "nothing came of {}", ended());
+            assert_eq!(names, self.after, "nothing came of {}", ended());
             let unsynced = happened && calls.contains("fsync") && fault.starts_with("error");
             assert!(!unsynced, "acknowledged what may not last: {}", ended());
         }
         for name in names {
             self.valid(&layout, &name, &ended());
         }
-        // What failed can be done again.
-        let arguments = (self.command)(&self.from, &layout);
+        // What failed can be done again; what was done can be done again or is said to be done.
+        let arguments = self.arguments(&layout);
         let arguments: Vec<_> = arguments.iter().map(String::as_str).collect();
         let again = self.conex.run(&arguments);
-        assert_eq!(again.code, Some(0), "{again:?} after {}", ended());
-        assert_eq!(tagged(&layout, "b"), self.digest);
-        self.valid(&layout, "a", &ended());
-        self.valid(&layout, "b", &ended());
+        let gone = again.code == Some(NOT_FOUND) && tags(&layout) == self.after;
+        assert!(again.code == Some(0) || gone, "{again:?} after {}", ended());
+        assert_eq!(tags(&layout), self.after);
+        for name in self.after {
+            self.valid(&layout, name, &ended());
+        }
+        // Nothing that was begun survives a collection.
+        self.conex.ok(&["gc", &format!("oci:{}", layout.display()), "--grace", "0s"]);
+        let staged = std::fs::read_dir(layout.join(".conex/stage")).into_iter().flatten().count();
+        assert_eq!(staged, 0, "{}", ended());
     }
 
     fn valid(&self, layout: &Path, name: &str, after: &str) {
@@ -129,7 +176,7 @@ impl Sweep {
     }
 
     fn traced(&self, calls: &str, inject: Option<&str>, log: &Path, layout: &Path) -> Run {
-        let arguments = (self.command)(&self.from, layout);
+        let arguments = self.arguments(layout);
         let arguments: Vec<_> = arguments.iter().map(String::as_str).collect();
         let command = self.conex.command(&arguments);
         let mut strace = partner("strace");
@@ -158,11 +205,10 @@ impl Sweep {
     }
 }
 
-/// A small image; its location and digest.
-fn add(scratch: &Scratch, name: &str, seed: u64) -> (String, String) {
+/// A small image.
+fn add(scratch: &Scratch, name: &str, seed: u64) -> String {
     let made = Handmade::new(scratch.join(name));
     let common = conex_testkit::images::noise(1, 20_000);
     let own = conex_testkit::images::noise(seed + 10, 10_000);
-    let location = made.finish(&made.image(&[&common, &own]));
-    (location, tagged(&made.dir, "latest"))
+    made.finish(&made.image(&[&common, &own]))
 }
