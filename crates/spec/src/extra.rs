@@ -33,6 +33,15 @@ impl From<Map<String, Value>> for Extra {
     }
 }
 
+impl IntoIterator for Extra {
+    type Item = (String, Value);
+    type IntoIter = serde_json::map::IntoIter;
+
+    fn into_iter(self) -> Self::IntoIter {
+        self.0.map(|members| *members).unwrap_or_default().into_iter()
+    }
+}
+
 impl Serialize for Extra {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         (**self).serialize(serializer)
@@ -57,6 +66,7 @@ mod tests {
         assert_eq!(extra["x"], 1);
         assert_eq!(serde_json::to_string(&extra).unwrap(), r#"{"x":1}"#);
         assert_eq!(serde_json::from_str::<Extra>("{}").unwrap(), Extra::default());
+        assert_eq!(extra.into_iter().next(), Some(("x".into(), 1.into())));
         assert_eq!(size_of::<Extra>(), size_of::<usize>());
     }
 }
