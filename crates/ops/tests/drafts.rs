@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use conex_client::{Client, Options};
 use conex_ops::copy::copy_to;
+use conex_ops::json_file::Target;
 use conex_ops::walk::walk;
 use conex_ops::{Context, CopyOptions, choose, inspect};
 use conex_server::{Config, Server};
@@ -137,9 +138,15 @@ async fn drafts_move_byte_for_byte() {
         let name = node.descriptor.digest.encoded();
         assert_eq!(copied[name], node.manifest.bytes().as_ref(), "{:?}", node.descriptor);
     }
-    let (source, _) = context.resolve(&places[4]).await.unwrap();
+    let options = inspect::Options::default();
+    let target = Target::Location(places[4].clone());
+    assert_eq!(inspect::raw(&context, &target, &options).await.unwrap().len() as u64, root.size);
+    assert!(inspect::inspect(&context, &target, &options).await.is_ok());
+    // By itself, each of them has to be known by what it is.
     for node in graph.manifests {
-        let inspected = inspect::inspect_root(source.as_ref(), &places[4], node.descriptor).await;
+        let file = dir.path().join("document.json");
+        std::fs::write(&file, node.manifest.bytes()).unwrap();
+        let inspected = inspect::inspect(&context, &Target::File(file), &options).await;
         assert!(inspected.is_ok(), "{inspected:?}");
     }
 }

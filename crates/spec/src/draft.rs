@@ -11,8 +11,8 @@
 //! | [`Draft::Early`] | manifest lists, `serialization` types, layers without a version |
 //! | [`Draft::Untyped`] | no `mediaType` in the document |
 //!
-//! `application/vnd.oci.layer.v1.tar+gzip` is the proposal's spelling of what is
-//! `application/vnd.oci.image.layer.v1.tar+gzip` in the specification; nothing else differs.
+//! `application/vnd.oci.layer.v1.tar+gzip`, or `vnd.oci.image.layer.v1.tar+gzip` without a tree, is
+//! what the specification spells `application/vnd.oci.image.layer.v1.tar+gzip`; nothing else differs.
 
 use std::fmt;
 
@@ -62,7 +62,7 @@ impl Draft {
 }
 
 /// All media types of drafts, each with the one that took its place.
-pub const TYPES: [(Draft, MediaType, MediaType); 13] = [
+pub const TYPES: [(Draft, MediaType, MediaType); 14] = [
     (Draft::Artifact, MediaType::DRAFT_ARTIFACT, MediaType::MANIFEST),
     (Draft::Proposal, MediaType::DRAFT_INDEX, MediaType::INDEX),
     (Draft::Proposal, MediaType::DRAFT_MANIFEST, MediaType::MANIFEST),
@@ -70,6 +70,7 @@ pub const TYPES: [(Draft, MediaType, MediaType); 13] = [
     (Draft::Proposal, MediaType::DRAFT_LAYER, MediaType::LAYER),
     (Draft::Proposal, MediaType::DRAFT_LAYER_GZIP, MediaType::LAYER_GZIP),
     (Draft::Proposal, MediaType::DRAFT_LAYER_ZSTD, MediaType::LAYER_ZSTD),
+    (Draft::Proposal, MediaType::BARE_LAYER_GZIP, MediaType::LAYER_GZIP),
     (Draft::Early, MediaType::EARLY_LIST, MediaType::INDEX),
     (Draft::Early, MediaType::EARLY_CONFIG, MediaType::CONFIG),
     (Draft::Early, MediaType::EARLY_ROOTFS_GZIP, MediaType::LAYER_GZIP),

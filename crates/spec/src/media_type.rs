@@ -136,6 +136,8 @@ media_types! {
     DRAFT_LAYER_GZIP = "application/vnd.oci.layer.v1.tar+gzip", Role::Layer(Compression::Gzip);
     /// Of the first proposal of artifacts; see [`crate::draft`]
     DRAFT_LAYER_ZSTD = "application/vnd.oci.layer.v1.tar+zstd", Role::Layer(Compression::Zstd);
+    /// [`MediaType::LAYER_GZIP`] as some wrote it who followed the first proposal
+    BARE_LAYER_GZIP = "vnd.oci.image.layer.v1.tar+gzip", Role::Layer(Compression::Gzip);
     /// Of image-spec before 1.0; see [`crate::draft`]
     EARLY_LIST = "application/vnd.oci.image.manifest.list.v1+json", Role::Index;
     /// Of image-spec before 1.0; see [`crate::draft`]
