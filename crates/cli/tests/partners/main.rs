@@ -22,6 +22,7 @@ mod many;
 mod podman;
 mod runtime;
 mod skopeo;
+mod templates;
 mod umoci;
 
 use std::process::ExitCode;
@@ -37,6 +38,8 @@ const CASES: &[Case] = cases! {
     docker_registry::a_wrong_password_names_the_credential, needs "docker-registry";
     skopeo::pulls_what_conex_pushed, needs ROOT "skopeo" "debootstrap" "tar" "zstd" "setcap";
     skopeo::copies_an_index, needs "skopeo";
+    templates::podman_prints_the_same, needs "podman";
+    templates::skopeo_prints_the_same, needs "skopeo";
     podman::starts_what_conex_pushed, needs ROOT "podman" "runc" "debootstrap" "tar" "zstd" "setcap";
     docker::starts_what_conex_pushed, needs ROOT "dockerd" "docker" "debootstrap" "tar" "zstd" "setcap";
     docker::pushed_comes_back_byte_for_byte, needs ROOT "dockerd" "docker" "skopeo" "debootstrap" "tar" "zstd" "setcap";
