@@ -166,7 +166,7 @@ fn described(config: Option<ImageConfig>, layers: Vec<Option<Descriptor>>) -> Im
         unpacked_size: unpacked(&layers),
         layers,
         history: config.history,
-        other: config.extra.into_iter().collect(),
+        other: config.extra.iter().map(|(name, value)| (name.clone(), value.clone())).collect(),
         ..Image::default()
     }
 }
