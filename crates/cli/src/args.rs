@@ -76,6 +76,8 @@ pub enum Format {
     Text,
     /// One JSON document
     Json,
+    /// SARIF 2.1.0, of findings only
+    Sarif,
     /// What a Go template makes of the JSON document
     Template(Template),
 }
@@ -87,11 +89,12 @@ impl FromStr for Format {
         match text {
             "text" => Ok(Self::Text),
             "json" => Ok(Self::Json),
+            "sarif" => Ok(Self::Sarif),
             template if template.contains("{{") => {
                 Template::parse_typed(template).map(Self::Template)
             }
             other => Err(Error::new(Kind::Usage, "not a format")
-                .expected("text, json, or a Go template with `{{ }}` in it")
+                .expected("text, json, sarif, or a Go template with `{{ }}` in it")
                 .found(other.escape_debug())),
         }
     }

@@ -40,7 +40,8 @@ impl Output {
     pub fn report<T: Serialize>(&self, report: &T, text: impl FnOnce(&T) -> String) -> Result<()> {
         match &self.format {
             Format::Text => self.print(&text(report)),
-            Format::Json => {
+            // Whoever has no findings never gets here with SARIF; see `commands::run`.
+            Format::Json | Format::Sarif => {
                 let json = serde_json::to_string_pretty(report).map_err(unprintable)?;
                 self.print(&(json + "\n"))
             }

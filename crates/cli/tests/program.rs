@@ -222,7 +222,7 @@ fn damage_is_found_and_told() {
     fs::write(&blob, bytes).unwrap();
     let output = conex(dir.path(), &["validate", "oci:layout"]);
     assert_eq!(output.status.code(), Some(4));
-    assert!(text(&output.stdout).contains("1 fault"), "{}", text(&output.stdout));
+    assert!(text(&output.stdout).contains("1 error"), "{}", text(&output.stdout));
     let (code, error) = fails(dir.path(), &["unpack", "oci:layout", "root"]);
     assert_eq!(code, 4, "{error}");
     assert!(!dir.path().join("root").exists());

@@ -10,6 +10,8 @@
 //! Any number of processes may write at once. Blobs need no lock: each is staged and renamed.
 //! `index.json` is read, changed and replaced under a lock, so no name is lost.
 
+mod unchecked;
+
 use std::fs::File;
 use std::ops::Range;
 use std::path::Path;
@@ -59,9 +61,7 @@ impl Layout {
         }
         // Told as the system tells it, where there is not even a folder.
         Folder::open(dir)?;
-        Err(Error::not_found(format!("{} is no OCI layout", dir.display()))
-            .expected(format!("a file `{MARKER_FILE}`"))
-            .hint("name a folder that a tool wrote as an OCI layout, or copy an image there first"))
+        Err(Self::missing(dir))
     }
 
     /// Opens a layout; where there is none, it is made with what is first put there.

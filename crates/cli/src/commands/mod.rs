@@ -29,7 +29,7 @@ use conex_ops::{Context, CopyOptions, Summary};
 use conex_spec::{Error, Kind, Platform, Result};
 use conex_store::Observer;
 
-use crate::args::{Args, Command, Global};
+use crate::args::{Args, Command, Format, Global};
 use crate::environment;
 use crate::output::{Output, size};
 use crate::progress;
@@ -39,6 +39,11 @@ const SHUTDOWN: Duration = Duration::from_secs(5);
 
 /// Runs the command that was typed.
 pub fn run(args: &Args, output: &Output) -> Result<ExitCode> {
+    if matches!(output.format(), Format::Sarif) && !matches!(args.command, Command::Validate(_)) {
+        return Err(Error::new(Kind::Usage, "there is no SARIF of what this command does")
+            .expected("--format text, json, or a Go template")
+            .hint("`conex validate` prints its findings as SARIF"));
+    }
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()
@@ -81,7 +86,9 @@ async fn dispatch(args: &Args, output: &Output) -> Result<ExitCode> {
         Command::Push(command) => command.run(&context(global), &options(global), output).await?,
         Command::Pack(command) => command.run(&context(global), &options(global), output).await?,
         Command::Unpack(command) => command.run(&context(global), output).await?,
-        Command::Validate(command) => return command.run(&context(global), output).await,
+        Command::Validate(command) => {
+            return command.run(&context(global), global.jobs, output).await;
+        }
         Command::Index(command) => command.run(&context(global), &options(global), output).await?,
         Command::Images(command) => command.run(&context(global), output).await?,
         Command::Tag(command) => command.run(&context(global), output).await?,

@@ -1,52 +1,202 @@
 //! `conex validate`
 
+mod explain;
+mod sarif;
+
+use std::fmt::Write as _;
 use std::process::ExitCode;
 
 use clap::Args;
+use serde::Serialize;
 
 use conex_ops::Context;
-use conex_ops::validate::{Report, validate};
-use conex_spec::{Location, Result};
+use conex_ops::json_file::{DocumentKind, Target};
+use conex_ops::validate::{Finding, Options, Report, validate};
+use conex_spec::lint::Severity;
+use conex_spec::{Error, Result};
 
-use crate::args::typed;
+use crate::args::{Format, typed};
+use crate::failure;
 use crate::output::{Output, escape, size};
 
-/// Check that all content of an image is there and sound: digests, sizes, diff IDs
+/// So many places of one rule are shown; the other formats show all.
+const PLACES: usize = 5;
+
+/// Check that an image and all its content are there and sound
+///
+/// Every document is held against each sentence of the specification, and all content against its
+/// digest, size and diff ID. All findings are told at once: an error breaks a MUST, a warning a
+/// SHOULD.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
   conex validate oci:./build:1.2
-  conex validate registry.example/team/app:1.2
+  conex validate oci:./build                   everything in the layout
+  conex validate registry.example/team/app:1.2 store:alpine
+  conex validate manifest.json                 one document, without its content
+  conex validate --format sarif oci:./build:1.2 > findings.sarif
+  conex validate --explain blob-digest-mismatch
 
-The exit code is 4 where something is not sound.")]
+The exit code is 4 where there are errors, and with --strict also where there are warnings.
+`--format sarif` prints SARIF 2.1.0, as code scanning services read it.")]
 pub struct Validate {
-    /// What to check
-    #[arg(value_parser = typed::<Location>)]
-    location: Location,
+    /// What to check: locations, or files that hold one document
+    #[arg(value_parser = typed::<Target>, required_unless_present = "explain", value_name = "LOCATION")]
+    targets: Vec<Target>,
+    /// What sort of document a file is: descriptor, index, manifest, config or layout; without it
+    /// the document's members tell
+    #[arg(long = "as", value_parser = typed::<DocumentKind>, value_name = "KIND")]
+    named: Option<DocumentKind>,
+    /// Take warnings for errors
+    #[arg(long)]
+    strict: bool,
+    /// Tell what a rule asks, who asks it, why, and how to mend; `list` lists all rules
+    #[arg(long, value_name = "RULE", conflicts_with_all = ["targets", "strict", "named"])]
+    explain: Option<String>,
+}
+
+/// What all locations came to.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Summary {
+    sound: bool,
+    errors: usize,
+    warnings: usize,
+    /// Of all locations, each with the one that it is of.
+    findings: Vec<Told>,
+    locations: Vec<Report>,
+}
+
+#[derive(Debug, Serialize)]
+struct Told {
+    location: Target,
+    #[serde(flatten)]
+    finding: Finding,
 }
 
 impl Validate {
-    pub async fn run(&self, context: &Context, output: &Output) -> Result<ExitCode> {
-        let report = validate(context, &self.location).await?;
-        let sound = report.findings.is_empty();
-        output.report(&report, text)?;
-        Ok(if sound { ExitCode::SUCCESS } else { ExitCode::from(4) })
+    pub async fn run(&self, context: &Context, jobs: usize, output: &Output) -> Result<ExitCode> {
+        if let Some(rule) = &self.explain {
+            explain::explain(rule, output)?;
+            return Ok(ExitCode::SUCCESS);
+        }
+        let options = Options { jobs, named: self.named };
+        let (mut reports, mut failures) = (Vec::new(), Vec::new());
+        for target in &self.targets {
+            match validate(context, target, options).await {
+                Ok(report) => reports.push(report),
+                Err(err) => failures.push(err),
+            }
+        }
+        if !reports.is_empty() {
+            print(reports.clone(), output)?;
+        }
+        fail(failures, output)?;
+        let count = |of: fn(&Report) -> usize| reports.iter().map(of).sum::<usize>();
+        let faults = count(|report| report.errors)
+            + if self.strict { count(|report| report.warnings) } else { 0 };
+        Ok(if faults == 0 { ExitCode::SUCCESS } else { ExitCode::from(4) })
     }
 }
 
-fn text(report: &Report) -> String {
-    let findings = report.findings.iter();
-    let findings: String = findings
-        .map(|finding| format!("{}: {}\n", finding.digest, escape(&finding.message)))
-        .collect();
-    let verdict = match report.findings.len() {
-        0 => "sound".into(),
-        1 => "1 fault".into(),
-        count => format!("{count} faults"),
-    };
+/// What could not be looked at: each is told, the first decides the exit code.
+fn fail(failures: Vec<Error>, output: &Output) -> Result<()> {
+    let mut failures = failures.into_iter();
+    let first = failures.next();
+    failures.for_each(|err| {
+        failure::report(&err, output);
+    });
+    first.map_or(Ok(()), Err)
+}
+
+fn print(reports: Vec<Report>, output: &Output) -> Result<()> {
+    if matches!(output.format(), Format::Sarif) {
+        let sarif = sarif::log(&reports);
+        let text = serde_json::to_string_pretty(&sarif)
+            .map_err(|err| Error::invalid("result cannot be printed").source(err))?;
+        return output.print(&(text + "\n"));
+    }
+    let summary = summary(reports);
+    output.report(&summary, |summary| {
+        let told = summary.locations.iter().map(|report| {
+            let found = summary.findings.iter();
+            let found = found.filter(|told| told.location == report.location);
+            text(report, found.map(|told| &told.finding).collect())
+        });
+        let hint = "`conex validate --explain RULE` tells why, and how to mend\n";
+        told.collect::<String>() + if summary.findings.is_empty() { "" } else { hint }
+    })
+}
+
+fn summary(mut locations: Vec<Report>) -> Summary {
+    let mut findings = Vec::new();
+    for report in &mut locations {
+        let location = &report.location;
+        let told = std::mem::take(&mut report.findings).into_iter();
+        findings.extend(told.map(|finding| Told { location: location.clone(), finding }));
+    }
+    Summary {
+        sound: locations.iter().all(|report| report.sound),
+        errors: locations.iter().map(|report| report.errors).sum(),
+        warnings: locations.iter().map(|report| report.warnings).sum(),
+        findings,
+        locations,
+    }
+}
+
+/// Errors first, each rule once, with the places that break it.
+fn text(report: &Report, mut findings: Vec<&Finding>) -> String {
+    let mut text = String::new();
+    findings.sort_by_key(|finding| std::cmp::Reverse(finding.severity));
+    while let Some(first) = findings.first() {
+        let rule = first.rule;
+        let (same, others): (Vec<_>, Vec<_>) =
+            findings.iter().partition(|finding| finding.rule == rule);
+        findings = others;
+        // Writing to a string cannot fail.
+        let _ = writeln!(text, "{}[{}]: {}", rule.severity.as_str(), rule.id, rule.text);
+        same.iter().take(PLACES).for_each(|finding| place(&mut text, finding));
+        if same.len() > PLACES {
+            let _ = writeln!(text, "  and {} more", same.len() - PLACES);
+        }
+    }
+    text + &verdict(report)
+}
+
+fn place(text: &mut String, finding: &Finding) {
+    let subject = finding.subject.to_string();
+    let pointer =
+        if finding.pointer.is_empty() { String::new() } else { format!(" {}", finding.pointer) };
+    let _ = writeln!(text, "  {}", escape(&(subject + &pointer)));
+    for (name, value) in [
+        ("listed in", &finding.listed_in),
+        ("expected", &finding.expected),
+        ("found", &finding.found),
+    ] {
+        if let Some(value) = value {
+            let _ = writeln!(text, "    {name:<9} {}", escape(value));
+        }
+    }
+}
+
+fn verdict(report: &Report) -> String {
+    let mut words = Vec::new();
+    for (count, severity) in
+        [(report.errors, Severity::Error), (report.warnings, Severity::Warning)]
+    {
+        match count {
+            0 => {}
+            1 => words.push(format!("1 {}", severity.as_str())),
+            count => words.push(format!("{count} {}s", severity.as_str())),
+        }
+    }
+    if report.sound {
+        words.insert(0, "sound".into());
+    }
     format!(
-        "{findings}{}: {verdict}; read {} in {} blobs and manifests\n",
-        report.location,
+        "{}: {}; read {} in {} blobs and documents\n",
+        escape(&report.location.to_string()),
+        words.join(", "),
         size(report.bytes),
         report.checked
     )

@@ -22,7 +22,7 @@ pub fn sixteen_copies_into_one_layout() {
     assert_eq!(layout::tags(to.as_ref()), expected);
     for tag in expected {
         let report = conex.json(&["validate", &format!("oci:{to}:{tag}")]);
-        assert_eq!(report["findings"], serde_json::json!([]));
+        assert_eq!(report["errors"], 0, "{report}");
     }
 }
 
