@@ -13,6 +13,9 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+#[path = "../../../spec/tests/lint/documents.rs"]
+mod lint_documents;
+
 mod buildah;
 mod debian;
 mod docker;
@@ -21,12 +24,14 @@ mod fixture;
 mod many;
 mod podman;
 mod runtime;
+mod schemas;
 mod skopeo;
 mod templates;
 mod umoci;
 
 use std::process::ExitCode;
 
+use schemas::{SCHEMAS, VALIDATOR};
 use support::case::{Case, ROOT};
 
 const CASES: &[Case] = cases! {
@@ -50,6 +55,7 @@ const CASES: &[Case] = cases! {
     umoci::unpacked_as_umoci_does, needs ROOT "umoci" "debootstrap" "tar" "zstd" "setcap";
     runtime::runc_starts_a_bundle, needs ROOT "runc" "debootstrap" "tar" "zstd" "setcap";
     runtime::crun_starts_a_bundle, needs ROOT "crun" "unshare" "debootstrap" "tar" "zstd" "setcap";
+    schemas::agree_with_the_lint, needs "python3" SCHEMAS VALIDATOR;
     many::sixteen_copies_into_one_layout;
     many::sixteen_pulls_into_one_store;
 };

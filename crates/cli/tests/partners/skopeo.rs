@@ -17,6 +17,7 @@ pub fn pulls_what_conex_pushed() {
     let layout = Path::new(packed().split(':').nth(1).unwrap());
     let digest = layout::tagged(layout, "debian");
     assert_eq!(layout::tagged(&scratch.join("copied"), "12"), digest);
+    Conex::new(&scratch).ok(&["validate", &to]);
     assert_same_content(layout, &scratch.join("copied"), &digest);
     let listed =
         run_partner("skopeo", &["list-tags", "--tls-verify=false", &registry.docker("debian")]);

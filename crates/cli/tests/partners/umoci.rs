@@ -46,6 +46,7 @@ pub fn unpacked_as_umoci_does() {
     insert(&["--opaque", &scratch.arg("folder"), "/usr/share/doc"]);
     insert(&["--whiteout", "/usr/share/man"]);
     let root = scratch.join("rootfs");
+    Conex::new(&scratch).ok(&["validate", &format!("oci:{}", image("1"))]);
     Conex::new(&scratch).ok(&[
         "unpack",
         &format!("oci:{}", image("1")),
