@@ -73,12 +73,12 @@ pub fn agree_with_the_lint() {
 
 fn is_explained(case: &Case, valid: bool) -> bool {
     let is_error = |id: &&&str| rules::find(id).unwrap().severity == Severity::Error;
-    let errors: Vec<_> = case.rules.iter().filter(is_error).collect();
+    let errors: Vec<_> = case.rules.iter().filter(is_error).copied().collect();
     if valid {
         return errors.iter().all(|id| {
             let known =
-                UNSEEN.iter().any(|(rule, part, _)| rule == **id && case.json.contains(part));
-            known || (UNSEEN_SUBJECT.0 == **id && case.json.contains(UNSEEN_SUBJECT.1))
+                UNSEEN.iter().any(|(rule, part, _)| *rule == *id && case.json.contains(part));
+            known || (UNSEEN_SUBJECT.0 == *id && case.json.contains(UNSEEN_SUBJECT.1))
         });
     }
     let refused =
