@@ -127,7 +127,9 @@ fn parse_as<T: Format>(bytes: &[u8]) -> bool {
     Document::<T>::parse(bytes.to_vec()).is_ok()
 }
 
-const PARSERS: [(&str, fn(&[u8]) -> bool); 3] = [
+type Parser = (&'static str, fn(&[u8]) -> bool);
+
+const PARSERS: [Parser; 3] = [
     ("manifest", |bytes| Manifest::parse(bytes.to_vec(), Some(&MediaType::INDEX)).is_ok()),
     ("config", parse_as::<ImageConfig>),
     ("descriptor", parse_as::<Descriptor>),
