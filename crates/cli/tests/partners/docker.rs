@@ -84,7 +84,7 @@ fn import(tree: &Path, name: &str) {
     run(command(&["import", "-", name]).stdin(Stdio::from(File::open(file).unwrap())));
 }
 
-fn docker(args: &[&str]) -> String {
+pub fn docker(args: &[&str]) -> String {
     run(&mut command(args))
 }
 
@@ -99,7 +99,7 @@ fn command(args: &[&str]) -> Command {
 }
 
 /// One engine for all cases; it is stopped when the run ends.
-fn engine() -> &'static Scratch {
+pub fn engine() -> &'static Scratch {
     static ENGINE: Shared<(&Scratch, Daemon)> = Shared::new();
     let (scratch, _) = ENGINE.get(|| {
         let scratch = shared_folder("docker");

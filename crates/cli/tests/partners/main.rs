@@ -16,6 +16,7 @@ mod support;
 #[path = "../../../spec/tests/lint/documents.rs"]
 mod lint_documents;
 
+mod archives;
 mod buildah;
 mod debian;
 mod docker;
@@ -56,6 +57,10 @@ const CASES: &[Case] = cases! {
     runtime::runc_starts_a_bundle, needs ROOT "runc" "debootstrap" "tar" "zstd" "setcap";
     runtime::crun_starts_a_bundle, needs ROOT "crun" "unshare" "debootstrap" "tar" "zstd" "setcap";
     schemas::agree_with_the_lint, needs "python3" SCHEMAS VALIDATOR;
+    archives::skopeo_and_umoci_read_and_write_them, needs "skopeo" "umoci" "tar" "gzip";
+    archives::docker_saves_and_loads_them, needs ROOT "dockerd" "docker" "tar";
+    archives::podman_saves_and_loads_them, needs ROOT "podman" "tar";
+    archives::standard_streams_hold_archives, needs "tar";
     many::sixteen_copies_into_one_layout;
     many::sixteen_pulls_into_one_store;
 };

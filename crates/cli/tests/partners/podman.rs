@@ -21,7 +21,7 @@ pub fn starts_what_conex_pushed() {
     run(podman(&scratch).args(["image", "rm", &image]));
 }
 
-fn podman(scratch: &Scratch) -> Command {
+pub fn podman(scratch: &Scratch) -> Command {
     let config = scratch.join("containers.conf");
     let engine = format!(
         "[engine]\nlock_type = \"file\"\nevents_logger = \"none\"\ntmp_dir = {:?}\n",
