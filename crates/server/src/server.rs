@@ -47,11 +47,12 @@ impl Server {
     pub async fn bind(config: Config) -> Result<Self> {
         let listen = config.listen;
         let fault = |err| Error::from_io(err, || format!("cannot listen on {listen}"));
+        // First, since an address that cannot be had must leave no folder behind.
+        let listener = TcpListener::bind(listen).await.map_err(fault)?;
+        let address = listener.local_addr().map_err(fault)?;
         let opened = tokio::task::spawn_blocking(move || App::open(config)).await;
         let app =
             opened.map_err(|err| Error::new(Kind::Io, "a worker thread failed").source(err))??;
-        let listener = TcpListener::bind(listen).await.map_err(fault)?;
-        let address = listener.local_addr().map_err(fault)?;
         Ok(Self { app: Arc::new(app), listener, address })
     }
 

@@ -15,6 +15,8 @@ use crate::verify::verified_write;
 
 /// The folder of all blobs.
 pub const BLOBS: &str = "blobs";
+/// Content of so many bytes is worth a thread that has it synced.
+const LARGE: u64 = 16 << 20;
 /// What is hashed at once, in bytes.
 const CHUNK: usize = 256 << 10;
 
@@ -112,7 +114,11 @@ impl Blobs<'_> {
         content: &mut dyn Iterator<Item = Result<Bytes>>,
     ) -> Result<()> {
         let mut staged = self.0.stage()?;
-        verified_write(blob, content, |chunk| staged.write(chunk))?;
+        if blob.size < LARGE {
+            verified_write(blob, content, |chunk| staged.write(chunk))?;
+        } else {
+            staged.write_behind(|write| verified_write(blob, content, write))?;
+        }
         self.0.seal(staged.file(), &blob.digest)?;
         staged.publish(&path(&blob.digest)?)
     }

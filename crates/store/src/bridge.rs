@@ -60,25 +60,33 @@ pub async fn feed<T: Send + 'static>(
 struct Pool(VecDeque<Bytes>);
 
 impl Pool {
-    fn copy(&mut self, chunk: &[u8]) -> Bytes {
-        let mut buffer = self.take(chunk.len());
+    fn copy(&mut self, chunk: &Bytes) -> Bytes {
+        if chunk.len() == CHUNK {
+            // It comes from a file, in a buffer that serves again already.
+            return chunk.clone();
+        }
+        let mut buffer =
+            self.take().unwrap_or_else(|| BytesMut::with_capacity(chunk.len().max(2 * CHUNK)));
+        buffer.clear();
         buffer.extend_from_slice(chunk);
-        let copy = buffer.freeze();
-        self.0.push_back(copy.clone());
-        copy
+        self.keep(buffer.freeze())
     }
 
-    fn take(&mut self, length: usize) -> BytesMut {
+    /// A buffer that nobody reads any more, with what was in it.
+    fn take(&mut self) -> Option<BytesMut> {
         match self.0.pop_front().map(Bytes::try_into_mut) {
-            Some(Ok(mut free)) => {
-                free.clear();
-                return free;
-            }
+            Some(Ok(free)) => return Some(free),
             // Chunks are dropped in their order, so that none of the others is free either.
             Some(Err(used)) => self.0.push_front(used),
             None => {}
         }
-        BytesMut::with_capacity(length.max(2 * CHUNK))
+        None
+    }
+
+    /// Remembers a buffer until it is free.
+    fn keep(&mut self, chunk: Bytes) -> Bytes {
+        self.0.push_back(chunk.clone());
+        chunk
     }
 }
 
@@ -136,9 +144,10 @@ pub fn file_stream(file: Arc<File>, range: Range<u64>, what: String) -> ByteStre
     let (sender, receiver) = mpsc::channel(QUEUE);
     tokio::task::spawn_blocking(move || {
         let mut at = range.start;
+        let mut pool = Pool::default();
         while at < range.end {
             let length = CHUNK.min(usize::try_from(range.end - at).unwrap_or(CHUNK));
-            let chunk = read_at(&file, at, length);
+            let chunk = read_at(&file, at, length, &mut pool);
             let count = chunk.as_ref().map_or(0, Bytes::len);
             let chunk = chunk.map_err(|err| Error::from_io(err, || what.clone()));
             at += count as u64;
@@ -150,8 +159,9 @@ pub fn file_stream(file: Arc<File>, range: Range<u64>, what: String) -> ByteStre
     receive(receiver)
 }
 
-fn read_at(file: &File, at: u64, length: usize) -> io::Result<Bytes> {
-    let mut chunk = BytesMut::zeroed(length);
+fn read_at(file: &File, at: u64, length: usize, pool: &mut Pool) -> io::Result<Bytes> {
+    let mut chunk = pool.take().unwrap_or_default();
+    chunk.resize(length, 0);
     let mut filled = 0;
     while filled < length {
         match file.read_at(&mut chunk[filled..], at + filled as u64) {
@@ -162,7 +172,7 @@ fn read_at(file: &File, at: u64, length: usize) -> io::Result<Bytes> {
         }
     }
     chunk.truncate(filled);
-    Ok(chunk.freeze())
+    Ok(pool.keep(chunk.freeze()))
 }
 
 fn receive(receiver: mpsc::Receiver<Result<Bytes>>) -> ByteStream {

@@ -314,3 +314,38 @@ impl Sink for Layout {
         blocking(move || Blobs(layout.home.folder()?).adopt(&blob, &file)).await
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use conex_spec::MediaType;
+
+    /// The other tool writes the moment after conex has read, once in place and once by a rename.
+    #[test]
+    fn a_change_that_another_tool_made_in_between_is_merged() {
+        for by_rename in [false, true] {
+            let dir = tempfile::tempdir().unwrap();
+            let layout = Layout::create(dir.path(), None).unwrap();
+            layout.make().unwrap();
+            let file = dir.path().join(INDEX_FILE);
+            let roots = ["theirs", "ours"].map(|text| {
+                (Descriptor::of(MediaType::MANIFEST, text.as_bytes()), Tag::new(text).unwrap())
+            });
+            let [(theirs, their_tag), (ours, our_tag)] = &roots;
+            let rounds = std::cell::Cell::new(0);
+            let change = |index: &Index<'_>| {
+                rounds.set(rounds.get() + 1);
+                if rounds.get() == 1 {
+                    let new = index.with_root(theirs, Some(their_tag))?;
+                    let target = if by_rename { dir.path().join("new") } else { file.clone() };
+                    std::fs::write(&target, new).unwrap();
+                    std::fs::rename(&target, &file).unwrap();
+                }
+                index.with_root(ours, Some(our_tag)).map(Some)
+            };
+            assert!(layout.change_index(layout.home.folder().unwrap(), change).unwrap());
+            assert_eq!(rounds.get(), 2);
+            assert_eq!(layout.tag_list().unwrap(), [our_tag.clone(), their_tag.clone()]);
+        }
+    }
+}

@@ -12,12 +12,15 @@ pub fn is_left_by_a_refused_command() {
     let made = Handmade::new(scratch.join("image"));
     let image = made.finish(&made.image(&[b"layer"]));
     let before = names(&scratch);
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = taken.local_addr().unwrap().to_string();
     for args in [
         &["pack", "nowhere", "oci:new:1"][..],
         &["index", "create", "oci:new:1", "oci:nowhere:1"],
         &["copy", "oci:nowhere:1", "oci:new:1"],
         &["copy", &image, "oci:new:1", "--platform=linux/s390x"],
         &["copy", "oci:nowhere:1", "store:x"],
+        &["serve", "--root", "new", "--listen", &address],
         &["gc", "oci:new"],
         &["rm", "oci:new:1"],
         &["tag", "oci:new:1", "2"],

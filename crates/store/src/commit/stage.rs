@@ -1,8 +1,10 @@
 //! Files in the making: steps 1 to 5 of the protocol.
 
 use std::fs::File;
-use std::io::Write;
+use std::io::{self, Write};
 use std::os::unix::fs::MetadataExt;
+use std::sync::mpsc;
+use std::thread;
 
 use rustix::fs::{
     FlockOperation, OFlags, RenameFlags, ResolveFlags, flock, fstat, openat2, renameat_with,
@@ -13,6 +15,9 @@ use uuid::Uuid;
 use conex_spec::Result;
 
 use super::{Folder, STAGE, file_mode, parent, retry};
+
+/// How much is written before the disk is told to take it, in bytes.
+const BEHIND: usize = 16 << 20;
 
 impl Folder {
     /// A new file to be written and then published.
@@ -100,6 +105,41 @@ impl Staged<'_> {
         &self.file
     }
 
+    /// Writes large content while the disk takes what was written before, so that little is left
+    /// to wait for in the end. `fill` gets a function that adds bytes at the end.
+    ///
+    /// # Errors
+    /// Those of `fill`, and that of a disk which could not take all. Either is final.
+    pub fn write_behind(
+        &self,
+        fill: impl FnOnce(&mut dyn FnMut(&[u8]) -> Result<()>) -> Result<()>,
+    ) -> Result<()> {
+        let mut file = &self.file;
+        let fault = |action, err| self.folder.fault(action, &self.name, err);
+        let (sender, receiver) = mpsc::sync_channel::<()>(1);
+        thread::scope(|scope| {
+            let syncing = scope.spawn(move || {
+                let mut parts = receiver.iter();
+                parts.try_for_each(|()| file.sync_data())
+            });
+            let mut waiting = 0;
+            let filled = fill(&mut |bytes| {
+                file.write_all(bytes).map_err(|err| fault("cannot write", err))?;
+                waiting += bytes.len();
+                if self.folder.durable && waiting >= BEHIND {
+                    waiting = 0;
+                    // Where the disk is busy with the part before, it takes both next time.
+                    let _ = sender.try_send(());
+                }
+                Ok(())
+            });
+            drop(sender);
+            let died = |_| Err(io::Error::other("the thread that syncs failed"));
+            let synced = syncing.join().unwrap_or_else(died);
+            filled.and(synced.map_err(|err| fault("cannot sync", err)))
+        })
+    }
+
     /// Makes the file durable under its name, in place of whatever has it.
     pub fn publish(mut self, name: &str) -> Result<()> {
         self.folder.publish(&self.file, &self.name, name)?;
@@ -155,7 +195,7 @@ pub struct Identity {
 
 impl Identity {
     /// That of an open file.
-    pub fn of(file: &File) -> std::io::Result<Self> {
+    pub fn of(file: &File) -> io::Result<Self> {
         let meta = file.metadata()?;
         let modified = (meta.mtime(), meta.mtime_nsec());
         Ok(Self { device: meta.dev(), inode: meta.ino(), modified, size: meta.len() })

@@ -25,6 +25,24 @@ fn published_files_are_whole_and_replaced_at_once() {
 }
 
 #[test]
+fn what_is_written_behind_is_whole_and_ends_with_the_first_error() {
+    let (_dir, folder) = folder();
+    let chunk = vec![7; 1 << 20];
+    let staged = folder.stage().unwrap();
+    let filled = staged.write_behind(|write| (0..40).try_for_each(|_| write(&chunk)));
+    filled.unwrap();
+    staged.publish("large").unwrap();
+    let length = folder.file("large").unwrap().unwrap().metadata().unwrap().len();
+    assert_eq!(length, 40 << 20);
+    let staged = folder.stage().unwrap();
+    let failed = staged.write_behind(|write| {
+        write(&chunk)?;
+        Err(Error::new(Kind::Network, "cut"))
+    });
+    assert_eq!(failed.unwrap_err().kind(), Kind::Network);
+}
+
+#[test]
 fn a_dropped_stage_leaves_nothing() {
     let (_dir, folder) = folder();
     let mut staged = folder.stage().unwrap();
