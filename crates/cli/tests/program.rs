@@ -267,7 +267,7 @@ fn a_look_shows_all_and_bytes_stay_as_they_are() {
         (manifest.as_str(), "a file holds the manifest only"),
         ("build/index.json", "org.opencontainers.image.ref.name=all"),
         ("file:build/oci-layout", "1.0.0"),
-        (&format!("oci:build@{config}").trim().to_owned(), "config of an image"),
+        (&format!("oci:build@{}", config.trim()), "config of an image"),
         (&format!("oci:build@{layer}"), "tar, gzip"),
     ] {
         let shown = look(&[target]);

@@ -22,7 +22,6 @@
 //! | sentences that no document shows, and why | [`unchecked`] |
 
 mod check;
-mod drafts;
 mod grammar;
 pub mod links;
 mod path;

@@ -65,9 +65,29 @@ impl Disk {
         self.log.lock().unwrap().push(event);
     }
 
+    /// A loop device lets go of its file only some time after it is unmounted.
+    fn wait_for_loop_device(&self) {
+        let file = self.file();
+        let held = || {
+            let devices = fs::read_dir("/sys/block").unwrap().flatten();
+            let backing = |device: fs::DirEntry| {
+                fs::read_to_string(device.path().join("loop/backing_file")).unwrap_or_default()
+            };
+            devices.map(backing).any(|backing| Path::new(backing.trim_end()) == file)
+        };
+        for _ in 0..500 {
+            if !held() {
+                return;
+            }
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        panic!("a loop device holds {}", file.display());
+    }
+
     /// Everything that happened. The file system on the disk is unmounted already, or what it
     /// still does counts as well.
     pub fn end(mut self) -> Vec<Event> {
+        self.wait_for_loop_device();
         let session = self.session.take().unwrap();
         session.umount_and_join().unwrap();
         std::mem::take(&mut *self.log.lock().unwrap())

@@ -137,7 +137,7 @@ fn the_modern_form_of_a_draft_is_named() {
     let json = r#"{"mediaType":"application/vnd.oci.layer.v1.tar+gzip","digest":"a:b","size":0}"#;
     let finding = lint(Form::Descriptor, json.as_bytes(), &context).findings.remove(0);
     assert_eq!(finding.expected.unwrap(), r#""application/vnd.oci.image.layer.v1.tar+gzip""#);
-    assert!(finding.found.unwrap().contains("early proposal"));
+    assert!(finding.found.unwrap().contains("first proposal"));
 }
 
 /// Rule J1.

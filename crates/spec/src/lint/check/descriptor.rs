@@ -5,12 +5,13 @@ use base64::engine::general_purpose::STANDARD as BASE64;
 
 use crate::descriptor::Descriptor;
 use crate::digest::{Algorithm, Digest};
+use crate::draft::{Draft, IMAGE_PARTS};
 use crate::error::Kind;
 use crate::lint::grammar::{self, DigestFault};
 use crate::lint::path::Path;
 use crate::lint::rules::descriptor as rules;
 use crate::lint::tree::{Node, Object, quoted};
-use crate::lint::{Linter, Rule, drafts};
+use crate::lint::{Linter, Rule};
 use crate::media_type::MediaType;
 
 impl Linter<'_> {
@@ -61,13 +62,13 @@ impl Linter<'_> {
 
     /// Names the draft or Docker's format that a media type is of, and the modern form.
     pub(in crate::lint) fn old_media_type(&mut self, text: &str, at: &Path<'_>) -> bool {
-        if let Some(draft) = drafts::find(text) {
+        let media_type = MediaType::new(text);
+        if let Some((draft, modern)) = Draft::of(&media_type) {
             let finding = self.report(&rules::DRAFT_MEDIA_TYPE, at);
-            finding.expected = Some(quoted(draft.modern));
-            finding.found = Some(format!("{}, of {}", quoted(text), draft.name));
+            finding.expected = Some(quoted(modern.as_str()));
+            finding.found = Some(format!("{}, of {}", quoted(text), draft.name()));
             return true;
         }
-        let media_type = MediaType::new(text);
         if let Some(modern) = modern_of_docker(&media_type) {
             let finding = self.report(&rules::DOCKER_MEDIA_TYPE, at);
             finding.expected = Some(quoted(modern.as_str()));
@@ -87,7 +88,7 @@ impl Linter<'_> {
         invalid: &'static Rule,
     ) {
         match node.text() {
-            Some(text) if drafts::is_repeated_type(text) => {
+            Some(text) if IMAGE_PARTS.contains(&text) => {
                 self.wrong(&rules::DRAFT_ARTIFACT_TYPE, at, node);
             }
             Some(text) if grammar::is_media_type(text) => {}

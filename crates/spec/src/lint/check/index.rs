@@ -4,12 +4,13 @@ use std::collections::HashMap;
 
 use super::manifest::Head;
 use crate::descriptor::REF_NAME;
+use crate::draft::Draft;
 use crate::layout::VERSION;
 use crate::lint::path::Path;
 use crate::lint::rules::descriptor::PLATFORM_MISSING;
 use crate::lint::rules::index as rules;
 use crate::lint::tree::{Node, Object, quoted};
-use crate::lint::{Linter, drafts, grammar};
+use crate::lint::{Linter, grammar};
 use crate::media_type::{MediaType, Role};
 
 const HEAD: Head = Head {
@@ -52,8 +53,9 @@ impl Linter<'_> {
 
     fn entry(&mut self, entry: &Object<'_>, at: &Path<'_>) {
         let Some(text) = entry.text("mediaType") else { return };
-        let role = MediaType::new(text).role();
-        let draft = drafts::find(text);
+        let media_type = MediaType::new(text);
+        let role = media_type.role();
+        let draft = Draft::of(&media_type);
         let known = matches!(role, Role::Index | Role::Manifest) || draft.is_some();
         // "In general the `mediaType` … will be either": an index.json may list anything.
         if !known && grammar::is_media_type(text) && !self.context.entry_point {

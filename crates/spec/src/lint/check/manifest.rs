@@ -1,10 +1,11 @@
 //! Image manifests, and what an index has in common with them. manifest.md.
 
+use crate::draft::{Draft, IMAGE_PARTS};
 use crate::lint::path::Path;
 use crate::lint::rules::descriptor::DOCKER_PROPERTY;
 use crate::lint::rules::manifest as rules;
 use crate::lint::tree::{Node, Object, quoted};
-use crate::lint::{Linter, Rule, drafts, grammar};
+use crate::lint::{Linter, Rule, grammar};
 use crate::media_type::{MediaType, Role};
 
 /// What an index and a manifest are both asked, each in the words of its own document.
@@ -36,7 +37,7 @@ impl Linter<'_> {
             return self.report_found(&rules::DOCKER_SCHEMA1, &Path::Root, found);
         }
         self.agree(object);
-        if stated == drafts::ARTIFACT_MANIFEST || object.has("blobs") {
+        if stated == MediaType::DRAFT_ARTIFACT.as_str() || object.has("blobs") {
             return self.artifact_manifest(object);
         }
         self.head(object, &HEAD);
@@ -72,7 +73,7 @@ impl Linter<'_> {
                 Some(text) if MediaType::new(text).role() == head.media_type.role() => {
                     self.old_media_type(text, at);
                 }
-                Some(text) if draft_of(text) == Some(head.media_type.as_str()) => {
+                Some(text) if draft_of(text).as_ref() == Some(&head.media_type) => {
                     self.old_media_type(text, at);
                 }
                 _ => self.wrong(head.media_type_invalid, at, node),
@@ -140,7 +141,7 @@ impl Linter<'_> {
                 && let Some(text) = text
                 && !is_layer(text)
                 && grammar::is_media_type(text)
-                && drafts::find(text).is_none()
+                && draft_of(text).is_none()
             {
                 self.report_found(&rules::LAYER_MEDIA_TYPE, &at.member("mediaType"), text);
             }
@@ -152,7 +153,7 @@ impl Linter<'_> {
         let root = &Path::Root;
         let config = object.get("config").and_then(Node::object);
         let config_type = config.and_then(|config| config.text("mediaType"));
-        let artifact_type = object.text("artifactType").filter(|t| !drafts::is_repeated_type(t));
+        let artifact_type = object.text("artifactType").filter(|t| !IMAGE_PARTS.contains(t));
         let layers = object.get("layers").and_then(Node::array).unwrap_or_default();
         let at = &root.member("config");
         let at = &at.member("mediaType");
@@ -171,7 +172,7 @@ impl Linter<'_> {
             && !layers.is_empty()
             && types.filter(|text| is_layer(text)).count() == layers.len()
             && config_type != MediaType::EMPTY.as_str()
-            && drafts::find(config_type).is_none()
+            && draft_of(config_type).is_none()
         {
             self.report_found(&rules::CONFIG_MEDIA_TYPE, at, config_type);
         }
@@ -232,6 +233,6 @@ fn is_layer(text: &str) -> bool {
     matches!(MediaType::new(text).role(), Role::Layer(_))
 }
 
-fn draft_of(text: &str) -> Option<&'static str> {
-    drafts::find(text).map(|draft| draft.modern)
+fn draft_of(text: &str) -> Option<MediaType> {
+    Draft::of(&MediaType::new(text)).map(|(_, modern)| modern)
 }
