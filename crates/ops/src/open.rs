@@ -72,12 +72,16 @@ impl Context {
             Location::Registry(reference) => Arc::new(self.client.repository(reference)),
             Location::Layout { path, .. } => Arc::new(Layout::create(path, self.access())?),
             Location::Store(_) => Arc::new(self.local_store(location)?),
-            Location::OciArchive { path, .. } => {
-                Arc::new(ArchiveSink::new(Form::Oci, output(path)?, location.clone())?)
-            }
-            Location::DockerArchive { path, .. } => {
-                Arc::new(ArchiveSink::new(Form::Docker, output(path)?, location.clone())?)
-            }
+            Location::OciArchive { path, .. } => Arc::new(ArchiveSink::new(
+                Form::Oci,
+                output(path, self.durable)?,
+                location.clone(),
+            )?),
+            Location::DockerArchive { path, .. } => Arc::new(ArchiveSink::new(
+                Form::Docker,
+                output(path, self.durable)?,
+                location.clone(),
+            )?),
             Location::DockerDaemon(image) => {
                 Arc::new(DaemonSink::new(self.client.engine().clone(), image.clone())?)
             }
@@ -189,16 +193,16 @@ fn input(path: &Path) -> Result<Input> {
 }
 
 /// An archive's file, or standard output.
-fn output(path: &Path) -> Result<Output> {
+fn output(path: &Path, durable: bool) -> Result<Output> {
     if path != Path::new("-") {
-        return Output::create(path);
+        return Output::create(path, durable);
     }
     let stdout = io::stdout();
     if io::IsTerminal::is_terminal(&stdout) {
         return Err(Error::new(Kind::Usage, "an archive is not written to a terminal")
             .hint("send standard output to a file or to another program"));
     }
-    standard(stdout).map(Output::open_file)
+    standard(stdout).map(|file| Output::open_file(file, durable))
 }
 
 /// Standard input or output as an open file of its own, without a buffer.

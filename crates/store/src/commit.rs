@@ -266,7 +266,7 @@ impl Folder {
     }
 
     /// `fsync`, unless the folder is for throw-away work.
-    fn flush(&self, fd: impl AsFd) -> Result<(), Errno> {
+    pub(crate) fn flush(&self, fd: impl AsFd) -> Result<(), Errno> {
         if self.durable { rustix::fs::fsync(fd) } else { Ok(()) }
     }
 

@@ -320,7 +320,7 @@ fn sink(form: Form, file: &Path) -> ArchiveSink {
         Form::Oci => "oci-archive:a.tar",
         Form::Docker => "docker-archive:a.tar",
     };
-    ArchiveSink::new(form, Output::create(file).unwrap(), location.parse().unwrap()).unwrap()
+    ArchiveSink::new(form, Output::create(file, true).unwrap(), location.parse().unwrap()).unwrap()
 }
 
 async fn put_all(to: &dyn Sink, from: &Memory, root: &Descriptor) -> Result<()> {

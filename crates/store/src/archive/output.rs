@@ -21,6 +21,8 @@ use crate::commit::Folder;
 pub struct Output {
     target: Target,
     written: u64,
+    /// Whether it is on the disk when it is finished.
+    durable: bool,
 }
 
 enum Target {
@@ -46,13 +48,14 @@ struct Beside {
 
 impl Output {
     /// A file of this path, which is replaced when the new one is whole. A pipe or a device is
-    /// written to as it is.
-    pub fn create(path: &Path) -> Result<Self> {
+    /// written to as it is. Without `durable` it may be lost with the machine: nothing is synced.
+    pub fn create(path: &Path, durable: bool) -> Result<Self> {
         let target = match fs::metadata(path) {
             Ok(meta) if meta.is_file() => {
                 // A symbolic link stays one; what it points to is replaced.
                 let real = fs::canonicalize(path);
-                Beside::create(&real.map_err(|err| Error::io("cannot open", path, err))?)?
+                let real = real.map_err(|err| Error::io("cannot open", path, err))?;
+                Beside::create(&real, durable)?
             }
             Ok(meta) if meta.is_dir() => {
                 return Err(Error::new(
@@ -67,19 +70,19 @@ impl Output {
                 let file = OpenOptions::new().write(true).open(path);
                 Target::Open(file.map_err(|err| Error::io("cannot open", path, err))?)
             }
-            Err(_) => Beside::create(path)?,
+            Err(_) => Beside::create(path, durable)?,
         };
-        Ok(Self { target, written: 0 })
+        Ok(Self { target, written: 0, durable })
     }
 
     /// An open file, as standard output is one. What is written cannot be taken back.
-    pub fn open_file(file: File) -> Self {
-        Self { target: Target::Open(file), written: 0 }
+    pub fn open_file(file: File, durable: bool) -> Self {
+        Self { target: Target::Open(file), written: 0, durable }
     }
 
     /// Any other stream.
     pub fn stream(stream: Box<dyn Write + Send>) -> Self {
-        Self { target: Target::Stream(stream), written: 0 }
+        Self { target: Target::Stream(stream), written: 0, durable: false }
     }
 
     /// How many bytes were written.
@@ -101,6 +104,7 @@ impl Output {
         let cannot = |err| Error::from_io(err, || CANNOT_WRITE.into());
         match self.target {
             Target::Beside(beside) => (*beside).publish(),
+            Target::Open(_) if !self.durable => Ok(()),
             Target::Open(file) => match file.sync_all() {
                 // Only a file on a disk can be synced.
                 Err(err) if Errno::from_io_error(&err) == Some(Errno::INVAL) => Ok(()),
@@ -136,7 +140,7 @@ impl Write for Output {
 }
 
 impl Beside {
-    fn create(path: &Path) -> Result<Target> {
+    fn create(path: &Path, durable: bool) -> Result<Target> {
         let cannot_name = || {
             Error::new(Kind::Usage, format!("cannot write an archive to {}", path.display()))
                 .expected("a path that ends in the name of a file")
@@ -147,6 +151,7 @@ impl Beside {
             _ => Path::new("."),
         };
         let folder = Folder::open(dir)?;
+        let folder = if durable { folder } else { folder.without_sync() };
         let hidden = format!(".{}.conex", Uuid::new_v4());
         let nameless = nameless_file(dir)?;
         let is_named = nameless.is_none();
@@ -168,7 +173,7 @@ impl Beside {
     fn publish(mut self) -> Result<()> {
         if !self.is_named {
             // Content first: a name is not to be there before what it names.
-            self.file.sync_all().map_err(|err| self.fault(err))?;
+            self.folder.flush(&self.file).map_err(|err| self.fault(err.into()))?;
             let open = format!("/proc/self/fd/{}", self.file.as_raw_fd());
             let hidden = self.folder.path().join(&self.hidden);
             linkat(CWD, open.as_str(), CWD, &hidden, AtFlags::SYMLINK_FOLLOW)
@@ -229,13 +234,13 @@ mod tests {
     fn a_file_appears_whole_or_not_at_all() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("a.tar");
-        let mut output = Output::create(&path).unwrap();
+        let mut output = Output::create(&path, true).unwrap();
         output.write_all(b"first and more").unwrap();
         assert!(output.rewind(5));
         assert_eq!(names(dir.path()), [""; 0]);
         output.finish().unwrap();
         assert_eq!(fs::read(&path).unwrap(), b"first");
-        let mut second = Output::create(&path).unwrap();
+        let mut second = Output::create(&path, true).unwrap();
         second.write_all(b"second").unwrap();
         drop(second);
         assert_eq!(fs::read(&path).unwrap(), b"first");
@@ -246,7 +251,8 @@ mod tests {
     fn without_nameless_files_a_hidden_one_serves() {
         let dir = tempfile::tempdir().unwrap();
         let make = || {
-            let Target::Beside(mut beside) = Beside::create(&dir.path().join("a")).unwrap() else {
+            let Target::Beside(mut beside) = Beside::create(&dir.path().join("a"), true).unwrap()
+            else {
                 panic!()
             };
             beside.file = beside.folder.create_file(&beside.hidden).unwrap();
@@ -264,13 +270,16 @@ mod tests {
         let (real, link) = (dir.path().join("real"), dir.path().join("link"));
         fs::write(&real, "old").unwrap();
         symlink("real", &link).unwrap();
-        let mut output = Output::create(&link).unwrap();
+        let mut output = Output::create(&link, true).unwrap();
         output.write_all(b"new").unwrap();
         output.finish().unwrap();
         assert_eq!(fs::read_to_string(&real).unwrap(), "new");
         assert!(link.is_symlink());
-        assert_eq!(Output::create(dir.path()).unwrap_err().kind(), Kind::Usage);
-        assert_eq!(Output::create(&dir.path().join("no/a")).unwrap_err().kind(), Kind::NotFound);
+        assert_eq!(Output::create(dir.path(), true).unwrap_err().kind(), Kind::Usage);
+        assert_eq!(
+            Output::create(&dir.path().join("no/a"), true).unwrap_err().kind(),
+            Kind::NotFound
+        );
     }
 
     #[test]
@@ -279,10 +288,10 @@ mod tests {
         output.write_all(b"abc").unwrap();
         assert!(output.rewind(3));
         assert!(!output.rewind(2));
-        let mut null = Output::create(Path::new("/dev/null")).unwrap();
+        let mut null = Output::create(Path::new("/dev/null"), true).unwrap();
         null.write_all(b"abc").unwrap();
         null.finish().unwrap();
-        let mut full = Output::create(Path::new("/dev/full")).unwrap();
+        let mut full = Output::create(Path::new("/dev/full"), true).unwrap();
         let err = full.write_all(b"abc").unwrap_err();
         assert_eq!(Error::from_io(err, String::new).kind(), Kind::NoSpace);
     }
