@@ -25,6 +25,9 @@ const AFTER_HELP: &str = "\
 Locations:
   registry.example/repo:tag     a registry; short names mean what Docker makes of them
   oci:DIR[:TAG|@DIGEST]         an OCI layout directory
+  oci-archive:FILE[:TAG]        the same in a tar; `-` is standard input or output
+  docker-archive:FILE[:NAME]    what `docker save` writes; `-` as above
+  docker-daemon:NAME            the engine of Docker or Podman, over its socket
   store:NAME                    the local store, which `conex pull` fills
 
 Exit codes:

@@ -33,9 +33,9 @@ impl Header {
         if stored == Some(plain) || stored.and_then(|s| i64::try_from(s).ok()) == Some(signed) {
             return Ok(Self(block));
         }
-        Err(Error::invalid(format!("bad checksum of the tar header at byte {offset}"))
-            .expected(format!("{plain:o}"))
-            .found(crate::show(&block[148..156])))
+        let fault = Error::invalid(format!("bad checksum of the tar header at byte {offset}"));
+        let fault = if offset == 0 { fault.hint("is it a tar at all?") } else { fault };
+        Err(fault.expected(format!("{plain:o}")).found(crate::show(&block[148..156])))
     }
 
     /// Whether a block could be a header; for hunting hidden archives.

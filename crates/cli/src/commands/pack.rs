@@ -38,7 +38,7 @@ pub struct Pack {
     /// How the layers are compressed
     #[arg(long, value_parser = ["gzip", "zstd", "none"], default_value = "gzip", value_name = "HOW")]
     compression: String,
-    /// How hard: 1 to 9 for gzip, 1 to 22 for zstd
+    /// How hard: 0 to 9 for gzip, 1 to 22 for zstd
     #[arg(long, value_name = "N")]
     level: Option<u32>,
     /// Whom all files belong to; without it they keep their owners
