@@ -1,5 +1,7 @@
 //! Manifests and tags to the registry. distribution-spec, "Pushing Manifests".
 
+use std::time::Duration;
+
 use bytes::{Bytes, BytesMut};
 use conex_spec::document::LIMIT;
 use conex_spec::{
@@ -21,6 +23,8 @@ use crate::repository::Repository;
 const SUBJECT: HeaderName = HeaderName::from_static("oci-subject");
 /// How often the referrers tag is written again because someone else wrote it at the same time.
 const MAX_ROUNDS: usize = 8;
+/// The time before a list that was refused is written again.
+const PAUSE: Duration = Duration::from_millis(50);
 
 impl Repository {
     /// Puts a manifest under its digest.
@@ -90,6 +94,7 @@ impl Repository {
         entry.media_type = blob.media_type.clone();
         let tag = Name::Tag(Tag::registry(&subject.referrers_tag())?);
         let _guard = self.registry().referrers.lock().await;
+        let mut refused = None;
         for _ in 0..MAX_ROUNDS {
             let list = match self.referrers_tag(subject).await? {
                 Some(list) => list,
@@ -99,12 +104,21 @@ impl Repository {
                 return Ok(());
             }
             let list = list.edit(|list| list.manifests.push(entry.clone()))?;
-            self.put_at(&tag, &MediaType::INDEX, list.bytes()).await?;
+            match self.put_at(&tag, &MediaType::INDEX, list.bytes()).await {
+                Ok(_) => {}
+                // docker-registry misses a listed manifest while someone puts it there anew.
+                Err(err) if err.kind() == Kind::Invalid => {
+                    refused = Some(err);
+                    tokio::time::sleep(PAUSE).await;
+                }
+                Err(err) => return Err(err),
+            }
         }
-        Err(Error::new(
-            Kind::Conflict,
-            format!("others keep changing {tag} in {}", self.location()),
-        ))
+        let changing = || {
+            let text = format!("others keep changing {tag} in {}", self.location());
+            Error::new(Kind::Conflict, text)
+        };
+        Err(refused.unwrap_or_else(changing))
     }
 }
 
