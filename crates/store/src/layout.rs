@@ -33,6 +33,7 @@ use crate::collection::{Collection, Entry};
 use crate::commit::{Folder, Identity};
 use crate::home::{Access, Home, Sort};
 use crate::memory::{no_blob, no_root};
+use crate::referrers;
 use crate::sink::Sink;
 use crate::source::{ByteStream, Place, Source};
 
@@ -238,22 +239,8 @@ impl Layout {
     /// A layout has no list of referrers: they are the roots with that subject, and what the
     /// index under the referrers tag lists.
     fn referrers_of(&self, subject: &Digest) -> Result<Vec<Descriptor>> {
-        let mut found: Vec<Descriptor> = Vec::new();
-        let tag = subject.referrers_tag();
-        let Some(folder) = self.home.existing() else { return Ok(found) };
-        for root in self.roots()? {
-            if !root.media_type.is_manifest() {
-                continue;
-            }
-            let Some(manifest) = Blobs(folder).manifest(&root)? else { continue };
-            if root.ref_name() == Some(tag.as_str()) {
-                found.extend(manifest.children().into_iter().cloned());
-            }
-            found.extend(manifest.as_referrer(&root.digest, root.size, subject));
-        }
-        found.sort_by(|a, b| a.digest.cmp(&b.digest));
-        found.dedup_by(|a, b| a.digest == b.digest);
-        Ok(found)
+        let Some(folder) = self.home.existing() else { return Ok(Vec::new()) };
+        referrers::among(&self.roots()?, subject, |root| Blobs(folder).manifest(root))
     }
 }
 

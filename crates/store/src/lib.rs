@@ -27,6 +27,7 @@ pub mod layout;
 pub mod local;
 pub mod memory;
 pub mod observer;
+mod referrers;
 pub mod seal;
 pub mod sink;
 pub mod source;

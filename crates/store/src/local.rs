@@ -26,6 +26,7 @@ use crate::collection::{Collection, Entry};
 use crate::commit::Folder;
 use crate::home::{Access, Home, Sort};
 use crate::memory::{no_blob, no_root};
+use crate::referrers::each_once;
 use crate::seal::Key;
 use crate::sink::Sink;
 use crate::source::{ByteStream, Place, Source};
@@ -188,9 +189,7 @@ impl Source for LocalStore {
                 let Some(manifest) = Blobs(folder).manifest(root)? else { continue };
                 found.extend(manifest.as_referrer(&root.digest, root.size, &subject));
             }
-            found.sort_by(|a, b| a.digest.cmp(&b.digest));
-            found.dedup_by(|a, b| a.digest == b.digest);
-            Ok(found)
+            Ok(each_once(found))
         })
         .await
     }

@@ -163,18 +163,7 @@ impl<R: BufRead> Reader<R> {
 
     /// A whole block; nothing where the stream ends before it.
     pub(crate) fn read_block(&mut self) -> Result<Option<Box<[u8; BLOCK]>>> {
-        let mut block = Box::new([0; BLOCK]);
-        let mut have = 0;
-        while have < BLOCK {
-            let buffer = fill_or_end(&mut self.inner)?;
-            if buffer.is_empty() {
-                break;
-            }
-            let n = buffer.len().min(BLOCK - have);
-            block[have..have + n].copy_from_slice(&buffer[..n]);
-            have += n;
-            self.consume(n as u64);
-        }
+        let (block, have) = self.read_partial_block()?;
         match have {
             0 => Ok(None),
             BLOCK => Ok(Some(block)),

@@ -20,6 +20,7 @@ use super::members::Part;
 use crate::blobs;
 use crate::bridge::blocking;
 use crate::memory::no_blob;
+use crate::referrers;
 use crate::source::{ByteStream, Place, Source};
 
 /// An archive to read from. Nothing is read before something is asked for.
@@ -120,17 +121,8 @@ impl Source for OciArchive {
         let (roots, archive) = (self.roots().await?, self.archive().await?);
         let subject = subject.clone();
         blocking(move || {
-            let mut found = Vec::new();
-            for root in roots.iter().filter(|root| root.media_type.is_manifest()) {
-                let Some(manifest) = manifest(&archive, root)? else { continue };
-                if root.ref_name() == Some(subject.referrers_tag().as_str()) {
-                    found.extend(manifest.children().into_iter().cloned());
-                }
-                found.extend(manifest.as_referrer(&root.digest, root.size, &subject));
-            }
-            found.sort_by(|a, b| a.digest.cmp(&b.digest));
-            found.dedup_by(|a, b| a.digest == b.digest);
-            Ok(found)
+            let read = |root: &_| Ok(manifest(&archive, root)?.map(Document::into_value));
+            referrers::among(&roots, &subject, read)
         })
         .await
     }
