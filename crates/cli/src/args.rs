@@ -6,6 +6,7 @@ use std::str::FromStr;
 use clap::{Args as ClapArgs, Parser, Subcommand, ValueEnum};
 
 use conex_spec::{Error, Kind};
+use conex_store::rate::Rate;
 use conex_template::Template;
 
 use crate::{commands, failure};
@@ -59,6 +60,9 @@ pub struct Global {
     /// Speak plain HTTP to registries; without it only this machine's own are spoken to so
     #[arg(long, global = true)]
     pub plain_http: bool,
+    /// How many bytes per second move to and from registries, in all: 500K, 10M, 1G
+    #[arg(long, global = true, value_name = "RATE", value_parser = typed::<Rate>)]
+    pub limit_rate: Option<Rate>,
     /// How many blobs move at a time
     #[arg(long, global = true, default_value_t = 4, value_name = "N")]
     pub jobs: usize,
@@ -108,9 +112,11 @@ impl FromStr for Format {
 pub enum Progress {
     /// Bars on a terminal, lines elsewhere
     Auto,
-    /// One line for each blob
+    /// A bar for each blob that moves
+    Bar,
+    /// One line for each blob when it is there, and now and then while it moves
     Plain,
-    /// One JSON object a line
+    /// One JSON object a line for each event, and one at the end that sums them up
     Json,
     /// Nothing
     None,

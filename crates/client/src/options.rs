@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use conex_store::Observer;
+use conex_store::rate::Limiter;
 
 use crate::credentials::Credentials;
 use crate::daemon::Engine;
@@ -34,6 +35,8 @@ pub struct Options {
     /// Pairs of a registry and the host of a token server outside its domain that may see its
     /// passwords. Docker's own pair is built in.
     pub token_servers: Vec<(String, String)>,
+    /// How fast blobs and manifests may move, those of all registries together, up and down.
+    pub limiter: Option<Limiter>,
     /// Where the Docker engine or Podman of this machine may listen.
     pub engine: Engine,
 }
@@ -51,6 +54,7 @@ impl Default for Options {
             proxies: Proxies::default(),
             extra_roots: Vec::new(),
             token_servers: Vec::new(),
+            limiter: None,
             engine: Engine::default(),
         }
     }

@@ -128,6 +128,14 @@ impl Repository {
         &self.inner.name
     }
 
+    /// Every byte of content to or from a registry goes by here.
+    fn limited(&self, content: ByteStream) -> ByteStream {
+        match &self.registry().options().limiter {
+            Some(limiter) => limiter.stream(content),
+            None => content,
+        }
+    }
+
     /// Keeps the verified bytes of a manifest for a while.
     pub(crate) fn keep(&self, digest: &Digest, bytes: &Bytes) {
         let mut recent = self.inner.recent.lock().unwrap_or_else(PoisonError::into_inner);
@@ -164,7 +172,7 @@ impl Source for Repository {
     }
 
     async fn open(&self, blob: &Descriptor, range: Range<u64>) -> Result<ByteStream> {
-        self.pull(blob, range).await
+        Ok(self.limited(self.pull(blob, range).await?))
     }
 
     async fn referrers(&self, subject: &Digest) -> Result<Vec<Descriptor>> {
@@ -184,6 +192,7 @@ impl Sink for Repository {
     }
 
     async fn put(&self, blob: &Descriptor, content: ByteStream) -> Result<()> {
+        let content = self.limited(content);
         if blob.media_type.is_manifest() {
             self.put_manifest(blob, content).await
         } else {

@@ -57,7 +57,8 @@ impl Count {
         self.add_bytes(blob.size);
     }
 
-    pub(crate) fn add_bytes(&mut self, size: u64) {
+    /// Counts one more blob of so many bytes.
+    pub fn add_bytes(&mut self, size: u64) {
         self.blobs += 1;
         self.bytes = self.bytes.saturating_add(size);
     }
@@ -218,9 +219,9 @@ impl Copier<'_> {
     where
         F: Future<Output = Result<ByteStream>>,
     {
-        self.observer.event(Event::Started(blob));
         let mut attempt = 1;
         loop {
+            self.observer.event(Event::Started(blob));
             let content = self.observed(blob, open().await?);
             match self.to.put(blob, content).await {
                 Ok(()) => break,

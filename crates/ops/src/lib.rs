@@ -43,5 +43,5 @@ pub mod user;
 pub mod validate;
 pub mod walk;
 
-pub use copy::{CopyOptions, Summary, copy};
+pub use copy::{CopyOptions, Count, Summary, copy};
 pub use open::Context;

@@ -16,6 +16,7 @@
 //! | whether a blob changed where it lies | [`seal`] |
 //! | the border between async and blocking | [`bridge`] |
 //! | progress | [`observer`] |
+//! | how fast content may move | [`rate`] |
 
 pub mod archive;
 pub mod blobs;
@@ -27,6 +28,7 @@ pub mod layout;
 pub mod local;
 pub mod memory;
 pub mod observer;
+pub mod rate;
 mod referrers;
 pub mod seal;
 pub mod sink;

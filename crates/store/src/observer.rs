@@ -12,7 +12,7 @@ pub enum Event<'a> {
     Present(&'a Descriptor),
     /// Content was taken over without moving bytes: mount, reflink or link.
     Adopted(&'a Descriptor),
-    /// Content begins to move.
+    /// Content begins to move, or begins anew after it broke off: what came before counts no more.
     Started(&'a Descriptor),
     /// So many more bytes of it came.
     Progress(&'a Descriptor, u64),

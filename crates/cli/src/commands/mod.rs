@@ -28,11 +28,12 @@ use conex_client::{Client, Credentials, Options, PlainHttp};
 use conex_ops::{Context, CopyOptions, Summary};
 use conex_spec::{Error, Kind, Platform, Result};
 use conex_store::Observer;
+use conex_store::rate::Limiter;
 
 use crate::args::{Args, Command, Format, Global};
 use crate::environment;
 use crate::output::{Output, size};
-use crate::progress;
+use crate::progress::{self, Show};
 
 /// How long threads may take to put away what they were doing.
 const SHUTDOWN: Duration = Duration::from_secs(5);
@@ -48,7 +49,9 @@ pub fn run(args: &Args, output: &Output) -> Result<ExitCode> {
         .enable_all()
         .build()
         .map_err(|err| Error::new(Kind::Io, "cannot start threads").source(err))?;
-    let result = runtime.block_on(until_interrupted(args, output));
+    let progress = progress::show(args.global.progress);
+    let result = runtime.block_on(until_interrupted(args, output, &progress));
+    progress.finish();
     // What still moves when a command has failed is dropped, and its writers remove what they staged.
     runtime.shutdown_timeout(SHUTDOWN);
     result
@@ -56,12 +59,16 @@ pub fn run(args: &Args, output: &Output) -> Result<ExitCode> {
 
 /// Runs the command, or drops it when a signal asks the program to stop; dropped, it removes
 /// what it staged. A service stops by itself.
-async fn until_interrupted(args: &Args, output: &Output) -> Result<ExitCode> {
+async fn until_interrupted(
+    args: &Args,
+    output: &Output,
+    progress: &Arc<dyn Show>,
+) -> Result<ExitCode> {
     if matches!(args.command, Command::Serve(_)) {
-        return dispatch(args, output).await;
+        return dispatch(args, output, progress).await;
     }
     tokio::select! {
-        result = dispatch(args, output) => result,
+        result = dispatch(args, output, progress) => result,
         () = stop_signal() => Ok(ExitCode::from(130)),
     }
 }
@@ -77,27 +84,28 @@ pub async fn stop_signal() {
     }
 }
 
-async fn dispatch(args: &Args, output: &Output) -> Result<ExitCode> {
+async fn dispatch(args: &Args, output: &Output, progress: &Arc<dyn Show>) -> Result<ExitCode> {
     let global = &args.global;
+    let context = || context(global, Arc::clone(progress));
     match &args.command {
-        Command::Inspect(command) => command.run(&context(global), output).await?,
-        Command::Copy(command) => command.run(&context(global), &options(global), output).await?,
-        Command::Pull(command) => command.run(&context(global), &options(global), output).await?,
-        Command::Push(command) => command.run(&context(global), &options(global), output).await?,
-        Command::Pack(command) => command.run(&context(global), &options(global), output).await?,
-        Command::Unpack(command) => command.run(&context(global), output).await?,
+        Command::Inspect(command) => command.run(&context(), output).await?,
+        Command::Copy(command) => command.run(&context(), &options(global), output).await?,
+        Command::Pull(command) => command.run(&context(), &options(global), output).await?,
+        Command::Push(command) => command.run(&context(), &options(global), output).await?,
+        Command::Pack(command) => command.run(&context(), &options(global), output).await?,
+        Command::Unpack(command) => command.run(&context(), output).await?,
         Command::Validate(command) => {
-            return command.run(&context(global), global.jobs, output).await;
+            return command.run(&context(), global.jobs, output).await;
         }
-        Command::Index(command) => command.run(&context(global), &options(global), output).await?,
-        Command::Images(command) => command.run(&context(global), output).await?,
-        Command::Tag(command) => command.run(&context(global), output).await?,
-        Command::Rm(command) => command.run(&context(global), output).await?,
-        Command::Gc(command) => command.run(&context(global), output).await?,
-        Command::Du(command) => command.run(&context(global), output).await?,
-        Command::Fsck(command) => return command.run(&context(global), output).await,
+        Command::Index(command) => command.run(&context(), &options(global), output).await?,
+        Command::Images(command) => command.run(&context(), output).await?,
+        Command::Tag(command) => command.run(&context(), output).await?,
+        Command::Rm(command) => command.run(&context(), output).await?,
+        Command::Gc(command) => command.run(&context(), output).await?,
+        Command::Du(command) => command.run(&context(), output).await?,
+        Command::Fsck(command) => return command.run(&context(), output).await,
         Command::Repair(command) => {
-            return command.run(&context(global), &options(global), output).await;
+            return command.run(&context(), &options(global), output).await;
         }
         Command::Serve(command) => command.run(output).await?,
         Command::Demo(command) => command.run(output).await?,
@@ -106,8 +114,8 @@ async fn dispatch(args: &Args, output: &Output) -> Result<ExitCode> {
 }
 
 /// The world of the verbs, as the options of every command describe it.
-fn context(global: &Global) -> Context {
-    let observer = progress::observer(global.progress);
+fn context(global: &Global, progress: Arc<dyn Show>) -> Context {
+    let observer: Arc<dyn Observer> = progress;
     let client = Client::new(client_options(global, Arc::clone(&observer)));
     let store = environment::store_folder(global.store.as_ref());
     let context = Context::new(client, store, observer);
@@ -125,7 +133,8 @@ fn client_options(global: &Global, observer: Arc<dyn Observer>) -> Options {
     }
     let plain_http = if global.plain_http { PlainHttp::Any } else { PlainHttp::Loopback };
     let engine = environment::engine();
-    Options { credentials, plain_http, observer, engine, ..Options::default() }
+    let limiter = global.limit_rate.map(Limiter::new);
+    Options { credentials, plain_http, observer, limiter, engine, ..Options::default() }
 }
 
 /// The platform that was asked for, or this machine's.
