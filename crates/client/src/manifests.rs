@@ -1,5 +1,6 @@
 //! Manifests and tags to the registry. distribution-spec, "Pushing Manifests".
 
+use std::collections::HashSet;
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
@@ -9,9 +10,10 @@ use conex_spec::{
 };
 use conex_store::source::Place;
 use conex_store::{ByteStream, SourceExt, verify};
-use futures_util::StreamExt;
+use futures_util::{StreamExt, TryStreamExt, stream};
 use http::header::{CONTENT_TYPE, HeaderName};
 use http::{HeaderValue, Method, StatusCode};
+use reqwest::Url;
 
 use crate::answer::Answer;
 use crate::auth::Scope;
@@ -21,6 +23,10 @@ use crate::paths;
 use crate::repository::Repository;
 
 const SUBJECT: HeaderName = HeaderName::from_static("oci-subject");
+const TAG: HeaderName = HeaderName::from_static("oci-tag");
+/// How many tags go with one manifest: a registry "SHOULD support pushing at least 10 tags per
+/// request".
+const MAX_TAGS: usize = 10;
 /// How often the referrers tag is written again because someone else wrote it at the same time.
 const MAX_ROUNDS: usize = 8;
 /// The time before a list that was refused is written again.
@@ -30,18 +36,62 @@ impl Repository {
     /// Puts a manifest under its digest.
     pub(crate) async fn put_manifest(&self, blob: &Descriptor, content: ByteStream) -> Result<()> {
         let bytes = read_whole(blob, content).await?;
+        self.put_bytes(blob, &bytes, &[]).await.map(drop)
+    }
+
+    /// Puts a manifest under its digest and these tags: in as few requests as the registry knows
+    /// to take them in, then one by one. distribution-spec, "Pushing Manifests".
+    pub(crate) async fn put_tagged(
+        &self,
+        root: &Descriptor,
+        bytes: &Bytes,
+        tags: &[Tag],
+    ) -> Result<()> {
+        root.verify(bytes)?;
+        tags.iter().try_for_each(|tag| tag.check_registry().map(drop))?;
+        let mut left = tags;
+        loop {
+            let (batch, rest) = left.split_at(left.len().min(MAX_TAGS));
+            let taken = self.put_bytes(root, bytes, batch).await?;
+            let several = !taken.is_empty() && !rest.is_empty();
+            left = if several { rest } else { &[] };
+            let alone = batch.iter().chain(if several { &[] } else { rest });
+            let alone = alone.filter(|tag| !taken.contains(tag.as_str()));
+            let puts = alone.map(|tag| self.put_tag(root, tag));
+            stream::iter(puts.map(Ok)).try_for_each_concurrent(MAX_TAGS, |put| put).await?;
+            if left.is_empty() {
+                return Ok(());
+            }
+        }
+    }
+
+    /// Puts a manifest under its digest, with tags if the registry can; returns those that it took.
+    async fn put_bytes(
+        &self,
+        blob: &Descriptor,
+        bytes: &Bytes,
+        tags: &[Tag],
+    ) -> Result<HashSet<String>> {
         let manifest = Manifest::parse(bytes.clone(), Some(&blob.media_type))
             .map_err(|err| err.context(format_args!("manifest {}", blob.digest)))?;
+        let url = paths::tagged_manifest(self.origin().await?, self.name(), &blob.digest, tags)?;
+        let mut answer = self.put_to(url, &blob.media_type, bytes).await?;
         let name = Name::Digest(blob.digest.clone());
-        let answer = self.put_at(&name, &blob.media_type, &bytes).await?;
+        // "Clients MAY see other status codes […] depending on the registry implementation."
+        if !tags.is_empty() && matches!(answer.status().as_u16(), 400 | 404 | 405 | 414 | 431) {
+            let url = paths::manifest(self.origin().await?, self.name(), &name)?;
+            answer = self.put_to(url, &blob.media_type, bytes).await?;
+        }
+        let answer = self.created(answer, &name).await?;
         answer.check_digest(&blob.digest)?;
         let listed = answer.headers().contains_key(SUBJECT);
+        let taken = taken_tags(&answer);
         drop(answer);
-        self.keep(&blob.digest, &bytes);
-        match manifest.subject() {
-            Some(subject) if !listed => self.list_referrer(&manifest, blob, &subject.digest).await,
-            _ => Ok(()),
+        self.keep(&blob.digest, bytes);
+        if let (Some(subject), false) = (manifest.subject(), listed) {
+            self.list_referrer(&manifest, blob, &subject.digest).await?;
         }
+        Ok(taken)
     }
 
     /// Puts a manifest that is there already under a tag.
@@ -62,13 +112,21 @@ impl Repository {
 
     async fn put_at(&self, name: &Name, media_type: &MediaType, bytes: &Bytes) -> Result<Answer> {
         let url = paths::manifest(self.origin().await?, self.name(), name)?;
+        let answer = self.put_to(url, media_type, bytes).await?;
+        self.created(answer, name).await
+    }
+
+    async fn put_to(&self, url: Url, media_type: &MediaType, bytes: &Bytes) -> Result<Answer> {
         let content_type = HeaderValue::try_from(media_type.as_str())
             .map_err(|err| Error::invalid("a media type that no header can hold").source(err))?;
         let ask = Ask::new(Method::PUT, url, Scope::push(self.name()))
             .header(CONTENT_TYPE, content_type)
             .pieces(vec![bytes.clone()])
             .wait(self.registry().options().timeouts.commit);
-        let answer = self.registry().send(ask).await?;
+        self.registry().send(ask).await
+    }
+
+    async fn created(&self, answer: Answer, name: &Name) -> Result<Answer> {
         match answer.status() {
             StatusCode::CREATED => Ok(answer),
             _ => {
@@ -120,6 +178,13 @@ impl Repository {
         };
         Err(refused.unwrap_or_else(changing))
     }
+}
+
+/// The tags that the registry says it took: "MUST include an `OCI-Tag` response header […] for each
+/// accepted tag", several in one line or in lines of their own.
+fn taken_tags(answer: &Answer) -> HashSet<String> {
+    let lines = answer.headers().get_all(TAG).iter().filter_map(|line| line.to_str().ok());
+    lines.flat_map(|line| line.split(',')).map(|tag| tag.trim().to_owned()).collect()
 }
 
 /// A manifest in memory, verified.

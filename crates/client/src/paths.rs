@@ -3,6 +3,7 @@
 //! ```text
 //! /v2/                                               GET
 //! /v2/NAME/manifests/TAG-OR-DIGEST                   GET HEAD PUT DELETE
+//! /v2/NAME/manifests/DIGEST?tag=TAG&tag=TAG          PUT
 //! /v2/NAME/blobs/DIGEST                              GET HEAD DELETE
 //! /v2/NAME/blobs/uploads/                            POST [?digest-algorithm=ALGORITHM]
 //! /v2/NAME/blobs/uploads/?mount=DIGEST&from=NAME     POST
@@ -14,7 +15,7 @@
 //! The parts come from types whose grammars hold no `/../`, `?`, `#` or `%`, so nothing is escaped
 //! in a path; what stands in a query is.
 
-use conex_spec::{Algorithm, Digest, Error, MediaType, Name, Result};
+use conex_spec::{Algorithm, Digest, Error, MediaType, Name, Result, Tag};
 use reqwest::Url;
 
 use crate::origin::Origin;
@@ -35,6 +36,20 @@ pub(crate) fn root(origin: &Origin) -> Result<Url> {
 /// A manifest by tag or digest. Fails for a tag that no registry takes.
 pub(crate) fn manifest(origin: &Origin, repository: &str, name: &Name) -> Result<Url> {
     parse(&format!("{origin}/v2/{repository}/manifests/{}", name.check_registry()?))
+}
+
+/// A manifest by digest, to be pushed with these tags at once.
+pub(crate) fn tagged_manifest(
+    origin: &Origin,
+    repository: &str,
+    digest: &Digest,
+    tags: &[Tag],
+) -> Result<Url> {
+    let mut url = manifest(origin, repository, &Name::Digest(digest.clone()))?;
+    for tag in tags {
+        url.query_pairs_mut().append_pair("tag", tag.as_str());
+    }
+    Ok(url)
 }
 
 /// A blob.

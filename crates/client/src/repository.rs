@@ -207,6 +207,18 @@ impl Sink for Repository {
         }
     }
 
+    fn as_source(&self) -> Option<&dyn Source> {
+        Some(self)
+    }
+
+    async fn tagged(&self, tag: &Tag) -> Result<Option<Descriptor>> {
+        self.look_up(tag).await
+    }
+
+    async fn publish(&self, root: &Descriptor, bytes: Bytes, tags: &[Tag]) -> Result<()> {
+        self.put_tagged(root, &bytes, tags).await
+    }
+
     async fn adopt(&self, blob: &Descriptor, from: &dyn Source) -> Result<bool> {
         match from.location() {
             Location::Registry(reference)

@@ -4,7 +4,7 @@
 use bytes::Bytes;
 use conex_spec::document::LIMIT;
 use conex_spec::media_type::Role;
-use conex_spec::{Descriptor, Digest, Error, Kind, Manifest, MediaType, Name, Result};
+use conex_spec::{Descriptor, Digest, Error, Kind, Manifest, MediaType, Name, Result, Tag};
 use conex_store::source::Place;
 use http::header::ACCEPT;
 use http::{HeaderValue, Method, StatusCode};
@@ -47,6 +47,23 @@ impl Repository {
                 self.resolve_blob(digest).await?.ok_or(err)
             }
             (found, _) => found,
+        }
+    }
+
+    /// What a tag stands for where it is about to be pushed: one request, whatever the answer.
+    pub(crate) async fn look_up(&self, tag: &Tag) -> Result<Option<Descriptor>> {
+        let name = Name::Tag(tag.clone());
+        let url = paths::manifest(self.origin().await?, self.name(), &name)?;
+        let ask = Ask::new(Method::HEAD, url, Scope::push(self.name())).header(ACCEPT, accept());
+        let answer = self.registry().send(ask).await?;
+        match answer.status().as_u16() {
+            200 => match from_head(&answer, &name)? {
+                Some(root) => Ok(Some(root)),
+                // An incomplete answer still says that there is something.
+                None => self.resolve_by_get(&name).await.map(Some),
+            },
+            404 | 405 | 501 => Ok(None),
+            _ => Err(fault(answer, self.cannot_resolve(&name)).await),
         }
     }
 

@@ -295,6 +295,10 @@ impl Sink for Layout {
         .await
     }
 
+    fn as_source(&self) -> Option<&dyn Source> {
+        Some(self)
+    }
+
     async fn adopt(&self, blob: &Descriptor, from: &dyn Source) -> Result<bool> {
         let Some(file) = from.file(blob).await? else { return Ok(false) };
         let (layout, blob) = (self.clone(), blob.clone());

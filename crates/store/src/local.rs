@@ -247,6 +247,10 @@ impl Sink for LocalStore {
         blocking(move || store.record(&name, name.as_str(), &root)).await
     }
 
+    fn as_source(&self) -> Option<&dyn Source> {
+        Some(self)
+    }
+
     async fn adopt(&self, blob: &Descriptor, from: &dyn Source) -> Result<bool> {
         let Some(file) = from.file(blob).await? else { return Ok(false) };
         let (store, blob) = (self.clone(), blob.clone());

@@ -138,6 +138,10 @@ impl Sink for Memory {
         Ok(())
     }
 
+    fn as_source(&self) -> Option<&dyn Source> {
+        Some(self)
+    }
+
     async fn tag(&self, root: &Descriptor, tag: Option<&Tag>) -> Result<()> {
         self.bytes(root)?;
         let mut content = self.content();

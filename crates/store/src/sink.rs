@@ -1,9 +1,11 @@
 //! What content is written to.
 
 use async_trait::async_trait;
+use bytes::Bytes;
 
-use conex_spec::{Descriptor, Result, Tag};
+use conex_spec::{Descriptor, Kind, Name, Result, Tag};
 
+use crate::bridge::bytes_stream;
 use crate::source::{ByteStream, Place, Source};
 
 /// A place content is written to.
@@ -24,6 +26,36 @@ pub trait Sink: Place {
     /// inside a registry, a reflink or hard link on a disk. Returns whether it did.
     async fn adopt(&self, _blob: &Descriptor, _from: &dyn Source) -> Result<bool> {
         Ok(false)
+    }
+
+    /// The same place as something to read from, where what is there can be read back.
+    fn as_source(&self) -> Option<&dyn Source> {
+        None
+    }
+
+    /// What a name stands for here now; nothing where it is free, or where nobody can tell.
+    async fn tagged(&self, tag: &Tag) -> Result<Option<Descriptor>> {
+        let Some(source) = self.as_source() else { return Ok(None) };
+        match source.resolve(Some(&Name::Tag(tag.clone()))).await {
+            Ok(root) => Ok(Some(root)),
+            Err(err) if err.kind() == Kind::NotFound => Ok(None),
+            Err(err) => Err(err),
+        }
+    }
+
+    /// Adds a manifest whose children are there, and makes it known under all these names, in one
+    /// request where the other side can; without a name as [`Sink::tag`] does.
+    async fn publish(&self, root: &Descriptor, bytes: Bytes, tags: &[Tag]) -> Result<()> {
+        if !self.has(root).await? {
+            self.put(root, bytes_stream(bytes, 0..root.size)).await?;
+        }
+        if tags.is_empty() {
+            return self.tag(root, None).await;
+        }
+        for tag in tags {
+            self.tag(root, Some(tag)).await?;
+        }
+        Ok(())
     }
 
     /// How many blobs it takes at a time: an archive takes one after the other, and content that
