@@ -2,13 +2,17 @@
 //! several blobs at a time, children before parents, the tag last.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
+use async_trait::async_trait;
+use bytes::Bytes;
 use futures_util::{StreamExt, TryStreamExt, stream};
 use serde::Serialize;
 
 use conex_spec::{Descriptor, Error, Kind, Location, Result, Tag};
 use conex_store::bridge::bytes_stream;
-use conex_store::{ByteStream, Event, Observer, Sink, Source};
+use conex_store::{ByteStream, Event, Observer, Reopen, Sink, Source};
 
 use crate::open::{Context, check_fits};
 use crate::walk::{Graph, Node, walk};
@@ -124,7 +128,7 @@ pub(crate) async fn put(
     observer: &Arc<dyn Observer>,
 ) -> Result<()> {
     let copier = Copier { from, to, options, observer };
-    copier.with_retries(blob, || copier.open(blob)).await.map(drop)
+    copier.put(blob, None).await.map(drop)
 }
 
 struct Copier<'a> {
@@ -178,11 +182,7 @@ impl Copier<'_> {
             self.observer.event(Event::Present(descriptor));
             return Ok(Outcome::Present);
         }
-        self.with_retries(descriptor, || async {
-            let bytes = node.manifest.bytes().clone();
-            Ok(bytes_stream(bytes, 0..descriptor.size))
-        })
-        .await
+        self.put(descriptor, Some(node.manifest.bytes().clone())).await
     }
 
     async fn copy_blob(&self, blob: &Descriptor) -> Result<Outcome> {
@@ -200,47 +200,30 @@ impl Copier<'_> {
             self.observer.event(Event::Adopted(blob));
             return Ok(Outcome::Adopted);
         }
-        match self.with_retries(blob, || self.open(blob)).await {
+        match self.put(blob, None).await {
             Err(err) if forbidden && err.kind() == Kind::NotFound => Ok(self.leave_out(blob)),
             moved => moved,
         }
     }
 
-    async fn open(&self, blob: &Descriptor) -> Result<ByteStream> {
-        if let Some(embedded) = blob.embedded()? {
-            return Ok(bytes_stream(embedded, 0..blob.size));
-        }
-        let content = self.from.open(blob, 0..blob.size).await;
-        content
-            .map_err(|err| err.context(format_args!("cannot read from {}", self.from.location())))
-    }
-
-    async fn with_retries<F>(&self, blob: &Descriptor, open: impl Fn() -> F) -> Result<Outcome>
-    where
-        F: Future<Output = Result<ByteStream>>,
-    {
+    /// Moves a blob, whose bytes may be at hand.
+    async fn put(&self, blob: &Descriptor, bytes: Option<Bytes>) -> Result<Outcome> {
+        self.observer.event(Event::Started(blob));
+        let bytes = match bytes {
+            Some(bytes) => Some(bytes),
+            None => blob.embedded()?,
+        };
+        let content = Content { copier: self, blob, bytes, told: Arc::default() };
         let mut attempt = 1;
-        loop {
-            self.observer.event(Event::Started(blob));
-            let content = self.observed(blob, open().await?);
-            match self.to.put(blob, content).await {
-                Ok(()) => break,
-                Err(err) if err.kind() == Kind::Network && attempt < ATTEMPTS => {
-                    self.observer.event(Event::Retry(&err, std::time::Duration::ZERO));
-                    attempt += 1;
-                }
-                Err(err) => return Err(err),
+        while let Err(err) = self.to.put_from(blob, &content).await {
+            if err.kind() != Kind::Network || attempt == ATTEMPTS {
+                return Err(err);
             }
+            self.observer.event(Event::Retry(&err, Duration::ZERO));
+            attempt += 1;
         }
         self.observer.event(Event::Done(blob));
         Ok(Outcome::Moved)
-    }
-
-    fn observed(&self, blob: &Descriptor, content: ByteStream) -> ByteStream {
-        let (observer, blob) = (self.observer.clone(), blob.bare());
-        content
-            .inspect_ok(move |chunk| observer.event(Event::Progress(&blob, chunk.len() as u64)))
-            .boxed()
     }
 
     fn leave_out(&self, blob: &Descriptor) -> Outcome {
@@ -251,6 +234,51 @@ impl Copier<'_> {
         );
         self.observer.event(Event::Warning(&text));
         Outcome::LeftOut
+    }
+}
+
+/// A blob to be moved.
+struct Content<'a> {
+    copier: &'a Copier<'a>,
+    blob: &'a Descriptor,
+    /// All of it, where it is at hand.
+    bytes: Option<Bytes>,
+    /// How many bytes the observer has heard of: each once, however often it is read.
+    told: Arc<AtomicU64>,
+}
+
+#[async_trait]
+impl Reopen for Content<'_> {
+    async fn open(&self, start: u64) -> Result<ByteStream> {
+        let (from, range) = (self.copier.from, start..self.blob.size);
+        let content = match &self.bytes {
+            Some(bytes) => bytes_stream(bytes.clone(), range),
+            None => from
+                .open(self.blob, range)
+                .await
+                .map_err(|err| err.context(format_args!("cannot read from {}", from.location())))?,
+        };
+        let (observer, blob) = (self.copier.observer.clone(), self.blob.bare());
+        let (told, mut at) = (self.told.clone(), start);
+        tell(observer.as_ref(), &blob, &told, at);
+        Ok(content
+            .inspect_ok(move |chunk| {
+                at += chunk.len() as u64;
+                tell(observer.as_ref(), &blob, &told, at);
+            })
+            .boxed())
+    }
+
+    fn anew(&self, why: &Error) {
+        self.copier.observer.event(Event::Retry(why, Duration::ZERO));
+    }
+}
+
+/// Tells that the move has come to a byte.
+fn tell(observer: &dyn Observer, blob: &Descriptor, told: &AtomicU64, at: u64) {
+    let before = told.fetch_max(at, Ordering::Relaxed);
+    if at > before {
+        observer.event(Event::Progress(blob, at - before));
     }
 }
 

@@ -77,7 +77,7 @@ fn collect(collection: &dyn Collection, folder: &Folder, options: Options) -> Re
     for blob in garbage {
         Blobs(folder).remove(&blob.digest)?;
     }
-    report.swept = folder.sweep();
+    report.swept = folder.sweep() + Blobs(folder).sweep(options.before);
     Ok(report)
 }
 

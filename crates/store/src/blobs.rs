@@ -3,20 +3,25 @@
 //! What was verified when it was written carries a seal; see [`crate::seal`].
 
 use std::fs::File;
+use std::io::Read;
 use std::os::unix::fs::MetadataExt;
 
 use bytes::Bytes;
 use conex_spec::document::LIMIT;
-use conex_spec::{Algorithm, Descriptor, Digest, Document, Error, Manifest, MediaType, Result};
+use conex_spec::{
+    Algorithm, Descriptor, Digest, Document, Error, Kind, Manifest, MediaType, Result,
+};
 
-use crate::commit::Folder;
+use crate::commit::{Begun, Folder, Staged};
 use crate::seal::{is_sealed, unseal};
-use crate::verify::verified_write;
+use crate::verify::{Verifier, verified_rest};
 
 /// The folder of all blobs.
 pub const BLOBS: &str = "blobs";
 /// Content of so many bytes is worth a thread that has it synced.
 const LARGE: u64 = 16 << 20;
+/// Content of so many bytes is worth going on with.
+const WORTH: u64 = 1 << 20;
 /// What is hashed at once, in bytes.
 const CHUNK: usize = 256 << 10;
 
@@ -114,13 +119,89 @@ impl Blobs<'_> {
         content: &mut dyn Iterator<Item = Result<Bytes>>,
     ) -> Result<()> {
         let mut staged = self.0.stage()?;
-        if blob.size < LARGE {
-            verified_write(blob, content, |chunk| staged.write(chunk))?;
-        } else {
-            staged.write_behind(|write| verified_write(blob, content, write))?;
-        }
+        write(&mut staged, Verifier::new(blob)?, blob.size, content)?;
         self.0.seal(staged.file(), &blob.digest)?;
         staged.publish(&path(&blob.digest)?)
+    }
+
+    /// What is there of a blob whose writer ended too early, hashed; nothing where there is
+    /// nothing, or where somebody is writing it.
+    pub fn partial(self, blob: &Descriptor) -> Result<Option<Partial>> {
+        if blob.size < WORTH {
+            return Ok(None);
+        }
+        let Some(begun) = self.0.begun(&partial_name(&blob.digest)?)? else { return Ok(None) };
+        let fault = |err| Error::from_io(err, || format!("cannot read {}", blob.digest));
+        let mut verifier = Verifier::new(blob)?;
+        let length = length(begun.file(), &blob.digest)?;
+        if length > blob.size {
+            return Ok(None);
+        }
+        let mut file = begun.file();
+        let mut buffer = vec![0; CHUNK];
+        let mut left = length;
+        while left > 0 {
+            let most = CHUNK.min(usize::try_from(left).unwrap_or(CHUNK));
+            file.read_exact(&mut buffer[..most]).map_err(fault)?;
+            verifier.update(&buffer[..most])?;
+            left -= most as u64;
+        }
+        Ok(Some(Partial { begun, length, verifier }))
+    }
+
+    /// [`Blobs::put`] for content whose first bytes are there. Of a large blob what is not whole
+    /// stays for the next time; what cannot become the blob is gone.
+    ///
+    /// # Errors
+    /// Those of the content and of the disk. Wrong content is none, but an [`Ending`].
+    pub fn put_rest(
+        self,
+        blob: &Descriptor,
+        partial: Option<Partial>,
+        content: &mut dyn Iterator<Item = Result<Bytes>>,
+    ) -> Result<Ending> {
+        let Some(partial) = partial.map_or_else(|| self.begin(blob), |found| Ok(Some(found)))?
+        else {
+            return self.put(blob, content).map(|()| Ending::Published);
+        };
+        let Partial { begun, length: start, verifier } = partial;
+        let mut staged = self.0.go_on(begun);
+        let written = write(&mut staged, verifier, blob.size - start, content);
+        let Err(err) = written else {
+            self.0.seal(staged.file(), &blob.digest)?;
+            return staged.publish(&path(&blob.digest)?).map(|()| Ending::Published);
+        };
+        let there = length(staged.file(), &blob.digest)?;
+        match err.kind() {
+            // The space is needed by others, and a disk that failed once is not tried again.
+            Kind::NoSpace | Kind::Io => Err(err),
+            Kind::Mismatch if there >= blob.size => Ok(Ending::Wrong(err)),
+            _ if there == 0 => Err(err),
+            _ => {
+                staged.leave();
+                Err(err)
+            }
+        }
+    }
+
+    /// An empty beginning, where the blob is worth one and nobody else has it.
+    fn begin(self, blob: &Descriptor) -> Result<Option<Partial>> {
+        if blob.size < WORTH {
+            return Ok(None);
+        }
+        let verifier = Verifier::new(blob)?;
+        let begun = self.0.begin(&partial_name(&blob.digest)?)?;
+        Ok(begun.map(|begun| Partial { begun, length: 0, verifier }))
+    }
+
+    /// Removes what was begun and nobody goes on with: where the blob has come another way, or the
+    /// last byte came before a time in seconds since 1970. Returns how many files that were.
+    pub fn sweep(self, before: i64) -> usize {
+        self.0.sweep_begun(|name, changed| {
+            let digest = name.replacen('-', ":", 1).parse::<Digest>().ok();
+            let path = digest.and_then(|digest| path(&digest).ok());
+            changed < before || path.is_none_or(|path| self.0.has(&path).unwrap_or(false))
+        })
     }
 
     /// Writes a blob whose bytes are all at hand.
@@ -173,6 +254,48 @@ impl Blobs<'_> {
         }
         Ok(linked)
     }
+}
+
+/// The first bytes of a blob, which this process alone writes.
+#[derive(Debug)]
+pub struct Partial {
+    begun: Begun,
+    length: u64,
+    verifier: Verifier,
+}
+
+impl Partial {
+    /// How many bytes there are.
+    pub fn length(&self) -> u64 {
+        self.length
+    }
+}
+
+/// How the writing of a blob ended.
+#[derive(Debug)]
+pub enum Ending {
+    /// It is there.
+    Published,
+    /// All bytes came, and they are not those of the blob.
+    Wrong(Error),
+}
+
+fn write(
+    staged: &mut Staged<'_>,
+    verifier: Verifier,
+    left: u64,
+    content: &mut dyn Iterator<Item = Result<Bytes>>,
+) -> Result<()> {
+    if left < LARGE {
+        verified_rest(verifier, content, |chunk| staged.write(chunk))
+    } else {
+        staged.write_behind(|write| verified_rest(verifier, content, write))
+    }
+}
+
+/// What a blob in the making is called; an algorithm has no `-` in its name.
+fn partial_name(digest: &Digest) -> Result<String> {
+    Ok(format!("{}-{}", digest.algorithm()?, digest.encoded()))
 }
 
 /// Where a blob lies. image-spec, image-layout.md, "Blobs".

@@ -7,6 +7,7 @@
 //!     key             where the folder is a person's own: what makes its seals, see `seal`
 //!     lock            held by who changes a file that several change: an index; see `lock`
 //!     stage/UUID      a file being written; its writer holds a lock on it
+//!     partial/NAME    a large blob being written, which a later writer goes on with; see `partial`
 //! ```
 //! 1. Write to `.conex/stage/UUID`, on the same file system, hashing on the way.
 //! 2. Check size and digest.
@@ -16,7 +17,8 @@
 //! 6. Only then write the reference (a tag, an index) in the same way.
 //!
 //! So a power cut leaves the earlier state or the later one, and a killed process leaves at
-//! most a file in `stage/`, which the next writer removes.
+//! most a file in `stage/`, which the next writer removes, and one in `partial/`, which the next
+//! writer of the same blob hashes and goes on with, and which `gc` removes when it is old.
 //!
 //! # Security
 //! Everything is opened relative to the folder's descriptor with `openat2`, beneath it and
@@ -40,14 +42,17 @@ use conex_spec::{Digest, Error, Kind, Result};
 use crate::seal::{KEY_LENGTH, Key, seal};
 
 mod lock;
+mod partial;
 mod stage;
 mod take;
 
 pub use lock::{Claim, Lock};
+pub use partial::Begun;
 pub use stage::{Identity, Staged};
 
 const KEY: &str = ".conex/key";
 const STAGE: &str = ".conex/stage";
+const PARTIAL: &str = ".conex/partial";
 const LOCK: &str = ".conex/lock";
 
 /// A folder that content is committed to, held open.

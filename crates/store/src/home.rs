@@ -2,12 +2,16 @@
 //! only read, or refused, leaves nothing behind.
 
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
-use conex_spec::{Kind, Result};
+use conex_spec::{Descriptor, Kind, Result};
 
+use crate::blobs::{Blobs, Ending, Partial};
+use crate::bridge::{blocking, feed};
 use crate::commit::Folder;
 use crate::seal::Key;
+use crate::sink::Reopen;
+use crate::source::ByteStream;
 
 /// How the stores of this machine are worked with.
 #[derive(Clone, Debug)]
@@ -85,6 +89,44 @@ impl Home {
             folder.sweep();
         }
         Ok(folder)
+    }
+
+    /// Puts a blob: on from where an earlier process came to. What that left is thrown away where it
+    /// turns out to be of no use, and then all is read.
+    pub(crate) async fn put_from(
+        self: &Arc<Self>,
+        blob: &Descriptor,
+        content: &dyn Reopen,
+    ) -> Result<()> {
+        loop {
+            let (home, owned) = (self.clone(), blob.clone());
+            let partial = blocking(move || match home.existing() {
+                Some(folder) => Blobs(folder).partial(&owned),
+                None => Ok(None),
+            });
+            let partial = partial.await?;
+            let start = partial.as_ref().map_or(0, Partial::length);
+            let stream = content.open(start).await?;
+            let (home, owned) = (self.clone(), blob.clone());
+            let put = feed(stream, move |mut content| {
+                Blobs(home.folder()?).put_rest(&owned, partial, &mut content)
+            });
+            match put.await? {
+                Ending::Published => return Ok(()),
+                Ending::Wrong(err) if start == 0 => return Err(err),
+                Ending::Wrong(err) => content.anew(&err),
+            }
+        }
+    }
+
+    /// Puts a blob from its first byte on.
+    pub(crate) async fn put(
+        self: &Arc<Self>,
+        blob: &Descriptor,
+        content: ByteStream,
+    ) -> Result<()> {
+        let (home, blob) = (self.clone(), blob.clone());
+        feed(content, move |mut content| Blobs(home.folder()?).put(&blob, &mut content)).await
     }
 
     fn ready(&self, folder: Folder) -> Result<Folder> {

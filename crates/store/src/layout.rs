@@ -28,13 +28,13 @@ use conex_spec::{
 };
 
 use crate::blobs::Blobs;
-use crate::bridge::{blocking, feed, file_stream};
+use crate::bridge::{blocking, file_stream};
 use crate::collection::{Collection, Entry};
 use crate::commit::{Folder, Identity};
 use crate::home::{Access, Home, Sort};
 use crate::memory::{no_blob, no_root};
 use crate::referrers;
-use crate::sink::Sink;
+use crate::sink::{Reopen, Sink};
 use crate::source::{ByteStream, Place, Source};
 
 mod index;
@@ -279,9 +279,11 @@ impl Sink for Layout {
     }
 
     async fn put(&self, blob: &Descriptor, content: ByteStream) -> Result<()> {
-        let (layout, blob) = (self.clone(), blob.clone());
-        feed(content, move |mut content| Blobs(layout.home.folder()?).put(&blob, &mut content))
-            .await
+        self.home.put(blob, content).await
+    }
+
+    async fn put_from(&self, blob: &Descriptor, content: &dyn Reopen) -> Result<()> {
+        self.home.put_from(blob, content).await
     }
 
     async fn tag(&self, root: &Descriptor, tag: Option<&Tag>) -> Result<()> {

@@ -42,6 +42,6 @@ pub use layout::Layout;
 pub use local::LocalStore;
 pub use memory::Memory;
 pub use observer::{Event, Observer};
-pub use sink::Sink;
+pub use sink::{Reopen, Sink};
 pub use source::{ByteStream, Place, Source, SourceExt};
 pub use stage::Stage;

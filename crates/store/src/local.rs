@@ -21,14 +21,14 @@ use conex_spec::{Descriptor, Digest, Error, Kind, Location, Name, Result, Tag};
 use futures_util::stream::{self, BoxStream, StreamExt};
 
 use crate::blobs::{self, Blobs};
-use crate::bridge::{blocking, feed, file_stream};
+use crate::bridge::{blocking, file_stream};
 use crate::collection::{Collection, Entry};
 use crate::commit::Folder;
 use crate::home::{Access, Home, Sort};
 use crate::memory::{no_blob, no_root};
 use crate::referrers::each_once;
 use crate::seal::Key;
-use crate::sink::Sink;
+use crate::sink::{Reopen, Sink};
 use crate::source::{ByteStream, Place, Source};
 
 const VERSION_FILE: &str = "version";
@@ -237,8 +237,11 @@ impl Sink for LocalStore {
     }
 
     async fn put(&self, blob: &Descriptor, content: ByteStream) -> Result<()> {
-        let (store, blob) = (self.clone(), blob.clone());
-        feed(content, move |mut content| Blobs(store.home.folder()?).put(&blob, &mut content)).await
+        self.home.put(blob, content).await
+    }
+
+    async fn put_from(&self, blob: &Descriptor, content: &dyn Reopen) -> Result<()> {
+        self.home.put_from(blob, content).await
     }
 
     async fn tag(&self, root: &Descriptor, tag: Option<&Tag>) -> Result<()> {

@@ -3,10 +3,20 @@
 use async_trait::async_trait;
 use bytes::Bytes;
 
-use conex_spec::{Descriptor, Kind, Name, Result, Tag};
+use conex_spec::{Descriptor, Error, Kind, Name, Result, Tag};
 
 use crate::bridge::bytes_stream;
 use crate::source::{ByteStream, Place, Source};
+
+/// The content of one blob, as often as a sink needs it.
+#[async_trait]
+pub trait Reopen: Send + Sync {
+    /// The content from a byte on, raw.
+    async fn open(&self, from: u64) -> Result<ByteStream>;
+
+    /// Tells that what was there from an earlier time is of no use.
+    fn anew(&self, _why: &Error) {}
+}
 
 /// A place content is written to.
 #[async_trait]
@@ -18,6 +28,12 @@ pub trait Sink: Place {
     /// Adds a blob or manifest. It is there whole, verified and durable when this returns, or
     /// not at all. Adding what is there already is no error. Children come before their parent.
     async fn put(&self, blob: &Descriptor, content: ByteStream) -> Result<()>;
+
+    /// [`Sink::put`] for content that can be opened at any byte: a sink that has a part of it from
+    /// an earlier time, which broke off, goes on from there.
+    async fn put_from(&self, blob: &Descriptor, content: &dyn Reopen) -> Result<()> {
+        self.put(blob, content.open(0).await?).await
+    }
 
     /// Makes a root known, under a name or (in a layout) without one. The root is there already.
     async fn tag(&self, root: &Descriptor, tag: Option<&Tag>) -> Result<()>;

@@ -61,8 +61,16 @@ pub fn verified_write(
     content: &mut dyn Iterator<Item = Result<Bytes>>,
     write: impl FnMut(&[u8]) -> Result<()>,
 ) -> Result<()> {
-    let verifier = Verifier::new(expected)?;
-    if expected.size < LARGE {
+    verified_rest(Verifier::new(expected)?, content, write)
+}
+
+/// The same for content whose first bytes the verifier has seen.
+pub fn verified_rest(
+    verifier: Verifier,
+    content: &mut dyn Iterator<Item = Result<Bytes>>,
+    write: impl FnMut(&[u8]) -> Result<()>,
+) -> Result<()> {
+    if verifier.expected.size.saturating_sub(verifier.seen) < LARGE {
         return verify_between(verifier, content, write);
     }
     let (sender, receiver) = mpsc::sync_channel(QUEUE);

@@ -88,10 +88,10 @@ impl Folder {
 /// A file in the making. Dropped unpublished, it is gone.
 #[derive(Debug)]
 pub struct Staged<'a> {
-    folder: &'a Folder,
-    file: File,
-    name: String,
-    published: bool,
+    pub(super) folder: &'a Folder,
+    pub(super) file: File,
+    pub(super) name: String,
+    pub(super) published: bool,
 }
 
 impl Staged<'_> {
@@ -138,6 +138,12 @@ impl Staged<'_> {
             let synced = syncing.join().unwrap_or_else(died);
             filled.and(synced.map_err(|err| fault("cannot sync", err)))
         })
+    }
+
+    /// Leaves a file that was begun to the next writer.
+    pub fn leave(mut self) {
+        // It is not published, but stays for the same reason: it has a name.
+        self.published = true;
     }
 
     /// Makes the file durable under its name, in place of whatever has it.
