@@ -47,8 +47,8 @@ Environment:
 #[derive(Debug, ClapArgs)]
 #[command(next_help_heading = "Options of every command")]
 pub struct Global {
-    /// How the result is printed: `text`, `json`, or a Go template over the members that `json`
-    /// shows, as in '{{.digest}}' or '{{range .layers}}{{println .size}}{{end}}'
+    /// How the result is printed: `text`, `json`, of `validate` also `sarif`, or a Go template over
+    /// the members that `json` shows, as in '{{.digest}}' or '{{range .layers}}{{println .size}}{{end}}'
     #[arg(long, global = true, value_parser = typed::<Format>, default_value = "text", value_name = "FORMAT")]
     pub format: Format,
     /// How progress is shown, on standard error
@@ -64,7 +64,7 @@ pub struct Global {
     #[arg(long, global = true, value_name = "RATE", value_parser = typed::<Rate>)]
     pub limit_rate: Option<Rate>,
     /// How many blobs move at a time
-    #[arg(long, global = true, default_value_t = 4, value_name = "N")]
+    #[arg(long, global = true, default_value = "4", value_name = "N", value_parser = jobs)]
     pub jobs: usize,
     /// Do not wait until the disk has what is written: for work that may be lost with the machine
     #[arg(long, global = true)]
@@ -74,6 +74,13 @@ pub struct Global {
 /// Parses an argument with the library's own parser, so that the hint of its error is shown too.
 pub fn typed<T: FromStr<Err = Error>>(text: &str) -> Result<T, String> {
     text.parse().map_err(|err| failure::text(&err).trim_end().to_owned())
+}
+
+fn jobs(text: &str) -> Result<usize, String> {
+    match text.parse() {
+        Ok(jobs) if jobs > 0 => Ok(jobs),
+        _ => Err("not a whole number from 1".into()),
+    }
 }
 
 /// How a result is printed.

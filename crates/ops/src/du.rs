@@ -19,8 +19,9 @@ pub struct Report {
     pub images: Vec<Usage>,
     /// Everything that is there.
     pub total: Count,
-    /// What no root needs: `conex gc` collects it.
-    pub unneeded: Count,
+    /// What no root needs: `conex gc` collects it. Nothing where that is not known, since a
+    /// manifest is damaged.
+    pub unneeded: Option<Count>,
 }
 
 /// What a root takes up.
@@ -35,6 +36,9 @@ pub struct Usage {
     pub own: u64,
     /// What other images need as well.
     pub shared: u64,
+    /// The damaged manifests below it: nobody knows what else they need.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub damaged: Vec<Digest>,
 }
 
 /// What the images of a place take up.
@@ -42,8 +46,12 @@ pub async fn du(collection: Arc<dyn Collection>) -> Result<Report> {
     bridge::blocking(move || measure(collection.as_ref())).await
 }
 
+fn nothing() -> Report {
+    Report { unneeded: Some(Count::default()), ..Report::default() }
+}
+
 fn measure(collection: &dyn Collection) -> Result<Report> {
-    let Some(folder) = collection.folder() else { return Ok(Report::default()) };
+    let Some(folder) = collection.folder() else { return Ok(nothing()) };
     let mut roots: HashMap<Digest, (Vec<String>, _)> = HashMap::new();
     for (entry, reach) in reach_all(collection)? {
         roots.entry(entry.root.digest).or_insert_with(|| (Vec::new(), reach)).0.push(entry.name);
@@ -54,13 +62,16 @@ fn measure(collection: &dyn Collection) -> Result<Report> {
     }
     let mut report = Report::default();
     let mut sizes = HashMap::new();
+    let mut unneeded = Count::default();
     for blob in kept(folder)? {
         report.total.add_bytes(blob.size);
         if !users.contains_key(&blob.digest) {
-            report.unneeded.add_bytes(blob.size);
+            unneeded.add_bytes(blob.size);
         }
         sizes.insert(blob.digest, blob.size);
     }
+    let all_known = roots.values().all(|(_, reach)| reach.unreadable.is_empty());
+    report.unneeded = all_known.then_some(unneeded);
     let sum = |reach: &crate::reach::Reach, alone: bool| {
         let blobs = reach.content.keys().filter(|digest| (users[digest] == 1) == alone);
         blobs
@@ -74,6 +85,7 @@ fn measure(collection: &dyn Collection) -> Result<Report> {
             digest: digest.clone(),
             own: sum(reach, true),
             shared: sum(reach, false),
+            damaged: reach.unreadable.iter().map(|blob| blob.digest.clone()).collect(),
         })
         .collect();
     report.images.sort_by(|a, b| (b.own, &a.names).cmp(&(a.own, &b.names)));

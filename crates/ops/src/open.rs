@@ -110,6 +110,9 @@ impl Context {
         match location {
             Location::Layout { path, .. } => self.keep(&Keep::Layout(path.clone())),
             Location::Store(_) => Ok(Arc::new(self.local_store(location)?)),
+            Location::OciArchive { .. } | Location::DockerArchive { .. } => {
+                Err(written_once(location))
+            }
             other => Err(Error::new(Kind::Usage, format!("{other} is not kept here"))
                 .expected("`oci:DIR:TAG` or `store:NAME`")
                 .found(other.kind_str())),
@@ -232,6 +235,14 @@ pub fn stored_name(reference: &Reference) -> Result<Name> {
             Tag::new(&canonical.to_string()).map(Name::Tag)
         }
     }
+}
+
+/// The error of who would change an archive where it lies.
+pub(crate) fn written_once(archive: &Location) -> Error {
+    Error::new(Kind::Usage, format!("{} cannot be changed", archive.place()))
+        .expected("a layout, the local store or a registry")
+        .found("an archive, which is written once")
+        .hint("`conex copy FROM TO` writes a new archive, under other names")
 }
 
 fn in_this_process() -> Error {

@@ -1,6 +1,7 @@
 //! `conex pack`: an image from folders, one layer for each.
 
-use std::path::PathBuf;
+use std::io;
+use std::path::{Path, PathBuf};
 
 use serde::Serialize;
 
@@ -46,12 +47,16 @@ pub struct Report {
 }
 
 /// Packs an image and puts it into a place.
+///
+/// # Errors
+/// `NotFound` for a folder that does not exist, `Usage` for what is no folder.
 pub async fn pack(
     context: &Context,
     recipe: &Recipe,
     to: &Location,
     options: &CopyOptions,
 ) -> Result<Report> {
+    recipe.folders.iter().try_for_each(|folder| check_folder(folder))?;
     let stage = Stage::new(context.stage_folder(to)?, None, context.key())?;
     let (mut layers, mut warnings) = (Vec::new(), Vec::new());
     let mut config = config(recipe);
@@ -92,6 +97,21 @@ fn history(recipe: &Recipe) -> History {
     }
 }
 
+/// All are looked at before any is packed.
+fn check_folder(folder: &Path) -> Result<()> {
+    match std::fs::metadata(folder) {
+        Ok(meta) if meta.is_dir() => Ok(()),
+        Ok(_) => Err(Error::new(Kind::Usage, format!("{} cannot be packed", folder.display()))
+            .expected("a folder")
+            .found("something else")),
+        Err(err) if err.kind() == io::ErrorKind::NotFound => {
+            Err(Error::not_found(format!("{} does not exist", folder.display()))
+                .expected("a folder to be packed"))
+        }
+        Err(err) => Err(Error::io("cannot pack", folder, err)),
+    }
+}
+
 async fn add_layer(
     stage: &Stage,
     folder: PathBuf,
@@ -99,10 +119,6 @@ async fn add_layer(
 ) -> Result<(Descriptor, Packed)> {
     let file = stage.file()?;
     let (file, packed) = bridge::blocking(move || {
-        if !folder.is_dir() {
-            return Err(Error::new(Kind::Usage, format!("{} cannot be packed", folder.display()))
-                .expected("a folder"));
-        }
         let packed = pack_layer(&folder, &file, &options)?;
         Ok((file, packed))
     })

@@ -2,12 +2,13 @@
 //! damaged ends no walk, so that upkeep sees the whole.
 
 use std::collections::{HashMap, HashSet};
+use std::io;
 use std::sync::Arc;
 
 use serde_json::Value;
 
 use conex_spec::document::LIMIT;
-use conex_spec::{Descriptor, Digest, Manifest, Result};
+use conex_spec::{Descriptor, Digest, Error, Kind, Manifest, Result};
 use conex_store::blobs::{BLOBS, Blobs};
 use conex_store::commit::Folder;
 use conex_store::{Collection, Entry};
@@ -80,6 +81,7 @@ fn children(folder: &Folder, node: &Descriptor) -> Result<Option<Vec<(Descriptor
     let bytes = match folder.read(&path, LIMIT) {
         Ok(Some(bytes)) => bytes,
         Ok(None) => return Ok(Some(Vec::new())),
+        Err(err) if is_failure(&err) => return Err(err),
         Err(_) => return Ok((!known).then(Vec::new)),
     };
     if node.verify(&bytes).is_err() {
@@ -118,16 +120,120 @@ fn mentioned(document: Value) -> Vec<(Descriptor, bool)> {
 }
 
 /// The files of all blobs. What else lies among them is of others, and is left alone.
+///
+/// # Errors
+/// Those of the operating system: what cannot be looked at is neither missing nor superfluous.
 pub fn kept(folder: &Folder) -> Result<Vec<Kept>> {
     let mut all = Vec::new();
-    for algorithm in folder.list(BLOBS)? {
-        let Ok(names) = folder.list(&format!("{BLOBS}/{algorithm}")) else { continue };
-        for name in names {
+    for algorithm in there(folder.list(BLOBS))?.unwrap_or_default() {
+        let names = there(folder.list(&format!("{BLOBS}/{algorithm}")))?;
+        for name in names.unwrap_or_default() {
             let Ok(digest) = format!("{algorithm}:{name}").parse::<Digest>() else { continue };
-            if let Ok(Some((size, changed))) = Blobs(folder).look(&digest) {
+            if digest.algorithm().is_err() {
+                continue;
+            }
+            if let Some((size, changed)) = there(Blobs(folder).look(&digest))?.flatten() {
                 all.push(Kept { digest, size, changed });
             }
         }
     }
     Ok(all)
+}
+
+/// Nothing in place of what is no folder or no regular file.
+fn there<T>(looked: Result<T>) -> Result<Option<T>> {
+    match looked {
+        Ok(found) => Ok(Some(found)),
+        Err(err) if is_failure(&err) => Err(err),
+        Err(_) => Ok(None),
+    }
+}
+
+/// Whether the machine failed, so that nobody knows what is there: no permission, a bad disk. A
+/// file in the place of a folder is known for what it is.
+pub(crate) fn is_failure(err: &Error) -> bool {
+    let cause = std::error::Error::source(err).and_then(|err| err.downcast_ref::<io::Error>());
+    matches!(err.kind(), Kind::Io | Kind::NoSpace)
+        && cause.is_none_or(|err| err.kind() != io::ErrorKind::NotADirectory)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::unix::net::UnixListener;
+
+    use conex_store::{Layout, Sink};
+    use conex_testkit::images;
+
+    /// A layout with one image, and where the blobs are.
+    async fn layout(dir: &std::path::Path) -> (Layout, Descriptor, Vec<Descriptor>) {
+        let memory = conex_store::Memory::new();
+        let image = images::image(&memory, &conex_spec::Platform::new("linux", "amd64"), 2, 100);
+        let layout = Layout::create(dir, None).unwrap();
+        let graph = crate::walk::walk(&memory, &image).await.unwrap();
+        let mut blobs = graph.blobs.clone();
+        blobs.push(image.clone());
+        for blob in &blobs {
+            let content = conex_store::Source::open(&memory, blob, 0..blob.size).await.unwrap();
+            layout.put(blob, content).await.unwrap();
+        }
+        layout.tag(&image, None).await.unwrap();
+        (Layout::open(dir, None).unwrap(), image, graph.blobs)
+    }
+
+    /// A socket cannot be opened by anybody, root included.
+    fn make_unreadable(dir: &std::path::Path, blob: &Descriptor) -> std::path::PathBuf {
+        let file = dir.join(conex_store::blobs::path(&blob.digest).unwrap());
+        std::fs::remove_file(&file).unwrap();
+        UnixListener::bind(&file).unwrap();
+        file
+    }
+
+    #[tokio::test]
+    async fn what_cannot_be_read_is_neither_missing_nor_garbage() {
+        for which in [0, 2] {
+            let dir = tempfile::tempdir().unwrap();
+            let (layout, image, blobs) = layout(dir.path()).await;
+            let blob = if which == 0 { &image } else { &blobs[1] };
+            let file = make_unreadable(dir.path(), blob);
+            let place: Arc<dyn Collection> = Arc::new(layout);
+            let gc = crate::gc::Options { before: i64::MAX, dry_run: false, patience: 1 };
+            let errors = [
+                kept(place.folder().unwrap()).map(drop),
+                crate::fsck::fsck(Arc::clone(&place)).await.map(drop),
+                crate::du::du(Arc::clone(&place)).await.map(drop),
+                crate::gc::gc(Arc::clone(&place), gc).await.map(drop),
+            ];
+            for err in errors.map(Result::unwrap_err) {
+                assert_eq!(err.kind(), Kind::Io, "{err}");
+                assert!(err.to_string().contains(file.to_str().unwrap()), "{err}");
+            }
+            std::fs::remove_file(&file).unwrap();
+            assert_eq!(kept(place.folder().unwrap()).unwrap().len(), 3);
+        }
+    }
+
+    #[tokio::test]
+    async fn what_a_damaged_manifest_needs_is_not_known() {
+        let dir = tempfile::tempdir().unwrap();
+        let (layout, image, _) = layout(dir.path()).await;
+        std::fs::write(dir.path().join(conex_store::blobs::path(&image.digest).unwrap()), "{")
+            .unwrap();
+        let report = crate::du::du(Arc::new(layout)).await.unwrap();
+        assert_eq!((report.unneeded, report.total.blobs), (None, 4));
+        assert_eq!(report.images[0].damaged, [image.digest]);
+    }
+
+    #[tokio::test]
+    async fn what_others_put_among_the_blobs_is_left_alone() {
+        let dir = tempfile::tempdir().unwrap();
+        let (layout, ..) = layout(dir.path()).await;
+        let blobs = dir.path().join("blobs");
+        std::fs::write(blobs.join("notes"), "").unwrap();
+        std::fs::create_dir_all(blobs.join("md5")).unwrap();
+        std::fs::write(blobs.join("md5/00112233445566778899aabbccddeeff"), "").unwrap();
+        std::os::unix::fs::symlink("sha256", blobs.join("sha512")).unwrap();
+        std::fs::create_dir(blobs.join("sha256").join("a".repeat(64))).unwrap();
+        assert_eq!(kept(layout.folder().unwrap()).unwrap().len(), 4);
+    }
 }

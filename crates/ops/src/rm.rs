@@ -1,21 +1,33 @@
 //! `conex rm`: names are taken away; the content is collected later.
+//!
+//! A digest names a root, and in a layout a root may have several names. They all go with it, which
+//! nobody who types a digest sees: so they are told, and more than one only goes on request.
+
+use std::sync::Arc;
 
 use serde::Serialize;
 
-use conex_spec::{Error, Kind, Location, Result};
-use conex_store::bridge;
+use conex_spec::{Error, Kind, Location, Name, Result, Tag};
+use conex_store::{Collection, bridge};
 
 use crate::open::{Context, name_in};
+
+/// How many names an error lists.
+const MAX_LISTED: usize = 20;
 
 /// What was taken away.
 #[derive(Clone, Debug, Serialize)]
 pub struct Report {
-    /// The names.
+    /// The names, every one; the location by digest where a root had none.
     pub removed: Vec<Location>,
 }
 
-/// Takes names away. All are looked for first, so that a mistyped one changes nothing.
-pub async fn rm(context: &Context, names: &[Location]) -> Result<Report> {
+/// Takes names away. All are looked for first, so that a mistyped one changes nothing. With
+/// `force` a digest may take several names with it.
+///
+/// # Errors
+/// `Usage` for a digest with several names without `force`; `NotFound` for what is not there.
+pub async fn rm(context: &Context, names: &[Location], force: bool) -> Result<Report> {
     let mut all = Vec::new();
     for location in names {
         let collection = context.keep_of(location)?;
@@ -24,15 +36,73 @@ pub async fn rm(context: &Context, names: &[Location]) -> Result<Report> {
                 .expected("`oci:DIR:TAG`, `oci:DIR@DIGEST` or `store:NAME`")
         })?;
         collection.resolve(Some(&name)).await?;
+        if !force && matches!(location, Location::Layout { .. }) {
+            check_single(&collection, &name, location).await?;
+        }
         all.push((collection, name, location));
     }
     let mut removed = Vec::new();
     for (collection, name, location) in all {
-        if !bridge::blocking(move || collection.remove(&name)).await? {
-            return Err(Error::not_found(format!("{location} is not listed"))
-                .hint("content without a name goes with `conex gc`"));
+        let (of, wanted) = (Arc::clone(&collection), name.clone());
+        let gone = bridge::blocking(move || of.remove(&wanted)).await?;
+        if gone.is_empty() {
+            return Err(not_listed(&names_of(collection, &name).await?, location));
         }
-        removed.push(location.clone());
+        removed.extend(gone.iter().map(|name| named(location, name)));
     }
     Ok(Report { removed })
+}
+
+/// Several names do not go unseen.
+async fn check_single(
+    collection: &Arc<dyn Collection>,
+    name: &Name,
+    location: &Location,
+) -> Result<()> {
+    let names = names_of(Arc::clone(collection), name).await?;
+    if names.len() < 2 {
+        return Ok(());
+    }
+    Err(Error::new(Kind::Usage, format!("{location} has {} names", names.len()))
+        .expected("one name, or `--force` to remove all of them")
+        .found(listed(&names)))
+}
+
+/// The names of the root with a digest; none where a name was asked for.
+async fn names_of(collection: Arc<dyn Collection>, name: &Name) -> Result<Vec<String>> {
+    let Name::Digest(digest) = name.clone() else { return Ok(Vec::new()) };
+    bridge::blocking(move || {
+        let entries = collection.entries()?.into_iter();
+        let same = entries.filter(|entry| entry.root.digest == digest).map(|entry| entry.name);
+        let mut names: Vec<_> = same.filter(|name| name != digest.as_str()).collect();
+        names.dedup();
+        Ok(names)
+    })
+    .await
+}
+
+fn listed(names: &[String]) -> String {
+    let shown = names.iter().take(MAX_LISTED).map(String::as_str).collect::<Vec<_>>().join(", ");
+    match names.len().saturating_sub(MAX_LISTED) {
+        0 => shown,
+        more => format!("{shown}, and {more} more"),
+    }
+}
+
+fn not_listed(names: &[String], location: &Location) -> Error {
+    let err = Error::not_found(format!("{location} is not listed"));
+    match names {
+        [] => err.hint("content without a name goes with `conex gc`"),
+        names => err.found(listed(names)).hint("remove it by its names"),
+    }
+}
+
+/// What was removed, as people type it.
+fn named(location: &Location, name: &str) -> Location {
+    let Location::Layout { .. } = location else { return location.clone() };
+    let digest = || location.name().filter(|asked| asked.as_str() == name);
+    // A name that cannot be typed was not asked for by itself.
+    let name = digest().or_else(|| Tag::new(name).ok().map(Name::Tag));
+    let named = name.and_then(|name| location.with_name(name).ok());
+    named.unwrap_or_else(|| location.clone())
 }

@@ -5,7 +5,7 @@ use serde::Serialize;
 use conex_spec::{Descriptor, Error, Kind, Location, Name, Reference, Result, Tag};
 
 use crate::copy::tag_for;
-use crate::open::Context;
+use crate::open::{Context, written_once};
 
 /// What was named.
 #[derive(Clone, Debug, Serialize)]
@@ -31,21 +31,30 @@ pub async fn tag(context: &Context, from: &Location, new: &str) -> Result<Report
 /// location, which must then be in the same place.
 fn named(from: &Location, new: &str) -> Result<Location> {
     let whole = ["oci:", "store:", "docker://"].iter().any(|prefix| new.starts_with(prefix));
+    let mistyped = |err: Error| err.with_kind(Kind::Usage);
     let location = match from {
-        _ if whole => new.parse()?,
-        Location::Layout { .. } => from.with_name(Name::Tag(Tag::new(new)?))?,
-        Location::Store(_) => Location::Store(new.parse()?),
+        Location::OciArchive { .. } | Location::DockerArchive { .. } => {
+            return Err(written_once(from));
+        }
+        _ if whole => new.parse().map_err(mistyped)?,
+        Location::Layout { .. } => {
+            from.with_name(Name::Tag(Tag::new(new).map_err(mistyped)?)).map_err(mistyped)?
+        }
+        Location::Store(_) => Location::Store(new.parse().map_err(mistyped)?),
         Location::Registry(reference) if new.contains('/') => {
-            let other: Reference = new.parse()?;
+            let other: Reference = new.parse().map_err(mistyped)?;
             // Docker's rules may have made another registry of it than was meant.
             if other.without_name() != reference.without_name() {
                 return Err(elsewhere(from, new));
             }
             Location::Registry(other)
         }
-        Location::Registry(_) => from.with_name(Name::Tag(Tag::registry(new)?))?,
+        Location::Registry(_) => {
+            let tag = Tag::registry(new).map_err(mistyped)?;
+            from.with_name(Name::Tag(tag)).map_err(mistyped)?
+        }
         other => {
-            return Err(Error::new(Kind::Unsupported, format!("{other} cannot be given names"))
+            return Err(Error::new(Kind::Usage, format!("{other} cannot be given names"))
                 .hint("`conex copy FROM TO` writes it under another one"));
         }
     };
@@ -67,6 +76,23 @@ fn elsewhere(from: &Location, new: &str) -> Error {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_cannot_be_named_so_is_a_mistake_of_the_caller() {
+        for (from, new) in [
+            ("oci:dir:a", ""),
+            ("store:a", "UPPER case"),
+            ("store:a", "store:"),
+            ("x.io/app:1", "not a tag"),
+            ("x.io/app:1", "x.io/app:?"),
+            ("oci-archive:a.tar:1", "2"),
+            ("docker-archive:a.tar", "2"),
+            ("docker-daemon:a", "2"),
+        ] {
+            let err = named(&from.parse().unwrap(), new).unwrap_err();
+            assert_eq!(err.kind(), Kind::Usage, "{from} {new}: {err}");
+        }
+    }
 
     #[test]
     fn a_new_name_is_in_the_same_place() {

@@ -89,6 +89,19 @@ impl Location {
         })
     }
 
+    /// The place without the image in it, for messages: `oci:DIR`, `the local store`.
+    pub fn place(&self) -> String {
+        match self {
+            Self::Registry(reference) => reference.without_name().to_string(),
+            Self::Layout { path, .. }
+            | Self::OciArchive { path, .. }
+            | Self::DockerArchive { path, .. } => format!("{}:{}", self.kind_str(), path.display()),
+            Self::DockerDaemon(_) => "the engine".into(),
+            Self::Store(_) => "the local store".into(),
+            Self::Memory => "memory".into(),
+        }
+    }
+
     /// The file or folder, where it is one.
     pub fn path(&self) -> Option<&Path> {
         match self {

@@ -25,7 +25,8 @@ pub trait Collection: Source + Sink {
     /// All roots.
     fn entries(&self) -> Result<Vec<Entry>>;
 
-    /// Takes a name away, durably; a digest stands for the root that is listed by it. The content
-    /// stays until it is collected. Returns whether the name was there.
-    fn remove(&self, name: &Name) -> Result<bool>;
+    /// Takes a name away, durably. A digest stands for the root that is listed by it: in a layout
+    /// all names of the root go. The content stays until it is collected. Returns what was
+    /// removed, each as [`Entry::name`] has it; nothing where there was no such name.
+    fn remove(&self, name: &Name) -> Result<Vec<String>>;
 }

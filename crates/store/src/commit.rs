@@ -70,8 +70,7 @@ impl Folder {
     /// Opens a folder that is there.
     pub fn open(path: &Path) -> Result<Self> {
         let flags = OFlags::DIRECTORY | OFlags::CLOEXEC | OFlags::RDONLY;
-        let fd = open(path, flags, Mode::empty())
-            .map_err(|err| Error::io("cannot open folder", path, err.into()))?;
+        let fd = open(path, flags, Mode::empty()).map_err(|err| cannot_open(path, err))?;
         let no_reflink = AtomicBool::new(false);
         Ok(Self { fd, path: path.into(), key: None, durable: true, no_reflink })
     }
@@ -339,6 +338,15 @@ impl Folder {
     }
 }
 
+fn cannot_open(path: &Path, err: Errno) -> Error {
+    if err == Errno::NOTDIR {
+        return Error::new(Kind::Usage, format!("{} is no folder", path.display()))
+            .expected("a folder")
+            .found("a file");
+    }
+    Error::io("cannot open folder", path, err.into())
+}
+
 fn create_all(path: &Path) -> Result<()> {
     if path.is_dir() {
         return Ok(());
@@ -351,7 +359,15 @@ fn create_all(path: &Path) -> Result<()> {
     match std::fs::create_dir(path) {
         Ok(()) => {}
         Err(err) if err.kind() == io::ErrorKind::AlreadyExists && path.is_dir() => return Ok(()),
-        Err(err) => return Err(Error::io("cannot make folder", path, err)),
+        Err(err) if err.kind() == io::ErrorKind::AlreadyExists => {
+            return Err(cannot_open(path, Errno::NOTDIR));
+        }
+        Err(err) => {
+            let err = Error::io("cannot make folder", path, err);
+            // What is above it is there: `/proc` has no room for folders of others.
+            let is_odd = err.kind() == Kind::NotFound;
+            return Err(if is_odd { err.with_kind(Kind::Io) } else { err });
+        }
     }
     Folder::open(above)?.sync_folder("")
 }

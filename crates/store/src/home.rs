@@ -1,10 +1,11 @@
 //! The folder of a layout or of the local store, made when something is first put there: what is
 //! only read, or refused, leaves nothing behind.
 
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
-use conex_spec::{Descriptor, Kind, Result};
+use conex_spec::{Descriptor, Error, Kind, Result};
 
 use crate::blobs::{Blobs, Ending, Partial};
 use crate::bridge::{blocking, feed};
@@ -37,6 +38,16 @@ pub(crate) struct Sort {
     pub(crate) make: fn(&Folder) -> Result<()>,
     /// The key that lies in it, where it has one of its own.
     pub(crate) own_key: Option<fn(&Folder) -> Result<Key>>,
+}
+
+/// The key of a folder that belongs to another person, or cannot be written, is none: what lies
+/// there counts as unsealed, and is hashed.
+fn of_another(err: Error) -> Result<Option<Key>> {
+    let cause = std::error::Error::source(&err).and_then(|err| err.downcast_ref::<io::Error>());
+    match cause.map(io::Error::kind) {
+        Some(io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem) => Ok(None),
+        _ => Err(err),
+    }
 }
 
 /// See the module.
@@ -135,7 +146,7 @@ impl Home {
             Some(own_key) => {
                 // It is the person's own, so that any visit may tidy it.
                 folder.sweep();
-                Some(own_key(&folder)?)
+                own_key(&folder).map(Some).or_else(of_another)?
             }
             None => self.access.key.clone(),
         };

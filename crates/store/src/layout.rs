@@ -12,6 +12,7 @@
 
 mod unchecked;
 
+use std::cell::RefCell;
 use std::fs::File;
 use std::ops::Range;
 use std::path::Path;
@@ -68,7 +69,7 @@ impl Layout {
     /// Opens a layout; where there is none, it is made with what is first put there.
     pub fn create(dir: &Path, access: impl Into<Access>) -> Result<Self> {
         let location = Location::Layout { path: dir.into(), name: None };
-        let home = Home::open(dir, access.into(), SORT)?;
+        let home = Home::open(dir, access.into(), SORT).map_err(|err| no_folder(err, dir))?;
         Ok(Self { home: Arc::new(home), location })
     }
 
@@ -137,7 +138,7 @@ impl Layout {
     }
 
     fn find(&self, name: Option<&Name>) -> Result<Descriptor> {
-        let Some((bytes, _)) = self.bytes()? else { return Err(self.no_root(name, &[])) };
+        let Some((bytes, _)) = self.bytes()? else { return Err(self.no_root(name, 0, &[])) };
         let index = Index::parse(&bytes).map_err(|err| self.in_index(err))?;
         if let Some(item) = index.find(name) {
             return item.descriptor().map(nameless).map_err(|err| self.in_index(err));
@@ -149,11 +150,11 @@ impl Layout {
             return Ok(root);
         }
         let tags: Vec<Tag> = index.entries().iter().filter_map(Item::tag).collect();
-        Err(self.no_root(name, &tags))
+        Err(self.no_root(name, index.entries().len(), &tags))
     }
 
-    fn no_root(&self, name: Option<&Name>, tags: &[Tag]) -> Error {
-        let err = no_root(name, &self.location, tags);
+    fn no_root(&self, name: Option<&Name>, roots: usize, tags: &[Tag]) -> Error {
+        let err = no_root(name, &self.called(), roots, tags);
         match tags.first() {
             Some(tag) => err.hint(format!("for example `{}:{tag}`", self.location)),
             None => err,
@@ -192,6 +193,16 @@ fn make(folder: &Folder) -> Result<()> {
     folder.replace(MARKER_FILE, marker.bytes())
 }
 
+/// Where a file was named, an archive is meant.
+fn no_folder(err: Error, dir: &Path) -> Error {
+    match err.kind() {
+        Kind::Usage => {
+            err.hint(format!("a layout in a tar is written oci-archive:{}", dir.display()))
+        }
+        _ => err,
+    }
+}
+
 /// "the `org.opencontainers.image.ref.name` annotation SHOULD only be considered valid when on
 /// descriptors on `index.json`" (image-layout.md, "index.json file"), so it goes no further.
 fn nameless(mut root: Descriptor) -> Descriptor {
@@ -213,7 +224,7 @@ impl Source for Layout {
     }
 
     async fn open(&self, blob: &Descriptor, range: Range<u64>) -> Result<ByteStream> {
-        let file = self.file(blob).await?.ok_or_else(|| no_blob(blob, &self.location))?;
+        let file = self.file(blob).await?.ok_or_else(|| no_blob(blob, &self.called()))?;
         Ok(file_stream(file, range, format!("cannot read {} in {}", blob.digest, self.location)))
     }
 
@@ -259,11 +270,15 @@ impl Collection for Layout {
             .collect())
     }
 
-    fn remove(&self, name: &Name) -> Result<bool> {
-        match self.home.existing() {
-            Some(folder) => self.change_index(folder, |index| index.without(name)),
-            None => Ok(false),
-        }
+    fn remove(&self, name: &Name) -> Result<Vec<String>> {
+        let Some(folder) = self.home.existing() else { return Ok(Vec::new()) };
+        let removed = RefCell::new(Vec::new());
+        self.change_index(folder, |index| {
+            let Some((bytes, names)) = index.without(name)? else { return Ok(None) };
+            removed.replace(names);
+            Ok(Some(bytes))
+        })?;
+        Ok(removed.into_inner())
     }
 }
 

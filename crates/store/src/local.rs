@@ -35,6 +35,8 @@ const VERSION_FILE: &str = "version";
 const VERSION: &[u8] = b"conex store 1\n";
 const REFS: &str = "refs";
 const ROOTS: &str = "roots";
+/// What people call it.
+const CALLED: &str = "the local store";
 
 /// The local store, held open. Cheap to clone.
 #[derive(Clone, Debug)]
@@ -107,7 +109,7 @@ impl LocalStore {
         }
         let tags: Vec<Tag> =
             self.entries_in(REFS)?.iter().filter_map(|entry| Tag::new(&entry.name).ok()).collect();
-        Err(no_root(name, &self.location, &tags)
+        Err(no_root(name, CALLED, tags.len(), &tags)
             .hint("`conex images` lists the store; `conex pull` adds to it"))
     }
 }
@@ -160,6 +162,10 @@ impl Place for LocalStore {
     fn location(&self) -> &Location {
         &self.location
     }
+
+    fn called(&self) -> String {
+        CALLED.into()
+    }
 }
 
 #[async_trait]
@@ -170,7 +176,7 @@ impl Source for LocalStore {
     }
 
     async fn open(&self, blob: &Descriptor, range: Range<u64>) -> Result<ByteStream> {
-        let file = self.file(blob).await?.ok_or_else(|| no_blob(blob, &self.location))?;
+        let file = self.file(blob).await?.ok_or_else(|| no_blob(blob, CALLED))?;
         Ok(file_stream(file, range, format!("cannot read {} in the local store", blob.digest)))
     }
 
@@ -217,11 +223,10 @@ impl Collection for LocalStore {
         Ok(entries)
     }
 
-    fn remove(&self, name: &Name) -> Result<bool> {
-        match self.home.existing() {
-            Some(folder) => folder.remove(&file_of(name)),
-            None => Ok(false),
-        }
+    fn remove(&self, name: &Name) -> Result<Vec<String>> {
+        let Some(folder) = self.home.existing() else { return Ok(Vec::new()) };
+        let removed = folder.remove(&file_of(name))?;
+        Ok(removed.then(|| name.to_string()).into_iter().collect())
     }
 }
 

@@ -54,22 +54,28 @@ impl Memory {
     fn bytes(&self, blob: &Descriptor) -> Result<Bytes> {
         let content = self.content();
         let found = content.blobs.get(&blob.digest);
-        found.map(|(_, bytes)| bytes.clone()).ok_or_else(|| no_blob(blob, self.location()))
+        found.map(|(_, bytes)| bytes.clone()).ok_or_else(|| no_blob(blob, &self.called()))
     }
 }
 
 /// The fault of a blob that a store does not have.
-pub(crate) fn no_blob(blob: &Descriptor, location: &Location) -> Error {
-    Error::not_found(format!("{} is not in {location}", blob.digest))
+pub(crate) fn no_blob(blob: &Descriptor, place: &str) -> Error {
+    Error::not_found(format!("{} is not in {place}", blob.digest))
 }
 
-/// The fault of a name that a store does not have; the message lists what there is.
-pub(crate) fn no_root(name: Option<&Name>, location: &Location, tags: &[Tag]) -> Error {
-    let asked = name.map_or_else(|| "a single root".into(), |name| format!("`{name}`"));
+/// The fault of a name that a place does not have; the message lists what there is. Without a
+/// name one of its `roots` was to be the only one.
+pub(crate) fn no_root(name: Option<&Name>, place: &str, roots: usize, tags: &[Tag]) -> Error {
     let listed = tags.iter().take(10).map(Tag::as_str).collect::<Vec<_>>().join(", ");
     let more = if tags.len() > 10 { ", …" } else { "" };
     let there = if tags.is_empty() { "no names".into() } else { format!("{listed}{more}") };
-    Error::not_found(format!("{asked} is not in {location}")).found(there)
+    match name {
+        Some(name) => Error::not_found(format!("`{name}` is not in {place}")).found(there),
+        None if roots == 0 => Error::not_found(format!("there is no image in {place}")),
+        None => Error::not_found(format!("there is more than one image in {place}"))
+            .expected("the name of one")
+            .found(there),
+    }
 }
 
 impl Place for Memory {
@@ -93,7 +99,7 @@ impl Source for Memory {
             },
         };
         let tags: Vec<_> = content.tags.keys().cloned().collect();
-        found.ok_or_else(|| no_root(name, &Location::Memory, &tags))
+        found.ok_or_else(|| no_root(name, &self.called(), content.roots.len(), &tags))
     }
 
     async fn open(&self, blob: &Descriptor, range: Range<u64>) -> Result<ByteStream> {

@@ -24,6 +24,11 @@ pub type ByteStream = BoxStream<'static, Result<Bytes>>;
 pub trait Place: Debug + Send + Sync {
     /// What people call it; for messages and for [`crate::Sink::adopt`].
     fn location(&self) -> &Location;
+
+    /// What people call it in a message about what it lacks, which is no matter of one image.
+    fn called(&self) -> String {
+        self.location().place()
+    }
 }
 
 /// A place content is read from.
@@ -85,14 +90,14 @@ pub trait SourceExt: Source {
     async fn manifest(&self, root: &Descriptor) -> Result<Document<Manifest>> {
         let bytes = self.read(root).await?;
         let parsed = Manifest::parse(bytes, Some(&root.media_type));
-        parsed.map_err(|err| err.context(format_args!("{} in {}", root.digest, self.location())))
+        parsed.map_err(|err| err.context(format_args!("{} in {}", root.digest, self.called())))
     }
 
     /// A document of another sort, for example a config.
     async fn document<T: Format + Send>(&self, blob: &Descriptor) -> Result<Document<T>> {
         let bytes = self.read(blob).await?;
         let parsed = Document::parse(bytes);
-        parsed.map_err(|err| err.context(format_args!("{} in {}", blob.digest, self.location())))
+        parsed.map_err(|err| err.context(format_args!("{} in {}", blob.digest, self.called())))
     }
 
     /// What a manifest or an index cannot be without; nothing for any other content.

@@ -100,7 +100,7 @@ impl Source for Stage {
     async fn resolve(&self, name: Option<&Name>) -> Result<Descriptor> {
         match &self.base {
             Some(base) => base.resolve(name).await,
-            None => Err(no_root(name, &self.location, &[])),
+            None => Err(no_root(name, &self.called(), 0, &[])),
         }
     }
 
@@ -111,7 +111,7 @@ impl Source for Stage {
                 Ok(file_stream(file, range, format!("cannot read {} from the stage", blob.digest)))
             }
             (None, Some(base)) => base.open(blob, range).await,
-            (None, None) => Err(no_blob(blob, &self.location)),
+            (None, None) => Err(no_blob(blob, &self.called())),
         }
     }
 

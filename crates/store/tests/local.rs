@@ -24,8 +24,8 @@ async fn names_are_listed_replaced_and_removed() {
     let digest = root.digest.as_str();
     assert_eq!(listed, ["docker.io/library/a:1", "docker.io/library/b:1", digest]);
     let name = Name::Tag(names[0].clone());
-    assert!(store.remove(&name).unwrap());
-    assert!(!store.remove(&name).unwrap());
+    assert_eq!(store.remove(&name).unwrap(), ["docker.io/library/b:1"]);
+    assert!(store.remove(&name).unwrap().is_empty());
     let err = store.resolve(Some(&name)).await.unwrap_err();
     assert_eq!(err.kind(), Kind::NotFound);
     assert_eq!(err.found_value(), Some("docker.io/library/a:1"));
@@ -60,7 +60,7 @@ async fn what_is_only_asked_makes_no_store() {
     let path = dir.path().join("store");
     let store = LocalStore::open(&path, Location::Memory).unwrap();
     let name = Name::Tag(Tag::new("x").unwrap());
-    assert!(store.entries().unwrap().is_empty() && !store.remove(&name).unwrap());
+    assert!(store.entries().unwrap().is_empty() && store.remove(&name).unwrap().is_empty());
     assert_eq!(store.resolve(Some(&name)).await.unwrap_err().kind(), Kind::NotFound);
     assert!(store.key().is_none() && !path.exists());
     store.make().unwrap();

@@ -32,13 +32,28 @@ fn text(report: &Report) -> String {
     let mut text = String::new();
     for image in &report.images {
         let (own, shared) = (size(image.own), size(image.shared));
-        text +=
-            &format!("{own:>10} own {shared:>10} shared  {}\n", escape(&image.names.join(", ")));
+        let note = if image.damaged.is_empty() { "" } else { "  (and what is not known)" };
+        let names = escape(&image.names.join(", "));
+        text += &format!("{own:>10} own {shared:>10} shared  {names}{note}\n");
     }
     text += &format!("{:>10} in all, in {} blobs\n", size(report.total.bytes), report.total.blobs);
-    if report.unneeded.blobs > 0 {
-        let unneeded = size(report.unneeded.bytes);
-        text += &format!("{unneeded:>10} of it is needed by no image; `conex gc` removes it\n");
+    match &report.unneeded {
+        Some(unneeded) if unneeded.blobs > 0 => {
+            let unneeded = size(unneeded.bytes);
+            text += &format!("{unneeded:>10} of it is needed by no image; `conex gc` removes it\n");
+        }
+        Some(_) => {}
+        None => text += &unknown(report),
     }
     text
+}
+
+/// Why nobody knows what is not needed.
+fn unknown(report: &Report) -> String {
+    let mut damaged: Vec<_> = report.images.iter().flat_map(|image| &image.damaged).collect();
+    damaged.sort_unstable();
+    damaged.dedup();
+    let lines = damaged.iter().map(|digest| format!("warning: manifest {digest} is damaged\n"));
+    lines.collect::<String>()
+        + "What is not needed is not known; `conex repair --from LOCATION` mends manifests\n"
 }

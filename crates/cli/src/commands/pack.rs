@@ -96,7 +96,7 @@ impl Pack {
             platform: super::platform_or_host(self.platform.as_ref()),
             execution: self.execution(),
             created: epoch.map(rfc3339),
-            layer: self.layer_options(epoch),
+            layer: self.layer_options(epoch)?,
         })
     }
 
@@ -112,14 +112,19 @@ impl Pack {
         }
     }
 
-    fn layer_options(&self, epoch: Option<u64>) -> Options {
-        Options {
+    fn layer_options(&self, epoch: Option<u64>) -> Result<Options> {
+        if let (Compression::None, Some(level)) = (self.compression(), self.level) {
+            return Err(Error::new(Kind::Usage, "without compression there are no levels")
+                .expected("`--level` beside `--compression gzip` or `zstd`")
+                .found(level));
+        }
+        Ok(Options {
             settings: Settings { compression: self.compression(), level: self.level },
             owners: self.owner.map_or(Owners::Keep, |(uid, gid)| Owners::Set { uid, gid }),
             latest: epoch
                 .map(|epoch| Time { secs: epoch.try_into().unwrap_or(i64::MAX), nanos: 0 }),
             whiteouts: true,
-        }
+        })
     }
 
     fn compression(&self) -> Compression {

@@ -1,18 +1,20 @@
 //! What is collected, and what is not.
 
 use std::fs;
+use std::process::Command;
 
 use conex_store::commit::Folder;
 use serde_json::{Value, json};
 
 use crate::support::layout::{Handmade, blob, tags};
-use crate::support::program::Conex;
+use crate::support::program::{Conex, Run, run};
 use crate::support::scratch::Scratch;
 
 const FAILED: i32 = 1;
 const USAGE: i32 = 2;
 const NOT_FOUND: i32 = 3;
 const UNSOUND: i32 = 4;
+const IO: i32 = 7;
 
 /// Images `a` and `b`, which share a layer, in a layout and in the local store.
 pub struct World {
@@ -152,6 +154,71 @@ pub fn sizes_are_told_alone_and_shared() {
         assert_eq!(report["images"][0]["names"].as_array().unwrap().len(), 2, "{report}");
         assert_eq!(report["images"][0]["shared"], 0);
         assert_eq!(report["unneeded"]["blobs"], 3);
+    }
+}
+
+/// A digest goes with its names: they are told, and several only on request.
+pub fn a_digest_takes_its_names_along() {
+    let world = World::new("digests");
+    let [layout, _] = world.places();
+    world.conex.ok(&["tag", &named(&layout, "a"), "again"]);
+    let image = world.conex.json(&["inspect", &named(&layout, "a")]);
+    let by_digest = format!("{layout}@{}", image["digest"].as_str().unwrap());
+    let run = world.conex.run(&["rm", &by_digest]);
+    assert!(run.fails_with(USAGE).contains("a, again"), "{}", run.err);
+    assert_eq!(tags(&world.scratch.join("layout")), ["a", "again", "b"]);
+    let report = world.conex.json(&["rm", "--force", &by_digest]);
+    let removed = [format!("{layout}:a"), format!("{layout}:again")];
+    assert_eq!(report["removed"], json!(removed));
+    assert_eq!(tags(&world.scratch.join("layout")), ["b"]);
+    // One name needs no force.
+    let image = world.conex.json(&["inspect", &named(&layout, "b")]);
+    let by_digest = format!("{layout}@{}", image["digest"].as_str().unwrap());
+    assert_eq!(world.conex.ok(&["rm", &by_digest]), format!("removed {layout}:b\n"));
+    // In the local store a name is one of a repository, and goes by itself.
+    let image = world.conex.json(&["inspect", &named("store:", "a")]);
+    let by_digest = format!("{}@{}", named("store:", "a"), image["digest"].as_str().unwrap());
+    let run = world.conex.run(&["rm", &by_digest]);
+    assert!(run.fails_with(NOT_FOUND).contains("library/a:latest"), "{}", run.err);
+}
+
+/// The key of the seals is its owner's only; what others may read needs none.
+pub fn another_persons_place_can_be_read() {
+    let world = World::new("others");
+    for (dir, mode) in
+        [(world.scratch.path().to_owned(), "a+rX"), (world.conex.store().to_owned(), "a+rX")]
+    {
+        run(Command::new("chmod").args(["-R", mode]).arg(dir));
+    }
+    let key = world.conex.store().join(".conex/key");
+    run(Command::new("chmod").arg("600").arg(&key));
+    let stranger = |args: &[&str]| {
+        let command = world.conex.command(args);
+        let mut stranger = Command::new("setpriv");
+        stranger.args(["--reuid=65534", "--regid=65534", "--clear-groups"]);
+        stranger.arg(command.get_program()).args(args);
+        for (name, value) in command.get_envs() {
+            value.map(|value| stranger.env(name, value));
+        }
+        Run::of(args, &stranger.output().unwrap())
+    };
+    for place in world.places() {
+        for args in [&["images"][..], &["du"], &["fsck"]] {
+            stranger(&[args, &[place.as_str()]].concat()).ok();
+        }
+        for command in ["inspect", "validate"] {
+            stranger(&[command, &named(&place, "a")]).ok();
+        }
+        // What may be read is read; what may not is an error, not garbage.
+        let image = world.conex.json(&["inspect", &named(&place, "a")]);
+        let layer = image["layers"][0]["digest"].as_str().unwrap();
+        let file = blob(&world.folder(&place), layer);
+        run(Command::new("chmod").arg("000").arg(&file));
+        for args in [&["fsck"][..], &["du"], &["gc", "--dry-run", "--grace=0s"]] {
+            let run = stranger(&[args, &[place.as_str()]].concat());
+            assert!(run.fails_with(IO).contains(file.to_str().unwrap()), "{}", run.err);
+        }
+        run(Command::new("chmod").arg("644").arg(&file));
     }
 }
 

@@ -29,6 +29,8 @@ const CASES: &[Case] = cases! {
     collect::a_damaged_index_stops_the_collection;
     collect::sizes_are_told_alone_and_shared;
     collect::names_are_given_and_taken;
+    collect::a_digest_takes_its_names_along;
+    collect::another_persons_place_can_be_read, needs ROOT "setpriv";
     damage::is_found_by_image_and_repaired;
     damage::is_replaced_by_a_copy;
     many::tags_while_the_collector_loops;

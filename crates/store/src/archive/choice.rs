@@ -88,7 +88,7 @@ fn only<'a>(
 
 fn nothing(roots: &[Descriptor], name: Option<&Name>, location: &Location) -> Error {
     let tags = tags(roots);
-    let err = no_root(name, location, &tags);
+    let err = no_root(name, &location.place(), roots.len(), &tags);
     match tags.is_empty() {
         // Roots without names can still be told apart.
         true => {

@@ -113,7 +113,7 @@ impl Source for OciArchive {
     async fn open(&self, descriptor: &Descriptor, range: Range<u64>) -> Result<ByteStream> {
         let archive = self.archive().await?;
         let part = blob(&archive, descriptor).map_err(|err| err.context(&self.location))?;
-        let part = part.ok_or_else(|| no_blob(descriptor, &self.location))?;
+        let part = part.ok_or_else(|| no_blob(descriptor, &self.called()))?;
         Ok(archive.stream(part, range))
     }
 

@@ -111,18 +111,20 @@ impl<'a> Index<'a> {
         self.changed(&texts)
     }
 
-    /// The bytes without the entries of a name, or of a digest; nothing where there is none.
-    pub(super) fn without(&self, name: &Name) -> Result<Option<Vec<u8>>> {
+    /// The bytes without the entries of a name, or of a digest, and the names of those, or their
+    /// digests where they have none; nothing where there is no such entry.
+    pub(super) fn without(&self, name: &Name) -> Result<Option<(Vec<u8>, Vec<String>)>> {
         let goes = |entry: &Item<'_>| match name {
             Name::Tag(tag) => entry.has_name(tag),
             Name::Digest(digest) => entry.digest == digest.as_str(),
         };
-        let kept = self.entries.iter().filter(|entry| !goes(entry));
-        let kept: Vec<_> = kept.map(|entry| entry.text).collect();
-        if kept.len() == self.entries.len() {
+        let (gone, kept): (Vec<_>, Vec<_>) = self.entries.iter().partition(|entry| goes(entry));
+        if gone.is_empty() {
             return Ok(None);
         }
-        self.changed(&kept).map(Some)
+        let kept: Vec<_> = kept.iter().map(|entry| entry.text).collect();
+        let names = gone.iter().map(|entry| entry.name.as_ref().unwrap_or(&entry.digest));
+        Ok(Some((self.changed(&kept)?, names.map(ToString::to_string).collect())))
     }
 
     fn changed(&self, entries: &[&str]) -> Result<Vec<u8>> {
@@ -235,9 +237,20 @@ mod tests {
         // What is listed already stays as it is, byte for byte.
         assert_eq!(with(&root("a"), None), text);
         assert_eq!(with(&root("a"), Some(&tag("1"))), text);
-        let without = parsed.without(&Name::Tag(tag("1"))).unwrap().unwrap();
+        let (without, names) = parsed.without(&Name::Tag(tag("1"))).unwrap().unwrap();
         assert_eq!(String::from_utf8(without).unwrap(), expected(&[&b]));
+        assert_eq!(names, ["1"]);
         assert!(parsed.without(&Name::Tag(tag("3"))).unwrap().is_none());
+    }
+
+    #[test]
+    fn a_digest_goes_with_all_of_its_names() {
+        let text = index(&[named("a", "1"), named("b", "2"), entry("a", ""), named("a", "3")]);
+        let parsed = Index::parse(text.as_bytes()).unwrap();
+        let digest = root("a").digest;
+        let (bytes, names) = parsed.without(&Name::Digest(digest.clone())).unwrap().unwrap();
+        assert_eq!(names, ["1", digest.as_str(), "3"]);
+        assert_eq!(Index::parse(&bytes).unwrap().entries().len(), 1);
     }
 
     #[test]

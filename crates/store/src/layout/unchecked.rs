@@ -7,7 +7,7 @@ use conex_spec::document::LIMIT;
 use conex_spec::layout::{INDEX_FILE, MARKER_FILE};
 use conex_spec::{Error, Kind, Location, Result};
 
-use super::Layout;
+use super::{Layout, no_folder};
 use crate::blobs::BLOBS;
 use crate::commit::Folder;
 use crate::home::{Access, Home, Sort};
@@ -23,7 +23,7 @@ impl Layout {
     /// `NotFound` where there is no folder.
     pub fn unchecked(dir: &Path) -> Result<Self> {
         // Told as the system tells it, where there is not even a folder.
-        Folder::open(dir)?;
+        Folder::open(dir).map_err(|err| no_folder(err, dir))?;
         let location = Location::Layout { path: dir.into(), name: None };
         let home = Home::open(dir, Access::from(None), ANY)?;
         Ok(Self { home: Arc::new(home), location })

@@ -88,7 +88,7 @@ impl Source for DockerArchive {
 
     async fn open(&self, descriptor: &Descriptor, range: Range<u64>) -> Result<ByteStream> {
         let found = self.find(descriptor).await.map_err(|err| err.context(&self.location))?;
-        match found.ok_or_else(|| no_blob(descriptor, &self.location))? {
+        match found.ok_or_else(|| no_blob(descriptor, &self.called()))? {
             (archive, Content::Part(part)) => Ok(archive.stream(part, range)),
             (_, Content::Bytes(bytes)) => Ok(bytes_stream(bytes, range)),
         }

@@ -89,7 +89,7 @@ fn only<'a>(mut images: impl Iterator<Item = &'a Saved>) -> Option<&'a Saved> {
 }
 
 fn unknown(saved: &[Saved], name: Option<&Name>, location: &Location) -> Error {
-    let err = no_root(name, location, &tags(saved));
+    let err = no_root(name, &location.place(), saved.len(), &tags(saved));
     let last = saved.len() - 1;
     match saved.iter().any(|image| image.repo_tags.is_empty()) && last > 0 {
         true => err.hint(format!("images without a name are chosen by number, from @0 to @{last}")),
