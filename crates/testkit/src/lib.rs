@@ -4,6 +4,7 @@
 //! |---|---|
 //! | the suite that every store runs | [`conformance`] |
 //! | small sound images, and what breaks them | [`images`] |
+//! | a wire that cuts, stalls, throttles and lies | [`proxy`] |
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -13,3 +14,4 @@
 
 pub mod conformance;
 pub mod images;
+pub mod proxy;
