@@ -51,6 +51,11 @@ impl Scope {
         Self { repository: repository.clone(), actions: "delete", from: None }
     }
 
+    /// The list of repositories, which belongs to none of them.
+    pub(crate) fn catalog() -> Self {
+        Self { actions: "*", ..Self::default() }
+    }
+
     /// A mount also reads another repository.
     pub(crate) fn mount(repository: &Arc<str>, from: &str) -> Self {
         Self { from: Some(from.to_owned()), ..Self::push(repository) }
@@ -58,7 +63,9 @@ impl Scope {
 
     fn texts(&self) -> Vec<String> {
         let mut texts = Vec::new();
-        if !self.actions.is_empty() {
+        if self.repository.is_empty() && !self.actions.is_empty() {
+            texts.push(format!("registry:catalog:{}", self.actions));
+        } else if !self.actions.is_empty() {
             texts.push(format!("repository:{}:{}", self.repository, self.actions));
         }
         texts.extend(self.from.as_ref().map(|from| format!("repository:{from}:pull")));

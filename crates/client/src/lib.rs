@@ -26,7 +26,9 @@
 //! | tag → descriptor | `resolve` |
 //! | a blob as a stream that mends itself | `pull` |
 //! | uploads, whole and in chunks | `push`, `chunked` |
-//! | manifests, tags and the referrers tag | `manifests` |
+//! | manifests and their tags | `manifests` |
+//! | lists of tags and of repositories | `names`, `tags`, `catalog` |
+//! | referrers; without an API for them, by tag | `referrers`, `referrers_tag` |
 //! | images of a Docker engine or of Podman | [`daemon`] |
 //!
 //! # Security
@@ -42,17 +44,20 @@ pub mod secret;
 
 mod answer;
 mod auth;
+mod catalog;
 mod challenge;
 mod chunked;
 mod exchange;
 mod fault;
 mod link;
 mod manifests;
+mod names;
 mod origin;
 mod paths;
 mod pull;
 mod push;
 mod referrers;
+mod referrers_tag;
 mod registry;
 mod repository;
 mod resolve;

@@ -1,13 +1,10 @@
 //! Manifests and tags to the registry. distribution-spec, "Pushing Manifests".
 
 use std::collections::HashSet;
-use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use conex_spec::document::LIMIT;
-use conex_spec::{
-    Descriptor, Digest, Document, Error, ImageIndex, Kind, Manifest, MediaType, Name, Result, Tag,
-};
+use conex_spec::{Descriptor, Error, Kind, Manifest, MediaType, Name, Result, Tag};
 use conex_store::source::Place;
 use conex_store::{ByteStream, SourceExt, verify};
 use futures_util::{StreamExt, TryStreamExt, stream};
@@ -27,10 +24,6 @@ const TAG: HeaderName = HeaderName::from_static("oci-tag");
 /// How many tags go with one manifest: a registry "SHOULD support pushing at least 10 tags per
 /// request".
 const MAX_TAGS: usize = 10;
-/// How often the referrers tag is written again because someone else wrote it at the same time.
-const MAX_ROUNDS: usize = 8;
-/// The time before a list that was refused is written again.
-const PAUSE: Duration = Duration::from_millis(50);
 
 impl Repository {
     /// Puts a manifest under its digest.
@@ -88,8 +81,13 @@ impl Repository {
         let taken = taken_tags(&answer);
         drop(answer);
         self.keep(&blob.digest, bytes);
-        if let (Some(subject), false) = (manifest.subject(), listed) {
-            self.list_referrer(&manifest, blob, &subject.digest).await?;
+        // "When pushing a manifest with the `subject` field and the `OCI-Subject` header was not
+        // set, the client MUST" keep the list itself ("Pushing Manifests with Subject").
+        if let (Some(subject), false) = (manifest.subject(), listed)
+            && let Some(entry) = manifest.as_referrer(&blob.digest, blob.size, &subject.digest)
+        {
+            let entry = Descriptor { media_type: blob.media_type.clone(), ..entry };
+            self.list_referrer(entry, &subject.digest).await?;
         }
         Ok(taken)
     }
@@ -111,19 +109,37 @@ impl Repository {
     }
 
     async fn put_at(&self, name: &Name, media_type: &MediaType, bytes: &Bytes) -> Result<Answer> {
+        self.put_if(name, media_type, bytes, None).await
+    }
+
+    /// Puts a manifest, with a header that says when it may be put.
+    pub(crate) async fn put_if(
+        &self,
+        name: &Name,
+        media_type: &MediaType,
+        bytes: &Bytes,
+        condition: Option<(HeaderName, HeaderValue)>,
+    ) -> Result<Answer> {
         let url = paths::manifest(self.origin().await?, self.name(), name)?;
-        let answer = self.put_to(url, media_type, bytes).await?;
+        let mut ask = self.put_request(url, media_type, bytes)?;
+        if let Some((name, value)) = condition {
+            ask = ask.header(name, value);
+        }
+        let answer = self.registry().send(ask).await?;
         self.created(answer, name).await
     }
 
     async fn put_to(&self, url: Url, media_type: &MediaType, bytes: &Bytes) -> Result<Answer> {
+        self.registry().send(self.put_request(url, media_type, bytes)?).await
+    }
+
+    fn put_request(&self, url: Url, media_type: &MediaType, bytes: &Bytes) -> Result<Ask> {
         let content_type = HeaderValue::try_from(media_type.as_str())
             .map_err(|err| Error::invalid("a media type that no header can hold").source(err))?;
-        let ask = Ask::new(Method::PUT, url, Scope::push(self.name()))
+        Ok(Ask::new(Method::PUT, url, Scope::push(self.name()))
             .header(CONTENT_TYPE, content_type)
             .pieces(vec![bytes.clone()])
-            .wait(self.registry().options().timeouts.commit);
-        self.registry().send(ask).await
+            .wait(self.registry().options().timeouts.commit))
     }
 
     async fn created(&self, answer: Answer, name: &Name) -> Result<Answer> {
@@ -134,49 +150,6 @@ impl Repository {
                     .await)
             }
         }
-    }
-
-    /// Adds a manifest to the list under the referrers tag of its subject, for a registry that
-    /// keeps no list itself. distribution-spec, "Pushing Manifests with Subject".
-    ///
-    /// Other writers do the same without a lock, so the list is read again after it was written.
-    async fn list_referrer(
-        &self,
-        manifest: &Manifest,
-        blob: &Descriptor,
-        subject: &Digest,
-    ) -> Result<()> {
-        let Some(mut entry) = manifest.as_referrer(&blob.digest, blob.size, subject) else {
-            return Ok(());
-        };
-        entry.media_type = blob.media_type.clone();
-        let tag = Name::Tag(Tag::registry(&subject.referrers_tag())?);
-        let _guard = self.registry().referrers.lock().await;
-        let mut refused = None;
-        for _ in 0..MAX_ROUNDS {
-            let list = match self.referrers_tag(subject).await? {
-                Some(list) => list,
-                None => Document::new(ImageIndex::new(Vec::new()))?,
-            };
-            if list.manifests.iter().any(|known| known.digest == entry.digest) {
-                return Ok(());
-            }
-            let list = list.edit(|list| list.manifests.push(entry.clone()))?;
-            match self.put_at(&tag, &MediaType::INDEX, list.bytes()).await {
-                Ok(_) => {}
-                // docker-registry misses a listed manifest while someone puts it there anew.
-                Err(err) if err.kind() == Kind::Invalid => {
-                    refused = Some(err);
-                    tokio::time::sleep(PAUSE).await;
-                }
-                Err(err) => return Err(err),
-            }
-        }
-        let changing = || {
-            let text = format!("others keep changing {tag} in {}", self.location());
-            Error::new(Kind::Conflict, text)
-        };
-        Err(refused.unwrap_or_else(changing))
     }
 }
 

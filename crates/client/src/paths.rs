@@ -9,7 +9,8 @@
 //! /v2/NAME/blobs/uploads/?mount=DIGEST&from=NAME     POST
 //! LOCATION                                           GET PATCH DELETE   as the registry gave it
 //! LOCATION?digest=DIGEST                             PUT
-//! /v2/NAME/tags/list?n=COUNT                         GET, then as `Link` says
+//! /v2/NAME/tags/list?n=COUNT[&last=TAG]              GET, then as `Link` says
+//! /v2/_catalog?n=COUNT                               GET, then as `Link` says
 //! /v2/NAME/referrers/DIGEST[?artifactType=TYPE]      GET, then as `Link` says
 //! ```
 //! The parts come from types whose grammars hold no `/../`, `?`, `#` or `%`, so nothing is escaped
@@ -81,9 +82,23 @@ pub(crate) fn commit(mut location: Url, digest: &Digest) -> Url {
     location
 }
 
-/// The first page of the tags.
-pub(crate) fn tags(origin: &Origin, repository: &str, page: u32) -> Result<Url> {
-    parse(&format!("{origin}/v2/{repository}/tags/list?n={page}"))
+/// The first page of the tags, or of those after `last`.
+pub(crate) fn tags(
+    origin: &Origin,
+    repository: &str,
+    page: usize,
+    last: Option<&Tag>,
+) -> Result<Url> {
+    let mut url = parse(&format!("{origin}/v2/{repository}/tags/list?n={page}"))?;
+    if let Some(last) = last {
+        url.query_pairs_mut().append_pair("last", last.as_str());
+    }
+    Ok(url)
+}
+
+/// The first page of the repositories.
+pub(crate) fn catalog(origin: &Origin, page: usize) -> Result<Url> {
+    parse(&format!("{origin}/v2/_catalog?n={page}"))
 }
 
 /// The first page of the referrers, of one artifact type or of all.
@@ -147,12 +162,15 @@ mod tests {
         let origin = origin();
         let base = "https://registry.example:5000/v2/";
         let name = Name::Digest(digest.clone());
+        let tag = Tag::registry("v1").unwrap();
         for (url, expected) in [
             (root(&origin), String::new()),
             (manifest(&origin, "a/b", &name), format!("a/b/manifests/{HEX}")),
             (blob(&origin, "a/b", &digest), format!("a/b/blobs/{HEX}")),
             (uploads(&origin, "a/b", &digest), "a/b/blobs/uploads/".into()),
-            (tags(&origin, "a", 5), "a/tags/list?n=5".into()),
+            (tags(&origin, "a", 5, None), "a/tags/list?n=5".into()),
+            (tags(&origin, "a", 5, Some(&tag)), "a/tags/list?n=5&last=v1".into()),
+            (catalog(&origin, 5), "_catalog?n=5".into()),
             (referrers(&origin, "a", &digest, None), format!("a/referrers/{HEX}")),
         ] {
             assert_eq!(url.unwrap().as_str(), format!("{base}{expected}"));

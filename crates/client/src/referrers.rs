@@ -1,11 +1,8 @@
 //! The manifests whose subject a manifest is. distribution-spec, "Listing Referrers" and
 //! "Unavailable Referrers API".
 
-use conex_spec::{
-    Descriptor, Digest, Document, Error, ImageIndex, Kind, MediaType, Name, Result, Tag,
-};
+use conex_spec::{Descriptor, Digest, Document, Error, ImageIndex, Kind, MediaType, Result};
 use conex_store::source::Place;
-use http::StatusCode;
 use http::header::{ACCEPT, HeaderName};
 
 use crate::answer::Answer;
@@ -19,9 +16,9 @@ use crate::resolve::accept;
 
 const FILTERS: HeaderName = HeaderName::from_static("oci-filters-applied");
 /// The longest page, in bytes.
-const MAX_PAGE: usize = 4 << 20;
+pub(crate) const MAX_PAGE: usize = 4 << 20;
 /// How many pages, and how many referrers of one manifest, are read.
-const MAX_PAGES: usize = 1000;
+pub(crate) const MAX_PAGES: usize = 1000;
 const MAX_REFERRERS: usize = 100_000;
 
 impl Repository {
@@ -60,7 +57,9 @@ impl Repository {
                 // The API is optional; older registries do not all say so with 404.
                 400 | 404..=406 | 501 if found.is_empty() => {
                     let list = self.referrers_tag(subject).await?;
-                    return Ok(list.map(|list| list.into_value().manifests).unwrap_or_default());
+                    return Ok(list
+                        .map(|list| list.index.into_value().manifests)
+                        .unwrap_or_default());
                 }
                 _ => return Err(fault(answer, "no list").await),
             }
@@ -85,29 +84,9 @@ impl Repository {
             self.registry().warn(&text);
         }
     }
-
-    /// What lies under the referrers tag: an index, or nothing. distribution-spec, "Referrers Tag
-    /// Schema".
-    pub(crate) async fn referrers_tag(
-        &self,
-        subject: &Digest,
-    ) -> Result<Option<Document<ImageIndex>>> {
-        let tag = Name::Tag(Tag::registry(&subject.referrers_tag())?);
-        let url = paths::manifest(self.origin().await?, self.name(), &tag)?;
-        let ask = Ask::get(url, Scope::pull(self.name())).header(ACCEPT, accept());
-        let answer = self.registry().send(ask).await?;
-        match answer.status() {
-            StatusCode::OK => {
-                let bytes = answer.read(MAX_PAGE, "list of referrers").await?;
-                index(bytes).map(Some).map_err(|err| err.context(format_args!("tag {tag}")))
-            }
-            StatusCode::NOT_FOUND => Ok(None),
-            _ => Err(fault(answer, format!("cannot read the tag {tag}")).await),
-        }
-    }
 }
 
-fn index(bytes: bytes::Bytes) -> Result<Document<ImageIndex>> {
+pub(crate) fn index(bytes: bytes::Bytes) -> Result<Document<ImageIndex>> {
     let index = Document::<ImageIndex>::parse(bytes)?;
     match &index.media_type {
         Some(other) if !other.is_index() => Err(Error::invalid("a list of referrers is no index")

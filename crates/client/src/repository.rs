@@ -9,7 +9,6 @@ use bytes::Bytes;
 use conex_spec::{Descriptor, Digest, Location, Name, Reference, Result, Tag};
 use conex_store::source::Place;
 use conex_store::{ByteStream, Sink, Source};
-use futures_util::StreamExt;
 use futures_util::stream::BoxStream;
 use http::{Method, StatusCode};
 
@@ -43,18 +42,22 @@ impl Client {
 
     /// The repository of a reference; its tag and digest are not looked at.
     pub fn repository(&self, reference: &Reference) -> Repository {
-        let mut registries = self.registries.lock().unwrap_or_else(PoisonError::into_inner);
-        let registry = registries
-            .entry(reference.registry().to_owned())
-            .or_insert_with(|| Arc::new(Registry::new(self.shared.clone(), reference)));
         Repository {
             inner: Arc::new(Inner {
-                registry: registry.clone(),
+                registry: self.registry(reference),
                 name: reference.repository().into(),
                 location: Location::Registry(reference.without_name()),
                 recent: Mutex::default(),
             }),
         }
+    }
+
+    pub(crate) fn registry(&self, reference: &Reference) -> Arc<Registry> {
+        let mut registries = self.registries.lock().unwrap_or_else(PoisonError::into_inner);
+        let registry = registries
+            .entry(reference.registry().to_owned())
+            .or_insert_with(|| Arc::new(Registry::new(self.shared.clone(), reference)));
+        registry.clone()
     }
 
     /// Where the engine of this machine may listen.
@@ -181,7 +184,7 @@ impl Source for Repository {
 
     /// In the order in which the registry lists them.
     fn tags(&self) -> BoxStream<'_, Result<Tag>> {
-        self.tag_pages().boxed()
+        self.tags_after(None, None)
     }
 }
 

@@ -1,84 +1,43 @@
-//! The tags of a repository, page by page. distribution-spec, "Listing Tags".
-
-use std::collections::VecDeque;
+//! The tags of a repository. distribution-spec, "Listing Tags".
 
 use conex_spec::{Result, Tag};
 use conex_store::source::Place;
-use futures_util::{Stream, stream};
-use http::StatusCode;
-use reqwest::Url;
-use serde::Deserialize;
+use futures_util::stream::BoxStream;
+use futures_util::{StreamExt, TryStreamExt};
 
 use crate::auth::Scope;
-use crate::exchange::Ask;
-use crate::fault::{escaped, fault};
-use crate::link::Pages;
+use crate::fault::escaped;
+use crate::names::{List, PAGE};
 use crate::paths;
 use crate::repository::Repository;
 
-/// How many tags a page should have.
-const PAGE: u32 = 1000;
-/// The longest page, in bytes.
-const MAX_PAGE: usize = 8 << 20;
-/// How many pages are read.
-const MAX_PAGES: usize = 100_000;
-
-#[derive(Deserialize)]
-struct Body {
-    #[serde(default)]
-    tags: Option<Vec<String>>,
-}
-
-enum State {
-    Start,
-    At(Url),
-    End,
-}
-
 impl Repository {
-    /// All tags. Only one page is held at a time.
-    pub(crate) fn tag_pages(&self) -> impl Stream<Item = Result<Tag>> + Send + use<> {
-        let state = (self.clone(), State::Start, VecDeque::new(), Pages::new(MAX_PAGES));
-        stream::try_unfold(state, |(repository, mut state, mut ready, mut pages)| async move {
-            loop {
-                if let Some(tag) = ready.pop_front() {
-                    return Ok(Some((tag, (repository, state, ready, pages))));
-                }
-                let url = match state {
-                    State::Start => {
-                        paths::tags(repository.origin().await?, repository.name(), PAGE)?
-                    }
-                    State::At(url) => url,
-                    State::End => return Ok(None),
-                };
-                let (tags, next) = repository.tag_page(url, &mut pages).await?;
-                ready = tags;
-                state = next.map_or(State::End, State::At);
+    /// The tags after `last`, or all, in the order in which the registry lists them. `page` is how
+    /// many the registry should send at a time, at most 1000; more pages are asked for as they are
+    /// wanted. "Clients depending on the number of tags returned matching `n` may prematurely stop
+    /// pagination on registries using the `Link` header": the header alone decides.
+    pub fn tags_after(
+        &self,
+        last: Option<&Tag>,
+        page: Option<usize>,
+    ) -> BoxStream<'static, Result<Tag>> {
+        let (registry, name) = (self.registry().clone(), self.name().clone());
+        let what = format!("tags of {}", self.location());
+        let (page, last) = (page.unwrap_or(PAGE).clamp(1, PAGE), last.cloned());
+        let list = List {
+            registry: registry.clone(),
+            scope: Scope::pull(&name),
+            what: what.clone(),
+            refused: |_, err| err,
+        };
+        let tags = list.names(move |origin| paths::tags(origin, &name, page, last.as_ref()));
+        tags.try_filter_map(move |text| {
+            let tag = Tag::registry(&text).ok();
+            if tag.is_none() {
+                registry.warn(&format!("{what}: \"{}\" is no tag", escaped(&text)));
             }
+            std::future::ready(Ok(tag))
         })
-    }
-
-    async fn tag_page(&self, url: Url, pages: &mut Pages) -> Result<(VecDeque<Tag>, Option<Url>)> {
-        let what = || format!("tags of {}", self.location());
-        let answer = self.registry().send(Ask::get(url.clone(), Scope::pull(self.name()))).await?;
-        if answer.status() != StatusCode::OK {
-            return Err(fault(answer, format!("cannot list the {}", what())).await);
-        }
-        let next =
-            pages.next(self.origin().await?, &url, &answer).map_err(|err| err.context(what()))?;
-        let bytes = answer.read(MAX_PAGE, "list of tags").await?;
-        let body: Body = serde_json::from_slice(&bytes).map_err(|err| {
-            conex_spec::Error::invalid(format!("{} are no sound list", what())).source(err)
-        })?;
-        let mut tags = VecDeque::new();
-        for text in body.tags.unwrap_or_default() {
-            match Tag::registry(&text) {
-                Ok(tag) => tags.push_back(tag),
-                Err(_) => {
-                    self.registry().warn(&format!("{}: \"{}\" is no tag", what(), escaped(&text)));
-                }
-            }
-        }
-        Ok((tags, next))
+        .boxed()
     }
 }

@@ -1,0 +1,171 @@
+//! The list of referrers under a tag, for registries that keep none themselves.
+//! distribution-spec, "Referrers Tag Schema" and "Pushing Manifests with Subject".
+//!
+//! Other clients change the same list, without a lock. What can be done is done: a list that tells
+//! its `ETag` is replaced only if it is still the one that was read ("Clients MAY use a conditional
+//! HTTP push for registries that support ETag conditions"); and where conditions are not heeded,
+//! the list is read again after it was written, and every entry that was seen in it on the way,
+//! of whomever, is put back if it was lost.
+
+use std::time::Duration;
+
+use conex_spec::{
+    Descriptor, Digest, Document, Error, ImageIndex, Kind, MediaType, Name, Result, Tag,
+};
+use conex_store::source::Place;
+use http::header::{ACCEPT, ETAG, HeaderName, IF_MATCH, IF_NONE_MATCH};
+use http::{HeaderValue, StatusCode};
+
+use crate::auth::Scope;
+use crate::exchange::Ask;
+use crate::fault::fault;
+use crate::paths;
+use crate::referrers::{MAX_PAGE, index};
+use crate::repository::Repository;
+use crate::resolve::accept;
+
+/// How often the list is written again because someone else wrote it at the same time.
+const MAX_ROUNDS: u32 = 10;
+/// The time before a list that was refused is written again; it grows with each round.
+const PAUSE: Duration = Duration::from_millis(25);
+
+/// What lies under a referrers tag.
+#[derive(Debug)]
+pub(crate) struct List {
+    pub(crate) index: Document<ImageIndex>,
+    /// What a condition can name. A weak one never matches (RFC 9110, 13.1.1).
+    etag: Option<HeaderValue>,
+}
+
+/// A header that makes a request hold only for the list that was read.
+type Condition = Option<(HeaderName, HeaderValue)>;
+
+impl Repository {
+    /// Reads the list: an index, or nothing.
+    pub(crate) async fn referrers_tag(&self, subject: &Digest) -> Result<Option<List>> {
+        let tag = name_of(subject)?;
+        let url = paths::manifest(self.origin().await?, self.name(), &tag)?;
+        let ask = Ask::get(url, Scope::pull(self.name())).header(ACCEPT, accept());
+        let answer = self.registry().send(ask).await?;
+        match answer.status() {
+            StatusCode::OK => {
+                let etag = answer.headers().get(ETAG).cloned();
+                let etag = etag.filter(|etag| etag.as_bytes().starts_with(b"\""));
+                let bytes = answer.read(MAX_PAGE, "list of referrers").await?;
+                let index = index(bytes).map_err(|err| err.context(format_args!("tag {tag}")))?;
+                Ok(Some(List { index, etag }))
+            }
+            StatusCode::NOT_FOUND => Ok(None),
+            _ => Err(fault(answer, format!("cannot read the tag {tag}")).await),
+        }
+    }
+
+    /// Adds an entry to the list of its subject.
+    pub(crate) async fn list_referrer(&self, entry: Descriptor, subject: &Digest) -> Result<()> {
+        self.change_list(subject, Change::Add(vec![entry])).await
+    }
+
+    /// Takes an entry out of the list of its subject. distribution-spec, "Deleting Manifests".
+    pub(crate) async fn unlist_referrer(&self, referrer: &Digest, subject: &Digest) -> Result<()> {
+        self.change_list(subject, Change::Remove(referrer.clone())).await
+    }
+
+    /// Changes the list until nothing is left to do.
+    async fn change_list(&self, subject: &Digest, mut change: Change) -> Result<()> {
+        let tag = name_of(subject)?;
+        let _guard = self.registry().referrers.lock().await;
+        let mut refused = None;
+        // The condition that was refused: where the same would be sent again, it is of no use here.
+        let mut useless: Condition = None;
+        for round in 0..MAX_ROUNDS {
+            let list = self.referrers_tag(subject).await?;
+            let etag = list.as_ref().map(|list| list.etag.clone());
+            let list = match list {
+                Some(list) => list.index,
+                None => Document::new(ImageIndex::new(Vec::new()))?,
+            };
+            let Some(changed) = change.edit(self, &list).await? else { return Ok(()) };
+            let condition = condition(etag).filter(|it| useless.as_ref() != Some(it));
+            let put =
+                self.put_if(&tag, &MediaType::INDEX, changed.bytes(), condition.clone()).await;
+            match put {
+                Ok(_) => {}
+                Err(err) if err.kind() == Kind::Conflict && condition.is_some() => {
+                    useless = condition;
+                    refused = Some(err);
+                    tokio::time::sleep(PAUSE * round).await;
+                }
+                // docker-registry misses a listed manifest while someone puts it there anew.
+                Err(err) if err.kind() == Kind::Invalid => {
+                    refused = Some(err);
+                    tokio::time::sleep(PAUSE * (round + 1)).await;
+                }
+                Err(err) => return Err(err),
+            }
+        }
+        let changing = || {
+            let text = format!("others keep changing {tag} in {}", self.location());
+            Error::new(Kind::Conflict, text)
+        };
+        Err(refused.unwrap_or_else(changing))
+    }
+}
+
+/// What is to be done to a list.
+enum Change {
+    /// These are to be in it: first the own entry, then all that were seen in it on the way.
+    Add(Vec<Descriptor>),
+    Remove(Digest),
+}
+
+impl Change {
+    /// The list as it should be; nothing where it is so.
+    async fn edit(
+        &mut self,
+        repository: &Repository,
+        list: &Document<ImageIndex>,
+    ) -> Result<Option<Document<ImageIndex>>> {
+        match self {
+            Self::Add(wanted) => {
+                let mut lost = Vec::new();
+                for (at, entry) in wanted.iter().enumerate() {
+                    if has(&list.manifests, &entry.digest) {
+                        continue;
+                    }
+                    // Another's entry may be gone because its manifest was deleted meanwhile.
+                    if at == 0 || repository.holds(entry).await? {
+                        lost.push(entry.clone());
+                    }
+                }
+                let new = list.manifests.iter().filter(|entry| !has(wanted, &entry.digest));
+                let new: Vec<_> = new.cloned().collect();
+                wanted.extend(new);
+                if lost.is_empty() {
+                    return Ok(None);
+                }
+                list.edit(|list| list.manifests.extend(lost)).map(Some)
+            }
+            Self::Remove(digest) if has(&list.manifests, digest) => {
+                list.edit(|list| list.manifests.retain(|entry| entry.digest != *digest)).map(Some)
+            }
+            Self::Remove(_) => Ok(None),
+        }
+    }
+}
+
+/// For a list that was read, that it is still the same; for none, that there is still none.
+fn condition(etag: Option<Option<HeaderValue>>) -> Condition {
+    match etag {
+        None => Some((IF_NONE_MATCH, HeaderValue::from_static("*"))),
+        Some(Some(etag)) => Some((IF_MATCH, etag)),
+        Some(None) => None,
+    }
+}
+
+pub(crate) fn name_of(subject: &Digest) -> Result<Name> {
+    Tag::registry(&subject.referrers_tag()).map(Name::Tag)
+}
+
+fn has(entries: &[Descriptor], digest: &Digest) -> bool {
+    entries.iter().any(|entry| entry.digest == *digest)
+}
