@@ -27,6 +27,7 @@
 //! | a blob as a stream that mends itself | `pull` |
 //! | uploads, whole and in chunks | `push`, `chunked` |
 //! | manifests and their tags | `manifests` |
+//! | what is taken away again | `delete` |
 //! | lists of tags and of repositories | `names`, `tags`, `catalog` |
 //! | referrers; without an API for them, by tag | `referrers`, `referrers_tag` |
 //! | images of a Docker engine or of Podman | [`daemon`] |
@@ -47,6 +48,7 @@ mod auth;
 mod catalog;
 mod challenge;
 mod chunked;
+mod delete;
 mod exchange;
 mod fault;
 mod link;

@@ -6,7 +6,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use conex_spec::{Descriptor, Digest, Location, Name, Reference, Result, Tag};
+use conex_spec::{
+    Descriptor, Digest, Error, Kind, Location, MediaType, Name, Reference, Result, Tag,
+};
 use conex_store::source::Place;
 use conex_store::{ByteStream, Sink, Source};
 use futures_util::stream::BoxStream;
@@ -98,25 +100,24 @@ struct Inner {
 }
 
 impl Repository {
-    /// Deletes a manifest by its digest, or a tag alone. distribution-spec, "Content Management".
-    pub async fn delete(&self, name: &Name) -> Result<()> {
-        let url = paths::manifest(self.origin().await?, self.name(), name)?;
-        self.delete_at(url, &format!("cannot delete {name} in {}", self.location())).await
-    }
-
-    /// Deletes a blob.
-    pub async fn delete_blob(&self, digest: &Digest) -> Result<()> {
+    /// A blob of which only the digest is known: one HEAD request. distribution-spec, "Checking if
+    /// content exists in the registry".
+    ///
+    /// # Errors
+    /// `NotFound` where it is not there; `Unsupported` where the registry does not tell its size.
+    pub async fn find_blob(&self, digest: &Digest) -> Result<Descriptor> {
         let url = paths::blob(self.origin().await?, self.name(), digest)?;
-        self.delete_at(url, &format!("cannot delete {digest} in {}", self.location())).await
-    }
-
-    async fn delete_at(&self, url: reqwest::Url, what: &str) -> Result<()> {
-        let ask = Ask::new(Method::DELETE, url, Scope::delete(self.name()));
-        let answer = self.registry().send(ask).await?;
-        if answer.status().is_success() {
-            return Ok(());
+        let answer = self.registry().send(Ask::new(Method::HEAD, url, Scope::pull(self.name())));
+        let answer = answer.await?;
+        let what = || format!("cannot find blob {digest} in {}", self.location());
+        if answer.status() != StatusCode::OK {
+            return Err(fault(answer, what()).await);
         }
-        Err(fault(answer, what).await)
+        answer.check_digest(digest)?;
+        let size = answer.length().ok_or_else(|| {
+            Error::new(Kind::Unsupported, what()).expected("a Content-Length").found("none")
+        })?;
+        Ok(Descriptor::new(MediaType::new("application/octet-stream"), digest.clone(), size))
     }
 
     pub(crate) fn registry(&self) -> &Arc<Registry> {

@@ -67,6 +67,32 @@ impl Repository {
         }
     }
 
+    /// The digest that a name stands for: one HEAD request, where the answer tells it.
+    ///
+    /// # Errors
+    /// `NotFound` where there is no such manifest.
+    pub async fn digest_of(&self, name: &Name) -> Result<Digest> {
+        let url = paths::manifest(self.origin().await?, self.name(), name)?;
+        let ask = Ask::new(Method::HEAD, url, Scope::pull(self.name())).header(ACCEPT, accept());
+        let answer = self.registry().send(ask).await?;
+        if answer.status() == StatusCode::OK {
+            let told = answer.digest()?.filter(|digest| digest.algorithm().is_ok());
+            match (name, told) {
+                (Name::Digest(digest), Some(_)) => {
+                    answer.check_digest(digest)?;
+                    return Ok(digest.clone());
+                }
+                (Name::Tag(_), Some(told)) => return Ok(told),
+                (_, None) => {}
+            }
+        }
+        match answer.status().as_u16() {
+            // Without the header, or without HEAD, the bytes tell.
+            200 | 400 | 404..=406 | 501 => Ok(self.resolve_by_get(name).await?.digest),
+            _ => Err(fault(answer, self.cannot_resolve(name)).await),
+        }
+    }
+
     fn cannot_resolve(&self, name: &Name) -> String {
         format!("cannot find {name} in {}", self.location())
     }

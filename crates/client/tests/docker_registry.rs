@@ -6,9 +6,7 @@ mod common;
 use common::docker::{self, DockerRegistry, USER};
 use common::{all, blob, noise, quick, repository, stream};
 use conex_client::{Client, Credentials, Secret};
-use conex_spec::{
-    Descriptor, Digest, Document, ImageManifest, Kind, Manifest, MediaType, Name, Tag,
-};
+use conex_spec::{Descriptor, Document, ImageManifest, Kind, Manifest, MediaType, Name, Tag};
 use conex_store::{Memory, Sink, Source, SourceExt};
 use conex_testkit::images;
 use futures_util::TryStreamExt;
@@ -222,8 +220,9 @@ async fn docker_deletes() {
     let memory = Memory::new();
     let root = images::two_platforms(&memory);
     push_all(&memory, &root, &repository).await;
-    repository.delete(&Name::Digest(root.digest.clone())).await.unwrap();
+    repository.delete_manifest(&root).await.unwrap();
     assert!(!repository.has(&root).await.unwrap());
-    let err = repository.delete(&Name::Digest(Digest::sha256(b"nothing"))).await.unwrap_err();
+    let nothing = Descriptor::of(MediaType::MANIFEST, b"nothing");
+    let err = repository.delete_manifest(&nothing).await.unwrap_err();
     assert_eq!(err.kind(), Kind::NotFound);
 }

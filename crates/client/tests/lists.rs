@@ -319,3 +319,106 @@ async fn nobody_there_is_told_soon() {
     assert_eq!(notes.retries(), 3);
     assert!(started.elapsed() < std::time::Duration::from_secs(5));
 }
+
+async fn repositories(fake: &Fake) -> Result<Vec<String>> {
+    let client = conex_client::Client::new(quick().0);
+    client.repositories(&fake.address, None)?.try_collect().await
+}
+
+#[tokio::test]
+async fn repositories_come_page_by_page() {
+    let fake = Fake::start(|request| match request.target.as_str() {
+        "/v2/_catalog?n=1000" => reply(
+            200,
+            &["Link: </v2/_catalog?last=b&n=2>; rel=\"next\""],
+            r#"{"repositories":["a","team/b"]}"#,
+        ),
+        "/v2/_catalog?last=b&n=2" => reply(200, &[], r#"{"repositories":["c","../x"]}"#),
+        _ => Reply::new(),
+    })
+    .await;
+    assert_eq!(repositories(&fake).await.unwrap(), ["a", "team/b", "c"]);
+}
+
+#[tokio::test]
+async fn a_registry_without_a_catalog_says_so() {
+    for (status, kind) in [
+        (404, Kind::Unsupported),
+        (405, Kind::Unsupported),
+        (403, Kind::Denied),
+        (500, Kind::Network),
+    ] {
+        let fake = Fake::start(move |request| match request.target.as_str() {
+            "/v2/" => Reply::new(),
+            _ => reply(status, &[], ""),
+        })
+        .await;
+        let err = repositories(&fake).await.unwrap_err();
+        assert_eq!(err.kind(), kind, "{err}");
+        assert_eq!(err.hint_text().is_some(), status != 500, "{err}");
+    }
+}
+
+#[tokio::test]
+async fn tags_begin_where_they_are_asked_for() {
+    let (source, fake, _) = client(|_| reply(200, &[], r#"{"tags":["c"]}"#)).await;
+    let last = Tag::registry("b").unwrap();
+    let tags: Vec<_> = source.tags_after(Some(&last), Some(5)).try_collect().await.unwrap();
+    assert_eq!(tags, [Tag::registry("c").unwrap()]);
+    assert_eq!(fake.lines(), ["GET /v2/a/tags/list?n=5&last=b"]);
+}
+
+#[tokio::test]
+async fn a_digest_costs_one_head() {
+    let (root, list) = index(&["a/x"]);
+    let told = format!("Docker-Content-Digest: {}", root.digest);
+    // Not even the media type is needed.
+    let (source, fake, _) = client(move |_| bare(200, &[&told])).await;
+    assert_eq!(source.digest_of(&tag("v1")).await.unwrap(), root.digest);
+    assert_eq!(source.digest_of(&Name::Digest(root.digest.clone())).await.unwrap(), root.digest);
+    assert_eq!(fake.lines().len(), 2);
+    for status in [200, 405, 404] {
+        let list = list.clone();
+        let (source, fake, _) = client(move |request| match request.method.as_str() {
+            "HEAD" => bare(status, &[INDEX]),
+            _ => reply(200, &[INDEX], &list),
+        })
+        .await;
+        assert_eq!(source.digest_of(&tag("v1")).await.unwrap(), root.digest);
+        assert_eq!(fake.lines(), ["HEAD /v2/a/manifests/v1", "GET /v2/a/manifests/v1"]);
+    }
+    let (source, ..) = client(|_| reply(404, &[], "")).await;
+    assert_eq!(source.digest_of(&tag("v1")).await.unwrap_err().kind(), Kind::NotFound);
+}
+
+/// distribution-spec, "Deleting tags": "MUST respond with either a `400 Bad Request` or a `405`".
+#[tokio::test]
+async fn deletions_that_are_not_allowed_say_so() {
+    for status in [400, 405] {
+        let body =
+            r#"{"errors":[{"code":"UNSUPPORTED","message":"the operation is unsupported"}]}"#;
+        let (source, ..) = client(move |_| reply(status, &[], body)).await;
+        let err = source.untag(&Tag::registry("v1").unwrap()).await.unwrap_err();
+        assert_eq!(err.kind(), Kind::Unsupported, "{err}");
+        assert!(err.hint_text().unwrap().contains("conex delete"), "{err}");
+        let (root, _) = index(&[]);
+        let err = source.delete_manifest(&root).await.unwrap_err();
+        assert_eq!(err.kind(), Kind::Unsupported, "{err}");
+        let err = source.delete_blob(&root.digest).await.unwrap_err();
+        assert_eq!(err.kind(), Kind::Unsupported, "{err}");
+    }
+}
+
+#[tokio::test]
+async fn a_blob_is_found_by_one_head() {
+    let (source, fake, _) = client(|request| match request.target.ends_with('0') {
+        true => bare(404, &[]),
+        false => bare(200, &["Content-Length: 1234"]),
+    })
+    .await;
+    let digest = Digest::sha256(b"x");
+    assert_eq!(source.find_blob(&digest).await.unwrap().size, 1234);
+    assert_eq!(fake.lines(), [format!("HEAD /v2/a/blobs/{digest}")]);
+    let nothing = format!("sha256:{}", "0".repeat(64)).parse().unwrap();
+    assert_eq!(source.find_blob(&nothing).await.unwrap_err().kind(), Kind::NotFound);
+}
