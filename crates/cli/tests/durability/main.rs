@@ -51,6 +51,7 @@ const CASES: &[Case] = cases! {
     sweep::of_a_tag, needs "strace";
     sweep::of_rm, needs "strace";
     sweep::of_gc, needs "strace";
+    sweep::short_writes_of_a_copy, needs ROOT "mount";
 };
 
 fn main() -> ExitCode {

@@ -1,10 +1,11 @@
-//! System calls that fail: each in turn, in each way that it may.
+//! System calls that fail: each in turn, in each way that it may. `strace` makes them fail; a disk
+//! that has room for ever more pages ends a write in the middle, as no tracer can.
 
 use std::path::Path;
 use std::process::Command;
 
 use crate::support::layout::{Handmade, tags};
-use crate::support::program::{Conex, Run, partner};
+use crate::support::program::{Conex, Run, partner, run};
 use crate::support::scratch::Scratch;
 
 /// What is injected into which call.
@@ -22,19 +23,23 @@ const MOST: usize = 400;
 const SAMPLE: usize = 11;
 /// The exit code where a name is gone already.
 const NOT_FOUND: i32 = 3;
+/// The exit code of a full disk.
+const FULL: i32 = 7;
+/// What a memory file system hands out at once, in bytes.
+const PAGE: u64 = 4096;
 
 pub fn of_a_copy() {
     Sweep::new("sweep-copy", &["a", "b"], |from, layout| {
         ["copy", from, &format!("{layout}:b")].map(str::to_owned).to_vec()
     })
-    .run();
+    .every_call();
 }
 
 pub fn of_a_tag() {
     Sweep::new("sweep-tag", &["a", "b"], |_, layout| {
         ["tag", &format!("{layout}:a"), "b"].map(str::to_owned).to_vec()
     })
-    .run();
+    .every_call();
 }
 
 pub fn of_rm() {
@@ -42,7 +47,7 @@ pub fn of_rm() {
         ["rm", &format!("{layout}:old")].map(str::to_owned).to_vec()
     })
     .with("old")
-    .run();
+    .every_call();
 }
 
 pub fn of_gc() {
@@ -51,7 +56,14 @@ pub fn of_gc() {
     })
     .with("old")
     .without("old")
-    .run();
+    .every_call();
+}
+
+pub fn short_writes_of_a_copy() {
+    Sweep::new("sweep-short", &["a", "b"], |from, layout| {
+        ["copy", from, &format!("{layout}:b")].map(str::to_owned).to_vec()
+    })
+    .fill();
 }
 
 /// A layout with some images, and a command.
@@ -103,7 +115,7 @@ impl Sweep {
         (self.command)(&self.from, &format!("oci:{}", layout.display()))
     }
 
-    fn run(&self) {
+    fn every_call(&self) {
         let mut tried = 0;
         for (calls, faults) in FAULTS {
             let most = self.count(calls);
@@ -143,31 +155,67 @@ impl Sweep {
         let what = format!("{calls}:{fault}:when={when}");
         let run = self.traced(calls, Some(&what), &log, &layout);
         let happened = std::fs::read_to_string(&log).unwrap().contains("INJECTED");
-        let ended = || format!("{what}: {run:?}");
-        let names = tags(&layout);
-        assert!(names == self.after || names == self.before, "{names:?} after {}", ended());
-        if run.code == Some(0) {
-            assert_eq!(names, self.after, "nothing came of {}", ended());
-            let unsynced = happened && calls.contains("fsync") && fault.starts_with("error");
-            assert!(!unsynced, "acknowledged what may not last: {}", ended());
+        let unsynced = happened && calls.contains("fsync") && fault.starts_with("error");
+        let ended = format!("{what}: {run:?}");
+        assert!(run.code != Some(0) || !unsynced, "acknowledged what may not last: {ended}");
+        self.judge(&layout, run.code, &ended);
+        self.again(&layout, &ended);
+    }
+
+    /// Runs the command on a disk that has room for no further page, for one, for two, until it
+    /// fits: each time the last write that fits partly is cut short.
+    fn fill(&self) {
+        let disk = self.scratch.folder("disk");
+        let layout = disk.join("layout");
+        mount(&disk, "size=16m");
+        let used = self.copy_to(&layout);
+        for room in 0.. {
+            mount(&disk, &format!("remount,size={}", (used + room) * PAGE));
+            let run = self.run_on(&layout);
+            let ended = format!("room for {room} pages: {run:?}");
+            self.judge(&layout, run.code, &ended);
+            mount(&disk, "remount,size=16m");
+            self.again(&layout, &ended);
+            if run.code == Some(0) {
+                assert!(room > 4, "only {room} sizes were tried");
+                return;
+            }
+            assert_eq!(run.code, Some(FULL), "{ended}");
+            std::fs::remove_dir_all(&layout).unwrap();
+            assert_eq!(self.copy_to(&layout), used);
+        }
+    }
+
+    /// Whatever happened: the old state or the new one, and all of it valid.
+    fn judge(&self, layout: &Path, code: Option<i32>, ended: &str) {
+        let names = tags(layout);
+        assert!(names == self.after || names == self.before, "{names:?} after {ended}");
+        if code == Some(0) {
+            assert_eq!(names, self.after, "nothing came of {ended}");
         }
         for name in names {
-            self.valid(&layout, &name, &ended());
+            self.valid(layout, &name, ended);
         }
-        // What failed can be done again; what was done can be done again or is said to be done.
-        let arguments = self.arguments(&layout);
-        let arguments: Vec<_> = arguments.iter().map(String::as_str).collect();
-        let again = self.conex.run(&arguments);
-        let gone = again.code == Some(NOT_FOUND) && tags(&layout) == self.after;
-        assert!(again.code == Some(0) || gone, "{again:?} after {}", ended());
-        assert_eq!(tags(&layout), self.after);
+    }
+
+    /// What failed can be done again; what was done can be done again or is said to be done.
+    fn again(&self, layout: &Path, ended: &str) {
+        let again = self.run_on(layout);
+        let gone = again.code == Some(NOT_FOUND) && tags(layout) == self.after;
+        assert!(again.code == Some(0) || gone, "{again:?} after {ended}");
+        assert_eq!(tags(layout), self.after);
         for name in self.after {
-            self.valid(&layout, name, &ended());
+            self.valid(layout, name, ended);
         }
         // Nothing that was begun survives a collection.
         self.conex.ok(&["gc", &format!("oci:{}", layout.display()), "--grace", "0s"]);
         let staged = std::fs::read_dir(layout.join(".conex/stage")).into_iter().flatten().count();
-        assert_eq!(staged, 0, "{}", ended());
+        assert_eq!(staged, 0, "{ended}");
+    }
+
+    fn run_on(&self, layout: &Path) -> Run {
+        let arguments = self.arguments(layout);
+        self.conex.run(&arguments.iter().map(String::as_str).collect::<Vec<_>>())
     }
 
     fn valid(&self, layout: &Path, name: &str, after: &str) {
@@ -198,11 +246,20 @@ impl Sweep {
     fn fresh(&self) -> std::path::PathBuf {
         let layout = self.scratch.join("layout");
         let _ = std::fs::remove_dir_all(&layout);
-        let copied =
-            Command::new("cp").arg("-rp").arg(self.scratch.join("prepared")).arg(&layout).status();
-        assert!(copied.unwrap().success());
+        self.copy_to(&layout);
         layout
     }
+
+    /// The same at a place. Returns how many pages are in use there.
+    fn copy_to(&self, layout: &Path) -> u64 {
+        run(Command::new("cp").arg("-rp").arg(self.scratch.join("prepared")).arg(layout));
+        let disk = rustix::fs::statvfs(layout).unwrap();
+        (disk.f_blocks - disk.f_bfree) * disk.f_frsize / PAGE
+    }
+}
+
+fn mount(dir: &Path, options: &str) {
+    run(Command::new("mount").args(["-t", "tmpfs", "-o", options, "conex-tests"]).arg(dir));
 }
 
 /// A small image.
