@@ -40,7 +40,8 @@ Exit codes:
 
 Environment:
   CONEX_STORE          the folder of the local store
-  DOCKER_CONFIG        the folder of Docker's config.json, which holds logins
+  REGISTRY_AUTH_FILE   the one file with logins to use
+  DOCKER_CONFIG        the folder of Docker's config.json; then only that file has logins
   SOURCE_DATE_EPOCH    the time in seconds that `conex pack` writes";
 
 /// Options that every command has.
@@ -63,6 +64,9 @@ pub struct Global {
     /// How many bytes per second move to and from registries, in all: 500K, 10M, 1G
     #[arg(long, global = true, value_name = "RATE", value_parser = typed::<Rate>)]
     pub limit_rate: Option<Rate>,
+    /// The one file with logins to use, as `config.json` of Docker or containers-auth.json(5) have it
+    #[arg(long, global = true, value_name = "FILE")]
+    pub auth_file: Option<PathBuf>,
     /// How many blobs move at a time
     #[arg(long, global = true, default_value = "4", value_name = "N", value_parser = jobs)]
     pub jobs: usize,

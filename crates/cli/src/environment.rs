@@ -23,10 +23,49 @@ pub fn now() -> SystemTime {
     SystemTime::now()
 }
 
-/// Docker's `config.json`: in `DOCKER_CONFIG`, or in the home folder.
-pub fn docker_config() -> Option<PathBuf> {
-    let dir = folder("DOCKER_CONFIG").or_else(|| Some(folder("HOME")?.join(".docker")))?;
-    Some(dir.join("config.json"))
+/// The files that hold logins, in the order of asking, which is that of containers-auth.json(5): the
+/// option alone, `REGISTRY_AUTH_FILE` alone, Docker's file in `DOCKER_CONFIG` alone, or else those
+/// of the session and of the person.
+pub fn login_files(option: Option<&PathBuf>) -> Vec<PathBuf> {
+    let docker = || Some(folder("DOCKER_CONFIG")?.join("config.json"));
+    let named = option.cloned().or_else(|| folder("REGISTRY_AUTH_FILE")).or_else(docker);
+    if let Some(file) = named {
+        return vec![file];
+    }
+    let session =
+        folder("XDG_RUNTIME_DIR").map(|dir| dir.join("containers")).unwrap_or_else(|| {
+            format!("/run/containers/{}", rustix::process::getuid().as_raw()).into()
+        });
+    let home = |name: &str| Some(folder("HOME")?.join(name));
+    let files = [
+        Some(session.join("auth.json")),
+        containers_auth(),
+        home(".docker/config.json"),
+        home(".dockercfg"),
+    ];
+    files.into_iter().flatten().collect()
+}
+
+/// The file that a new login goes to where no file has one for the same: Docker's, which every
+/// tool reads, or for a part of a registry, which Docker would take for all of it, that of
+/// containers-auth.json(5).
+pub fn usual_login_file(option: Option<&PathBuf>, part: bool) -> Option<PathBuf> {
+    let files = login_files(option);
+    if let [file] = &files[..] {
+        return Some(file.clone());
+    }
+    let docker = || Some(folder("HOME")?.join(".docker/config.json"));
+    if part { containers_auth() } else { docker() }.or_else(|| files.into_iter().next())
+}
+
+fn containers_auth() -> Option<PathBuf> {
+    let dir = folder("XDG_CONFIG_HOME").or_else(|| Some(folder("HOME")?.join(".config")))?;
+    Some(dir.join("containers/auth.json"))
+}
+
+/// The folders of the search path, where credential helpers are found.
+pub fn search_path() -> Vec<PathBuf> {
+    env::var_os("PATH").map(|path| env::split_paths(&path).collect()).unwrap_or_default()
 }
 
 /// Where a Docker engine or Podman may listen: `DOCKER_HOST`, or the sockets that they have by

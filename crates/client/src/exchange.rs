@@ -129,6 +129,7 @@ impl Registry {
         for last in [false, true] {
             let sent = if own { self.authorize(&ask.scope, ask.is_stream()).await? } else { None };
             let mut answer = self.follow(ask, sent.as_ref()).await?;
+            let tried = sent.as_ref().map(|sent| sent.header.clone());
             answer.sent = sent.map(|sent| sent.by);
             // The target of a redirect has no say in our logins (rule C2).
             if answer.status() != StatusCode::UNAUTHORIZED || answer.elsewhere || !own {
@@ -137,7 +138,7 @@ impl Registry {
             if last {
                 return Err(self.refused(answer).await);
             }
-            self.challenged(&answer, &ask.scope).await?;
+            self.challenged(&answer, &ask.scope, tried.as_ref())?;
             if ask.is_stream() {
                 let what = format!("{} no longer knows who uploads", self.name);
                 return Err(Error::new(Kind::Network, what));

@@ -6,6 +6,7 @@ use serde::Deserialize;
 
 use crate::answer::Answer;
 use crate::origin::shown;
+use crate::paths;
 
 /// The longest body of an error that is read, in bytes.
 const MAX_BODY: usize = 1 << 20;
@@ -34,13 +35,16 @@ struct Item {
 /// The fault of an answer that is none of those expected; `what` says what failed.
 pub(crate) async fn fault(answer: Answer, what: impl std::fmt::Display) -> Error {
     let (status, place) = (answer.status(), shown(&answer.url));
+    let host = escaped(&paths::registry_at(&answer.url));
     let by = answer.sent.clone().flatten().unwrap_or_else(|| "no credentials".into());
     let body = answer.read(MAX_BODY, "error").await.unwrap_or_default();
     let told = explain(&body);
     let told = if told.is_empty() { String::new() } else { format!(": {told}") };
     let err = Error::new(kind(status), format!("{what}: {place} answers {status}{told}"));
     match status.as_u16() {
-        401 | 403 => err.found(by),
+        401 | 403 => err.found(by).hint(format!(
+            "the user may not do this, or not here; `conex login {host}` keeps another login"
+        )),
         404 => err.hint("check the name of the registry, the repository and the tag or digest"),
         429 => err.hint("the registry limits how often it is asked; a login may raise the limit"),
         _ => err,

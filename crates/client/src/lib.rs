@@ -19,8 +19,9 @@
 //! | what a program can set | [`options`] |
 //! | which server may see which secret, and where a redirect may lead | `origin` |
 //! | the URLs of the API | `paths` |
-//! | user names, passwords, Docker's `config.json` | [`credentials`] |
-//! | `WWW-Authenticate`, bearer tokens | `challenge`, `auth` |
+//! | user names, passwords, Docker's `config.json`, helper programs | [`credentials`] |
+//! | trying a login, and keeping it | `login`, `credentials::keep` |
+//! | `WWW-Authenticate`, bearer tokens | `challenge`, `auth`, `scope`, `token` |
 //! | one request with its redirects, login and retries | `exchange` |
 //! | what a registry's error means | `fault` |
 //! | tag → descriptor | `resolve` |
@@ -48,10 +49,12 @@ mod auth;
 mod catalog;
 mod challenge;
 mod chunked;
+mod date;
 mod delete;
 mod exchange;
 mod fault;
 mod link;
+mod login;
 mod manifests;
 mod names;
 mod origin;
@@ -64,12 +67,14 @@ mod registry;
 mod repository;
 mod resolve;
 mod retry;
+mod scope;
 mod tags;
 mod token;
 mod transport;
 
-pub use credentials::Credentials;
+pub use credentials::{Credentials, Domain, Login, LoginKind};
 pub use daemon::Engine;
+pub use login::{Checked, LoginProof};
 pub use options::{Options, PlainHttp, Proxies, Retry, Timeouts};
 pub use repository::{Client, Repository};
 pub use secret::Secret;

@@ -29,6 +29,16 @@ pub(crate) fn api_host(registry: &str) -> &str {
     if registry == DOCKER.0 { DOCKER.1 } else { registry }
 }
 
+/// The registry that a URL belongs to, as people call it.
+pub(crate) fn registry_at(url: &Url) -> String {
+    let host = url.host_str().unwrap_or_default();
+    match url.port() {
+        _ if host == DOCKER.1 => DOCKER.0.into(),
+        Some(port) => format!("{host}:{port}"),
+        None => host.into(),
+    }
+}
+
 /// The root of the API.
 pub(crate) fn root(origin: &Origin) -> Result<Url> {
     parse(&format!("{origin}/v2/"))

@@ -170,7 +170,7 @@ impl Registry {
         match tokio::time::timeout(limit, asked).await {
             Ok(Ok((Ok(response), url))) if response.status() != StatusCode::BAD_REQUEST => {
                 self.note_reach(&url, &response);
-                self.auth.learn(response.headers()).await;
+                self.auth.learn(response.headers());
                 Probe::Http
             }
             Ok(Ok((Ok(_), _))) => Probe::Other,

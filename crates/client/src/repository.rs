@@ -15,6 +15,7 @@ use futures_util::stream::BoxStream;
 use http::{Method, StatusCode};
 
 use crate::auth::Scope;
+use crate::credentials::Credentials;
 use crate::daemon::Engine;
 use crate::exchange::Ask;
 use crate::fault::fault;
@@ -22,6 +23,7 @@ use crate::options::Options;
 use crate::origin::Origin;
 use crate::paths;
 use crate::registry::{Registry, Shared};
+use crate::scope::{Access, Actions};
 use crate::transport::Transport;
 
 /// How many manifests, and bytes of them, are kept so that they can be tagged.
@@ -60,6 +62,15 @@ impl Client {
             .entry(reference.registry().to_owned())
             .or_insert_with(|| Arc::new(Registry::new(self.shared.clone(), reference)));
         registry.clone()
+    }
+
+    pub(crate) fn options(&self) -> &Options {
+        &self.shared.options
+    }
+
+    /// The credentials that it asks with.
+    pub fn credentials(&self) -> &Credentials {
+        &self.shared.options.credentials
     }
 
     /// Where the engine of this machine may listen.
@@ -118,6 +129,23 @@ impl Repository {
             Error::new(Kind::Unsupported, what()).expected("a Content-Length").found("none")
         })?;
         Ok(Descriptor::new(MediaType::new("application/octet-stream"), digest.clone(), size))
+    }
+
+    /// Says beforehand that it will be read, so that a login with a token is good for this and for
+    /// what else is announced of its registry.
+    #[must_use]
+    pub fn will_be_read(self) -> Self {
+        let repository = self.name().clone();
+        self.registry().auth.announce(Access { repository, actions: Actions::PULL });
+        self
+    }
+
+    /// Says beforehand that it will be written to; as [`Repository::will_be_read`].
+    #[must_use]
+    pub fn will_be_written(self) -> Self {
+        let repository = self.name().clone();
+        self.registry().auth.announce(Access { repository, actions: Actions::PUSH });
+        self
     }
 
     pub(crate) fn registry(&self) -> &Arc<Registry> {

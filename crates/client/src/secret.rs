@@ -15,6 +15,11 @@ impl Secret {
         Self(text.into())
     }
 
+    /// Whether there is nothing to keep secret.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
     /// The secret itself, for a request to the origin that it belongs to.
     pub(crate) fn expose(&self) -> &str {
         &self.0

@@ -1,11 +1,12 @@
 //! Bearer tokens, fetched from the server that a registry names.
 //! Docker's "Token Authentication Specification" and "OAuth2 Token Authentication".
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use conex_spec::{Error, Kind, Result};
-use http::header::{AUTHORIZATION, CONTENT_TYPE};
+use http::header::{AUTHORIZATION, CONTENT_TYPE, DATE};
 use http::{HeaderValue, Method, StatusCode};
 use reqwest::{Request, Url};
 use serde::Deserialize;
@@ -13,14 +14,18 @@ use serde::Deserialize;
 use crate::answer::Answer;
 use crate::auth::basic;
 use crate::credentials::{Credential, Proof};
+use crate::date;
 use crate::fault::fault;
 use crate::origin::{self, Origin, Reach, may_see_secrets, shown};
 use crate::paths;
 use crate::registry::{Registry, no_answer};
 use crate::retry::{is_transient, retry_after};
+use crate::scope::Access;
 use crate::secret::Secret;
 use crate::transport;
 
+/// What token servers may call this client in their logs.
+const CLIENT: &str = "conex";
 /// How many redirects of a token server are followed.
 const MAX_HOPS: usize = 5;
 /// The longest answer of a token server, in bytes.
@@ -33,11 +38,21 @@ const LIFE: Duration = Duration::from_secs(60);
 /// What tokens claim beyond this is not believed.
 const LONGEST_LIFE: Duration = Duration::from_secs(24 * 3600);
 
-/// What a registry wants to see, and until when.
+/// What a registry wants to see, until when, and what for.
 #[derive(Clone, Debug)]
 pub(crate) struct Token {
     pub(crate) header: HeaderValue,
     pub(crate) expires: Instant,
+    pub(crate) accesses: Arc<[Access]>,
+}
+
+/// What a token server gives.
+#[derive(Debug)]
+pub(crate) struct Given {
+    pub(crate) header: HeaderValue,
+    pub(crate) expires: Instant,
+    /// A new identity token, to be kept in the place of the password or of the old one.
+    pub(crate) refresh: Option<Secret>,
 }
 
 /// Asks the token server for a token of these scopes.
@@ -47,13 +62,14 @@ pub(crate) async fn fetch(
     service: Option<&str>,
     scopes: &[String],
     credential: Option<&Credential>,
-) -> Result<Token> {
+) -> Result<Given> {
     let origin = registry.origin().await?;
     let realm = origin::realm(origin, realm)?;
     if credential.is_some() {
         origin::check_password(&registry.name, origin, &realm, &registry.options().token_servers)?;
     }
-    let question = Question::new(realm, service, scopes, credential)?;
+    let lasting = registry.options().credentials.wants_identity();
+    let mut question = Question::new(realm, service, scopes, credential, lasting)?;
     let asked_at = Instant::now();
     let mut tries = registry.tries();
     let answer = loop {
@@ -63,6 +79,10 @@ pub(crate) async fn fetch(
                 let told =
                     format!("token server {} answers {}", shown(&answer.url), answer.status());
                 (Error::new(Kind::Network, told), retry_after(answer.headers()))
+            }
+            Ok(answer) if question.is_unknown(answer.status()) => {
+                question = question.in_the_old_way(service, scopes)?;
+                continue;
             }
             Ok(answer) => break answer,
             Err(err) if err.kind() == Kind::Network => (err, None),
@@ -76,7 +96,8 @@ pub(crate) async fn fetch(
     if answer.status() != StatusCode::OK {
         return Err(fault(answer, format!("no token for {}", registry.name)).await);
     }
-    parse(&answer.read(MAX_BODY, "token").await?, asked_at)
+    let date = answer.header(DATE).and_then(date::http);
+    parse(&answer.read(MAX_BODY, "token").await?, asked_at, date)
 }
 
 /// A request to a token server.
@@ -84,6 +105,8 @@ struct Question {
     url: Url,
     authorization: Option<HeaderValue>,
     form: Option<String>,
+    /// For a token server that takes no form.
+    without_form: Option<HeaderValue>,
 }
 
 impl Question {
@@ -92,24 +115,44 @@ impl Question {
         service: Option<&str>,
         scopes: &[String],
         credential: Option<&Credential>,
+        lasting: bool,
     ) -> Result<Self> {
         let mut authorization = None;
         match credential.map(|credential| &credential.proof) {
-            Some(Proof::Identity(refresh)) => {
+            Some(Proof::Identity(user, refresh)) => {
                 let scope = scopes.join(" ");
                 let form = paths::form(&[
                     ("grant_type", "refresh_token"),
                     ("service", service.unwrap_or_default()),
-                    ("client_id", "conex"),
+                    ("client_id", CLIENT),
                     ("scope", &scope),
                     ("refresh_token", refresh.expose()),
                 ]);
-                return Ok(Self { url: realm, authorization, form: Some(form) });
+                let without_form = Some(basic(user.as_deref().unwrap_or_default(), refresh)?);
+                return Ok(Self { url: realm, authorization, form: Some(form), without_form });
             }
             Some(Proof::Password(user, password)) => authorization = Some(basic(user, password)?),
             Some(Proof::Token(_)) | None => {}
         }
-        Ok(Self { url: paths::token(realm, service, scopes), authorization, form: None })
+        let mut url = paths::token(realm, service, scopes);
+        if lasting && authorization.is_some() {
+            url.query_pairs_mut()
+                .append_pair("offline_token", "true")
+                .append_pair("client_id", CLIENT);
+        }
+        Ok(Self { url, authorization, form: None, without_form: None })
+    }
+
+    /// Whether an answer says that the server knows no forms. "If the request to the endpoint
+    /// returns 404 using the HTTP POST method, refer to Token Documentation for using the HTTP GET
+    /// method" ("OAuth2 Token Authentication"); Artifactory answers 401 instead.
+    fn is_unknown(&self, status: StatusCode) -> bool {
+        self.form.is_some() && matches!(status.as_u16(), 401 | 404 | 405 | 501)
+    }
+
+    fn in_the_old_way(self, service: Option<&str>, scopes: &[String]) -> Result<Self> {
+        let url = paths::token(self.url, service, scopes);
+        Ok(Self { url, authorization: self.without_form, form: None, without_form: None })
     }
 
     /// Asks, following redirects: the password goes no further than the origin it was meant
@@ -166,10 +209,15 @@ struct Body {
     access_token: Option<String>,
     #[serde(default)]
     expires_in: Option<serde_json::Value>,
+    #[serde(default)]
+    issued_at: Option<serde_json::Value>,
+    #[serde(default)]
+    refresh_token: Option<String>,
 }
 
-/// `issued_at` is not looked at: it is a time of the server's clock.
-fn parse(text: &[u8], asked_at: Instant) -> Result<Token> {
+/// `date` is when the server says it answered, in seconds since 1970. A token that it had issued
+/// before lives that much shorter; no clock but the server's own tells.
+fn parse(text: &[u8], asked_at: Instant, date: Option<i64>) -> Result<Given> {
     // Nothing of the body is repeated: it holds a secret.
     let fault = |what: &str| Error::invalid(format!("token server sent {what}"));
     let body: Body =
@@ -185,7 +233,12 @@ fn parse(text: &[u8], asked_at: Instant) -> Result<Token> {
     let life = body.expires_in.and_then(|life| life.as_f64()).filter(|life| *life >= 1.0);
     let life =
         life.map_or(LIFE, |life| Duration::from_secs_f64(life.min(LONGEST_LIFE.as_secs_f64())));
-    Ok(Token { header: Secret::new(token).header("Bearer")?, expires: asked_at + life })
+    let issued = body.issued_at.as_ref().and_then(|time| date::rfc3339(time.as_str()?));
+    let age = date.zip(issued).and_then(|(date, issued)| u64::try_from(date - issued).ok());
+    let expires = asked_at + life.saturating_sub(Duration::from_secs(age.unwrap_or_default()));
+    let refresh = body.refresh_token.filter(|token| (1..=MAX_TOKEN).contains(&token.len()));
+    let header = Secret::new(token).header("Bearer")?;
+    Ok(Given { header, expires, refresh: refresh.map(Secret::new) })
 }
 
 #[cfg(test)]
@@ -194,7 +247,7 @@ mod tests {
 
     fn life(body: &str) -> Result<(String, u64)> {
         let now = Instant::now();
-        let token = parse(body.as_bytes(), now)?;
+        let token = parse(body.as_bytes(), now, Some(1_795_344_995))?;
         Ok((token.header.to_str().unwrap().to_owned(), (token.expires - now).as_secs()))
     }
 
@@ -208,6 +261,10 @@ mod tests {
             (r#"{"token":"a","expires_in":-1}"#, "a", 60),
             (r#"{"token":"a","expires_in":0}"#, "a", 60),
             (r#"{"token":"a","expires_in":1e300}"#, "a", 24 * 3600),
+            (r#"{"token":"a","expires_in":300,"issued_at":"2026-11-22T10:56:15Z"}"#, "a", 280),
+            (r#"{"token":"a","expires_in":300,"issued_at":"2026-11-22T10:50:00Z"}"#, "a", 0),
+            (r#"{"token":"a","expires_in":300,"issued_at":"2026-11-22T11:56:15Z"}"#, "a", 300),
+            (r#"{"token":"a","expires_in":300,"issued_at":7}"#, "a", 300),
         ] {
             assert_eq!(life(body).unwrap(), (format!("Bearer {token}"), seconds), "{body}");
         }

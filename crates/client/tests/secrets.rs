@@ -311,16 +311,24 @@ async fn nothing_prints_a_secret() {
     }
 }
 
-/// A program that keeps the credentials is named, since it is not asked.
+/// Rule C14: what is no name is not looked for. A helper that is missing is told where it matters.
 #[tokio::test]
-async fn a_helper_is_named() {
+async fn helpers_that_are_not_there() {
     let fake = Fake::start(|_| reply(401, &["WWW-Authenticate: Basic realm=x"], "")).await;
     let dir = tempfile::tempdir().unwrap();
     let config = dir.path().join("config.json");
-    std::fs::write(&config, r#"{"credsStore":"../evil\u001b"}"#).unwrap();
-    let (mut options, _) = quick();
-    options.credentials = Credentials::anonymous().with_docker_config(&config);
-    let err = repository(options, &fake.reference("a")).resolve(None).await.unwrap_err();
-    assert_eq!(err.kind(), Kind::Unauthorized);
-    assert!(err.hint_text().unwrap().contains("docker-credential-../evil\\u{1b}"), "{err:?}");
+    let refused = async |text: &str| {
+        std::fs::write(&config, text).unwrap();
+        let (mut options, _) = quick();
+        options.credentials = Credentials::anonymous().with_docker_config(&config);
+        repository(options, &fake.reference("a")).resolve(None).await.unwrap_err()
+    };
+    let err = refused(r#"{"credsStore":"../evil\u001b"}"#).await;
+    assert_eq!(err.kind(), Kind::Invalid);
+    assert!(err.found_value().unwrap().contains("../evil\\u{1b}"), "{err:?}");
+    let err = refused(r#"{"credsStore":"desktop"}"#).await;
+    assert_eq!((err.kind(), err.found_value()), (Kind::Unauthorized, Some("no credentials")));
+    let hint = err.hint_text().unwrap();
+    assert!(hint.starts_with("docker-credential-desktop is not on the search path"), "{hint}");
+    assert!(hint.ends_with(&format!("`conex login {}` keeps a login", fake.address)), "{hint}");
 }

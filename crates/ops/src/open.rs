@@ -48,7 +48,9 @@ impl Context {
     /// Something to read from.
     pub fn source(&self, location: &Location) -> Result<Arc<dyn Source>> {
         Ok(match location {
-            Location::Registry(reference) => Arc::new(self.client.repository(reference)),
+            Location::Registry(reference) => {
+                Arc::new(self.client.repository(reference).will_be_read())
+            }
             Location::Layout { path, .. } => Arc::new(Layout::open(path, self.key())?),
             Location::Store(_) => Arc::new(self.local_store(location)?),
             Location::OciArchive { path, .. } => {
@@ -69,7 +71,9 @@ impl Context {
     /// is replaced when the new one is whole.
     pub fn sink(&self, location: &Location) -> Result<Arc<dyn Sink>> {
         Ok(match location {
-            Location::Registry(reference) => Arc::new(self.client.repository(reference)),
+            Location::Registry(reference) => {
+                Arc::new(self.client.repository(reference).will_be_written())
+            }
             Location::Layout { path, .. } => Arc::new(Layout::create(path, self.access())?),
             Location::Store(_) => Arc::new(self.local_store(location)?),
             Location::OciArchive { path, .. } => Arc::new(ArchiveSink::new(

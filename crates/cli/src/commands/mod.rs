@@ -127,8 +127,8 @@ fn options(global: &Global) -> CopyOptions {
 }
 
 fn client_options(global: &Global, observer: Arc<dyn Observer>) -> Options {
-    let mut credentials = Credentials::anonymous();
-    if let Some(file) = environment::docker_config() {
+    let mut credentials = Credentials::anonymous().with_helpers(environment::search_path());
+    for file in environment::login_files(global.auth_file.as_ref()) {
         credentials = credentials.with_docker_config(file);
     }
     let plain_http = if global.plain_http { PlainHttp::Any } else { PlainHttp::Loopback };

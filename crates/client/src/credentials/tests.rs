@@ -1,115 +1,73 @@
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+
+use conex_spec::Kind;
+use tempfile::TempDir;
+
 use super::*;
 
-fn find(config: &str, registry: &str, repository: &str) -> Result<Found> {
-    Config::parse(config.as_bytes())?.find(registry, repository, Path::new("/c.json"))
+/// A helper in shell that keeps everything in files beside it.
+const HELPER: &str = r#"#!/bin/sh
+dir=$(dirname "$0")/kept
+mkdir -p "$dir"
+echo "$1 $#" >> "$dir/../calls"
+name() { tr '/:' '__'; }
+case "$1" in
+get) server=$(cat | name)
+  if [ -f "$dir/$server" ]; then cat "$dir/$server"
+  else echo "credentials not found in native keychain"; exit 1; fi ;;
+store) text=$(cat)
+  server=$(printf %s "$text" | sed 's/.*"ServerURL":"\([^"]*\)".*/\1/' | name)
+  printf %s "$text" > "$dir/$server" ;;
+erase) rm -f "$dir/$(cat | name)" ;;
+list) echo '{"https://index.docker.io/v1/":"alice","r.example":"<token>"}' ;;
+esac
+"#;
+
+fn helper(dir: &TempDir, name: &str, text: &str) {
+    let file = dir.path().join(format!("docker-credential-{name}"));
+    fs::write(&file, text).unwrap();
+    fs::set_permissions(&file, fs::Permissions::from_mode(0o755)).unwrap();
 }
 
-fn user(config: &str, registry: &str) -> Option<String> {
-    match find(config, registry, "a/b").unwrap().credential?.proof {
-        Proof::Password(user, _) => Some(user),
-        _ => None,
-    }
+fn write(dir: &TempDir, name: &str, text: &str) -> PathBuf {
+    let file = dir.path().join(name);
+    fs::write(&file, text).unwrap();
+    file
 }
 
-fn auths(entries: &[(&str, &str)]) -> String {
-    let entry = |(key, user): &(&str, &str)| {
-        format!(r#""{key}":{{"auth":"{}"}}"#, BASE64.encode(format!("{user}:secret")))
-    };
-    let entries: Vec<_> = entries.iter().map(entry).collect();
-    format!(r#"{{"auths":{{{}}}}}"#, entries.join(","))
+fn with(dir: &TempDir, files: &[&Path]) -> Credentials {
+    let start = Credentials::anonymous().with_helpers(vec![
+        PathBuf::new(),
+        "relative".into(),
+        dir.path().to_owned(),
+    ]);
+    files.iter().fold(start, |credentials, file| credentials.with_docker_config(*file))
 }
 
-#[test]
-fn keys_as_docker_and_podman_write_them() {
-    for (key, registry) in [
-        ("r.example", "r.example"),
-        ("r.example:5000", "r.example:5000"),
-        ("https://r.example", "r.example"),
-        ("https://r.example/v1/", "r.example"),
-        ("http://r.example:5000/v2", "r.example:5000"),
-        ("r.example/v2/", "r.example"),
-        ("https://r.example/some/path", "r.example"),
-        ("r.example/a", "r.example"),
-        ("r.example/a/b", "r.example"),
-        ("https://index.docker.io/v1/", "docker.io"),
-        ("index.docker.io", "docker.io"),
-        ("docker.io", "docker.io"),
-        ("docker.io/a", "docker.io"),
-    ] {
-        assert_eq!(user(&auths(&[(key, "u")]), registry).as_deref(), Some("u"), "{key}");
-    }
-    for (key, registry) in [
-        ("r.example", "r.example:5000"),
-        ("r.example:5000", "r.example"),
-        ("r.example/other", "r.example"),
-        ("r.example/a/bc", "r.example"),
-        ("evil.r.example", "r.example"),
-        ("https://r.example.evil", "r.example"),
-        ("docker.io", "index.docker.io.evil"),
-    ] {
-        assert_eq!(user(&auths(&[(key, "u")]), registry), None, "{key}");
-    }
+fn domain(text: &str) -> Domain {
+    text.parse().unwrap()
 }
 
-#[test]
-fn the_most_special_key_wins() {
-    let config =
-        auths(&[("https://r.example/v1/", "url"), ("r.example", "host"), ("r.example/a", "a")]);
-    assert_eq!(user(&config, "r.example").as_deref(), Some("a"));
-    let host = find(&config, "r.example", "x").unwrap().credential.unwrap();
-    assert!(host.to_string().contains("\"host\""), "{host}");
+fn password(user: &str) -> Proof {
+    Proof::Password(user.into(), Secret::new("canary"))
 }
 
-#[test]
-fn kinds_of_proof() {
-    let of = |entry: &str| {
-        let config = format!(r#"{{"auths":{{"r":{entry}}}}}"#);
-        find(&config, "r", "a").unwrap().credential.map(|found| found.proof)
-    };
-    let password =
-        |user: &str, password: &str| Some(Proof::Password(user.into(), Secret::new(password)));
-    assert_eq!(of(r#"{"auth":"dTpw"}"#), password("u", "p"));
-    assert_eq!(of(r#"{"auth":"dTpwOnE="}"#), password("u", "p:q"));
-    assert_eq!(of(r#"{"auth":"dTpwAAA="}"#), password("u", "p"));
-    assert_eq!(of(r#"{"username":"u","password":"p"}"#), password("u", "p"));
-    assert_eq!(
-        of(r#"{"auth":"dTo=","identitytoken":"t"}"#),
-        Some(Proof::Identity(Secret::new("t")))
-    );
-    assert_eq!(of(r#"{"registrytoken":"t"}"#), Some(Proof::Token(Secret::new("t"))));
-    assert_eq!(of("{}"), None);
-}
-
-#[test]
-fn a_broken_entry_is_a_fault_that_shows_no_secret() {
-    for auth in ["not base64 canary", "Y2FuYXJ5", "OmNhbmFyeQ=="] {
-        let config = format!(r#"{{"auths":{{"r":{{"auth":"{auth}"}}}}}}"#);
-        let err = find(&config, "r", "a").unwrap_err();
-        assert!(!err.to_string().contains("canary"), "{err}");
-    }
-    let err = find(r#"{"auths":{"r":{"auth":canary}}}"#, "r", "a").unwrap_err();
-    assert!(err.to_string().contains("line 1") && !err.to_string().contains("canary"), "{err}");
-}
-
-#[test]
-fn helpers_are_named() {
-    let helper = |config: &str| find(config, "r", "a").unwrap().helper;
-    assert_eq!(helper(r#"{"credsStore":"pass"}"#).as_deref(), Some("pass"));
-    let both = r#"{"credsStore":"pass","credHelpers":{"r":"gcloud","s":"ecr"},"auths":{"r":{}}}"#;
-    assert_eq!(helper(both).as_deref(), Some("gcloud"));
-    assert_eq!(helper(r#"{"credsStore":"","credHelpers":{"s":"ecr"}}"#), None);
-    assert_eq!(helper(&auths(&[("r", "u")]).replace("}}}", r#"}},"credsStore":"x"}"#)), None);
-}
+/// `u:canary`
+const AUTH: &str = "dTpjYW5hcnk=";
 
 #[test]
 fn the_programs_own_come_first_and_for_their_registry_only() {
     let dir = tempfile::tempdir().unwrap();
-    let path = dir.path().join("config.json");
-    std::fs::write(&path, auths(&[("r", "file"), ("s", "file")])).unwrap();
-    let credentials = Credentials::anonymous()
-        .with_docker_config(dir.path().join("absent.json"))
-        .with_docker_config(&path)
-        .with_password("r", "given", Secret::new("canary"), "the option --password");
+    let auths = format!(r#"{{"auths":{{"r":{{"auth":"{AUTH}"}},"s":{{"auth":"{AUTH}"}}}}}}"#);
+    let path = write(&dir, "config.json", &auths);
+    let credentials = with(&dir, &[&dir.path().join("absent.json"), &path]).with_password(
+        "r",
+        "given",
+        Secret::new("canary"),
+        "the option --password",
+    );
     let shown = |registry| credentials.find(registry, "a").unwrap().credential.unwrap().to_string();
     assert_eq!(shown("r"), "the password of user \"given\" from the option --password");
     assert!(shown("s").ends_with("config.json"));
@@ -118,7 +76,185 @@ fn the_programs_own_come_first_and_for_their_registry_only() {
 }
 
 #[test]
+fn files_are_asked_in_their_order() {
+    let dir = tempfile::tempdir().unwrap();
+    let first = write(&dir, "auth.json", r#"{"auths":{"r/team":{"auth":"Zmlyc3Q6cA=="}}}"#);
+    let text = format!(r#"{{"auths":{{"r":{{"auth":"{AUTH}"}},"r/team/a":{{"auth":"{AUTH}"}}}}}}"#);
+    let second = write(&dir, "config.json", &text);
+    let credentials = with(&dir, &[&first, &second]);
+    let user = |repository| {
+        let found = credentials.find("r", repository).unwrap();
+        assert!(!found.whole, "{repository}");
+        found.credential.unwrap().user().unwrap().to_owned()
+    };
+    assert_eq!(
+        (user("team/a"), user("team"), user("other")),
+        ("first".into(), "first".into(), "u".into())
+    );
+}
+
+#[test]
 fn an_endless_file_is_not_read() {
     let err = Credentials::anonymous().with_docker_config("/dev/zero").find("r", "a").unwrap_err();
     assert_eq!(err.kind(), Kind::Limit);
+}
+
+#[test]
+fn helpers_are_asked() {
+    let dir = tempfile::tempdir().unwrap();
+    helper(&dir, "own", HELPER);
+    let text = r#"{"credHelpers":{"r.example":"own"},"auths":{"r.example":{"auth":"dTpw"}}}"#;
+    let config = write(&dir, "config.json", text);
+    let credentials = with(&dir, &[&config]);
+    // Nothing is kept, and the entry does not count beside a helper.
+    assert!(credentials.find("r.example", "a").unwrap().credential.is_none());
+    let kept = credentials.keep(&domain("r.example"), &password("alice"), &config).unwrap();
+    assert_eq!(kept.helper.as_deref(), Some("own"));
+    assert_eq!(fs::read_to_string(&config).unwrap(), text, "Podman makes no entry either");
+    let found = credentials.find("r.example", "a").unwrap();
+    let credential = found.credential.unwrap();
+    assert_eq!(credential.proof, password("alice"));
+    assert!(found.whole);
+    let shown = credential.to_string();
+    assert!(shown.contains("docker-credential-own (credHelpers in /"), "{shown}");
+    let erased = credentials.erase(&domain("r.example")).unwrap();
+    assert_eq!(erased.len(), 2, "the helper's and the entry: {erased:?}");
+    assert!(credentials.find("r.example", "a").unwrap().credential.is_none());
+    let calls = fs::read_to_string(dir.path().join("calls")).unwrap();
+    assert!(calls.lines().all(|line| line.ends_with(" 1")), "one word and no secret: {calls}");
+}
+
+#[test]
+fn a_store_is_asked_for_every_registry() {
+    let dir = tempfile::tempdir().unwrap();
+    helper(&dir, "box", HELPER);
+    let config = write(&dir, "config.json", r#"{"credsStore":"box"}"#);
+    let credentials = with(&dir, &[&config]);
+    for registry in ["docker.io", "r.example:5000"] {
+        assert!(credentials.find(registry, "a").unwrap().credential.is_none());
+        let kept = credentials.keep(&domain(registry), &password("u"), &config).unwrap();
+        assert_eq!(kept.helper.as_deref(), Some("box"));
+        let found = credentials.find(registry, "a").unwrap().credential.unwrap();
+        assert_eq!(found.proof, password("u"));
+    }
+    let text = fs::read_to_string(&config).unwrap();
+    assert!(text.contains("\"https://index.docker.io/v1/\": {}"), "{text}");
+    assert!(!text.contains(AUTH) && !text.contains("canary"), "{text}");
+    let identity = Proof::Identity(None, Secret::new("canary-token"));
+    credentials.keep(&domain("r.example:5000"), &identity, &config).unwrap();
+    let found = credentials.find("r.example:5000", "a").unwrap().credential.unwrap();
+    assert_eq!(found.proof, identity);
+    credentials.renew(&found, &Secret::new("newer")).unwrap();
+    let found = credentials.find("r.example:5000", "a").unwrap().credential.unwrap();
+    assert_eq!(found.proof, Proof::Identity(None, Secret::new("newer")));
+    let erased = credentials.erase_all().unwrap();
+    assert_eq!(erased.iter().filter(|row| row.helper.is_some()).count(), 2, "{erased:?}");
+    assert!(credentials.find("docker.io", "a").unwrap().credential.is_none());
+}
+
+#[test]
+fn a_store_that_is_not_there_does_not_keep_from_what_anyone_may_read() {
+    let dir = tempfile::tempdir().unwrap();
+    let config = write(&dir, "config.json", r#"{"credsStore":"desktop"}"#);
+    let credentials = with(&dir, &[&config]);
+    let found = credentials.find("r", "a").unwrap();
+    assert!(found.credential.is_none());
+    assert!(
+        found.unasked.unwrap().starts_with("docker-credential-desktop is not on the search path")
+    );
+    let err = credentials.keep(&domain("r.example"), &password("u"), &config).unwrap_err();
+    assert_eq!(err.kind(), Kind::NotFound);
+    // One that is named for this very registry must be there.
+    let config = write(&dir, "own.json", r#"{"credHelpers":{"r.example":"gone"}}"#);
+    let err = with(&dir, &[&config]).find("r.example", "a").unwrap_err();
+    assert!(err.message().contains("docker-credential-gone"), "{err}");
+    assert!(err.message().contains("credHelpers in /"), "{err}");
+}
+
+/// Rule C14.
+#[test]
+fn a_helper_is_a_name_and_no_path() {
+    let dir = tempfile::tempdir().unwrap();
+    for name in ["../../evil", "a/b", "/bin/sh", "", "A", "a b", "a;b", "$(x)", "a\u{1b}", "é"] {
+        let text = serde_json::json!({"credHelpers": {"r": name}, "credsStore": name}).to_string();
+        let config = write(&dir, "config.json", &text);
+        match with(&dir, &[&config]).find("r", "a") {
+            Ok(found) => {
+                assert!(name.is_empty() && found == Found { whole: true, ..Found::default() });
+            }
+            Err(err) => {
+                assert_eq!(err.kind(), Kind::Invalid, "{name}: {err}");
+                assert!(err.message().contains("config.json"), "{err}");
+            }
+        }
+    }
+}
+
+#[test]
+fn a_new_login_goes_where_it_is_read_first() {
+    let dir = tempfile::tempdir().unwrap();
+    let runtime = dir.path().join("run/auth.json");
+    let docker = dir.path().join("docker/config.json");
+    let credentials = with(&dir, &[&runtime, &docker]);
+    let usual = |text: &str| credentials.file_for(&domain(text), &docker).unwrap();
+    assert_eq!(usual("docker.io"), docker);
+    credentials.keep(&domain("docker.io"), &password("u"), &docker).unwrap();
+    assert_eq!(fs::metadata(&docker).unwrap().permissions().mode() & 0o7777, 0o600);
+    assert_eq!(fs::metadata(docker.parent().unwrap()).unwrap().permissions().mode() & 0o777, 0o700);
+    credentials.keep(&domain("docker.io"), &password("podman"), &runtime).unwrap();
+    assert!(fs::read_to_string(&runtime).unwrap().contains("\"docker.io\": {"));
+    assert!(fs::read_to_string(&docker).unwrap().contains("\"https://index.docker.io/v1/\": {"));
+    assert_eq!(usual("docker.io"), runtime, "the other would not be read");
+    assert_eq!(usual("docker.io/alice"), runtime);
+    assert_eq!(usual("r.example"), docker);
+    let login = credentials.login_for(&domain("docker.io")).unwrap().unwrap();
+    assert_eq!((login.user.as_deref(), login.kind), (Some("podman"), LoginKind::Password));
+    assert_eq!(credentials.erase(&domain("docker.io")).unwrap().len(), 2);
+    assert_eq!(credentials.logins().unwrap(), []);
+    assert_eq!(credentials.erase(&domain("docker.io")).unwrap(), []);
+}
+
+#[test]
+fn logins_are_listed_without_secrets() {
+    let dir = tempfile::tempdir().unwrap();
+    helper(&dir, "box", HELPER);
+    let text = format!(
+        r#"{{"auths":{{"s":{{"auth":"{AUTH}"}},"s/team":{{"identitytoken":"canary"}},
+        "bad":{{"auth":"?"}},"r.example":{{}}}},"credsStore":"box","credHelpers":{{"t":"gone"}}}}"#
+    );
+    let config = write(&dir, "config.json", &text);
+    let logins = with(&dir, &[&config]).logins().unwrap();
+    let rows: Vec<_> = logins
+        .iter()
+        .map(|login| (login.key.as_str(), login.user.as_deref(), login.helper.as_deref()))
+        .collect();
+    let expected = [
+        ("t", None, Some("gone")),
+        ("bad", None, None),
+        ("s", Some("u"), None),
+        ("s/team", None, None),
+        ("https://index.docker.io/v1/", Some("alice"), Some("box")),
+        ("r.example", None, Some("box")),
+    ];
+    assert_eq!(rows, expected);
+    assert!(logins[0].fault.is_some() && logins[1].fault.is_some());
+    assert_eq!(logins[5].kind, LoginKind::IdentityToken);
+    let shown = format!("{logins:?}{}", serde_json::to_string(&logins).unwrap());
+    assert!(!shown.contains("canary") && !shown.contains(AUTH));
+}
+
+#[test]
+fn a_login_for_a_path_goes_past_helpers() {
+    let dir = tempfile::tempdir().unwrap();
+    helper(&dir, "box", HELPER);
+    let config = write(&dir, "config.json", r#"{"credsStore":"box"}"#);
+    let credentials = with(&dir, &[&config]);
+    let kept = credentials.keep(&domain("r.example/team"), &password("u"), &config).unwrap();
+    assert_eq!((kept.key.as_str(), kept.helper), ("r.example/team", None));
+    assert!(credentials.find("r.example", "team/app").unwrap().credential.is_some());
+    assert!(credentials.find("r.example", "other").unwrap().credential.is_none());
+    let config = write(&dir, "own.json", r#"{"credHelpers":{"r.example":"box"}}"#);
+    let credentials = with(&dir, &[&config]);
+    let err = credentials.keep(&domain("r.example/team"), &password("u"), &config).unwrap_err();
+    assert_eq!(err.kind(), Kind::Unsupported);
 }

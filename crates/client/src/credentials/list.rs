@@ -1,0 +1,195 @@
+//! Looking: what one file and its helpers know of a repository, and which logins there are.
+
+use std::path::Path;
+
+use serde::Serialize;
+
+use conex_spec::{Error, Kind, Result};
+
+use crate::credentials::config::Config;
+use crate::credentials::helper::Helper;
+use crate::credentials::keys::servers;
+use crate::credentials::{Credential, Credentials, Domain, Found, Place, Proof};
+
+/// A login that is kept somewhere. It tells no secret.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Login {
+    /// What it is for, as it is listed: `r.example`, `r.example/team`, or a URL of Docker's.
+    pub key: String,
+    /// Whose it is, where that is known.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub user: Option<String>,
+    /// What is kept.
+    pub kind: LoginKind,
+    /// The file that lists it, or names its helper.
+    pub file: String,
+    /// The helper that keeps it, `docker-credential-` left out.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub helper: Option<String>,
+    /// What is wrong with it; such a login is of no use.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub fault: Option<String>,
+}
+
+/// What proves a login.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub enum LoginKind {
+    /// A password.
+    Password,
+    /// A refresh token of OAuth 2.
+    IdentityToken,
+    /// A bearer token that the registry takes as it is.
+    RegistryToken,
+    /// What a helper keeps; it says more when it is asked.
+    Kept,
+}
+
+impl Credentials {
+    /// What one file and its helpers know for a repository.
+    pub(super) fn find_in(
+        &self,
+        config: &Config,
+        path: &Path,
+        registry: &str,
+        repository: &str,
+    ) -> Result<Found> {
+        if let Some(name) = config.own_helper(registry) {
+            // "the base64 encoded authentication will not be used" (containers-auth.json(5)).
+            let member = format!("credHelpers in {}", path.display());
+            let helper = self.helper(name, &member)?.ok_or_else(|| missing(name, &member))?;
+            let credential = ask(&helper, registry, &member)?;
+            return Ok(Found { credential, ..Found::default() });
+        }
+        if let Some(credential) = config.find(registry, repository, path)? {
+            return Ok(Found { credential: Some(credential), ..Found::default() });
+        }
+        let Some(name) = config.store() else { return Ok(Found::default()) };
+        let member = format!("credsStore in {}", path.display());
+        Ok(match self.helper(name, &member)? {
+            Some(helper) => {
+                Found { credential: ask(&helper, registry, &member)?, ..Found::default() }
+            }
+            // It would be asked for every registry: what anyone may read can still be read.
+            None => Found { unasked: Some(absent(name, &member)), ..Found::default() },
+        })
+    }
+
+    /// All logins that the files list and their helpers keep, in the order of asking. A helper that
+    /// fails is told in its place. Blocking.
+    pub fn logins(&self) -> Result<Vec<Login>> {
+        let mut logins = Vec::new();
+        for path in &self.files {
+            let Some(config) = Config::read(path)? else { continue };
+            let row = |key: &str, helper: Option<&str>| Login {
+                key: key.to_owned(),
+                user: None,
+                kind: LoginKind::Kept,
+                file: path.display().to_string(),
+                helper: helper.map(str::to_owned),
+                fault: None,
+            };
+            for (server, name) in config.helpers() {
+                logins.extend(self.kept_for(server, name, path, row(server, Some(name))));
+            }
+            for key in config.keys() {
+                match config.entry(key, path) {
+                    Ok(Some(credential)) => logins.push(told(row(key, None), &credential)),
+                    Ok(None) => {}
+                    Err(err) => logins.push(faulty(row(key, None), &err)),
+                }
+            }
+            if let Some(name) = config.store() {
+                match self.listed(name, path) {
+                    Ok(listed) => logins.extend(listed.into_iter().map(|(server, user)| {
+                        let identity = user == "<token>";
+                        let kind =
+                            if identity { LoginKind::IdentityToken } else { LoginKind::Password };
+                        let user = Some(user).filter(|_| !identity);
+                        Login { kind, user, ..row(&server, Some(name)) }
+                    })),
+                    Err(err) => logins.push(faulty(row("*", Some(name)), &err)),
+                }
+            }
+        }
+        Ok(logins)
+    }
+
+    /// The credential that a repository of this domain would be asked with, as a login.
+    /// Blocking.
+    pub fn login_for(&self, domain: &Domain) -> Result<Option<Login>> {
+        let found = self.find(domain.registry(), domain.path().unwrap_or_default())?;
+        let Some(credential) = found.credential else { return Ok(None) };
+        let (key, file, helper) = match &credential.place {
+            Some(Place::File(path, key)) => (key.clone(), path.display().to_string(), None),
+            Some(Place::Helper(helper, server)) => {
+                (server.clone(), credential.found_in.clone(), Some(helper.name().to_owned()))
+            }
+            None => (domain.to_string(), credential.found_in.clone(), None),
+        };
+        let row = Login { key, user: None, kind: LoginKind::Kept, file, helper, fault: None };
+        Ok(Some(told(row, &credential)))
+    }
+
+    /// The helper of a name. `member` names it.
+    pub(super) fn helper(&self, name: &str, member: &str) -> Result<Option<Helper>> {
+        self.helpers.find(name).map_err(|err| err.context(member))
+    }
+
+    fn kept_for(&self, server: &str, name: &str, path: &Path, row: Login) -> Option<Login> {
+        let member = format!("credHelpers in {}", path.display());
+        let kept = self
+            .helper(name, &member)
+            .and_then(|helper| helper.ok_or_else(|| missing(name, &member)))
+            .and_then(|helper| {
+                let domain = server.parse::<Domain>();
+                let registry = domain.as_ref().map_or(server, Domain::registry);
+                ask(&helper, registry, &member)
+            });
+        match kept {
+            Ok(credential) => Some(told(row, &credential?)),
+            Err(err) => Some(faulty(row, &err)),
+        }
+    }
+
+    fn listed(&self, name: &str, path: &Path) -> Result<Vec<(String, String)>> {
+        let member = format!("credsStore in {}", path.display());
+        let helper = self.helper(name, &member)?.ok_or_else(|| missing(name, &member))?;
+        Ok(helper.list()?.into_iter().collect())
+    }
+}
+
+/// Asks a helper for what it keeps under any of the registry's names.
+fn ask(helper: &Helper, registry: &str, member: &str) -> Result<Option<Credential>> {
+    for server in servers(registry) {
+        if let Some(proof) = helper.get(server).map_err(|err| err.context(registry))? {
+            let found_in = format!("{helper} ({member})");
+            let place = Some(Place::Helper(helper.clone(), server.to_owned()));
+            return Ok(Some(Credential { proof, found_in, place }));
+        }
+    }
+    Ok(None)
+}
+
+fn told(row: Login, credential: &Credential) -> Login {
+    let kind = match credential.proof {
+        Proof::Password(..) => LoginKind::Password,
+        Proof::Identity(..) => LoginKind::IdentityToken,
+        Proof::Token(_) => LoginKind::RegistryToken,
+    };
+    Login { kind, user: credential.user().map(str::to_owned), ..row }
+}
+
+fn faulty(row: Login, err: &Error) -> Login {
+    Login { fault: Some(err.to_string()), ..row }
+}
+
+fn absent(name: &str, member: &str) -> String {
+    format!("docker-credential-{name} is not on the search path, but named by {member}")
+}
+
+pub(super) fn missing(name: &str, member: &str) -> Error {
+    Error::new(Kind::NotFound, absent(name, member))
+        .hint("install the helper, or take its name out of the file")
+}
