@@ -256,6 +256,9 @@ impl FromStr for Target {
 
     /// `file:PATH`, `-`, what can only be a path (`./x`, `/x`) and names a file, and the name of
     /// a `.json` file that is there; everything else is a location. `docker://` and `oci:` force one.
+    ///
+    /// # Errors
+    /// `NotFound` for what can only be meant as a file, and is none.
     fn from_str(text: &str) -> Result<Self> {
         if let Some(path) = text.strip_prefix("file:") {
             return Ok(Self::File(path.into()));
@@ -266,8 +269,25 @@ impl FromStr for Target {
         if text == "-" || ((only_a_path || named_so) && path.is_file()) {
             return Ok(Self::File(path.into()));
         }
-        text.parse().map(Self::Location)
+        if path.is_dir() && only_a_path {
+            return Err(Error::new(Kind::Usage, format!("{} is a folder", path.display()))
+                .expected("the path of a file, or a location")
+                .hint(format!("did you mean oci:{text}?")));
+        }
+        let location = text.parse();
+        if location.is_err() && (named_so || only_a_path) && !path.exists() {
+            return Err(Error::not_found(format!("there is no file {}", shown(path)))
+                .hint(format!("places of images are written {FORMS}")));
+        }
+        location.map(Self::Location)
     }
+}
+
+/// What locations of files and folders look like.
+const FORMS: &str = "oci:DIR, oci-archive:FILE or docker-archive:FILE";
+
+fn shown(path: &Path) -> String {
+    path.display().to_string().escape_debug().to_string()
 }
 
 impl fmt::Display for Target {
@@ -380,7 +400,18 @@ mod tests {
         assert_eq!(target("-").unwrap(), Target::File("-".into()));
         assert!(matches!(target("alpine").unwrap(), Target::Location(Location::Registry(_))));
         assert!(matches!(target("oci:x").unwrap(), Target::Location(Location::Layout { .. })));
-        assert!(target(dir.path().to_str().unwrap()).is_err());
+        let folder = dir.path().to_str().unwrap();
+        assert_eq!(
+            target(folder).unwrap_err().hint_text().unwrap(),
+            format!("did you mean oci:{folder}?")
+        );
+        for text in ["nothere.json", "a/nothere.json", "./nothere.json", "./nothere", "/no/where"] {
+            let err = target(text).unwrap_err();
+            assert!(err.to_string().contains("there is no file"), "{text}: {err}");
+            assert!(!err.hint_text().unwrap().contains("did you mean"), "{text}: {err}");
+        }
+        assert!(target("image.tar").is_err());
+        assert!(matches!(target("localhost:5000/x.json").unwrap(), Target::Location(_)));
         assert_eq!(JsonFile::read(&file).unwrap().bytes, "{}");
     }
 

@@ -53,9 +53,7 @@ impl Context {
             }
             Location::Layout { path, .. } => Arc::new(Layout::open(path, self.key())?),
             Location::Store(_) => Arc::new(self.local_store(location)?),
-            Location::OciArchive { path, .. } => {
-                Arc::new(OciArchive::new(input(path)?, location.clone(), self.spool()))
-            }
+            Location::OciArchive { .. } => Arc::new(self.oci_archive(location)?),
             Location::DockerArchive { path, .. } => {
                 Arc::new(DockerArchive::new(input(path)?, location.clone(), self.spool()))
             }
@@ -65,6 +63,12 @@ impl Context {
             }
             Location::Memory => return Err(in_this_process()),
         })
+    }
+
+    /// An archive of a layout, whose own files can be looked at too.
+    pub(crate) fn oci_archive(&self, location: &Location) -> Result<OciArchive> {
+        let path = location.path().unwrap_or(Path::new("-"));
+        Ok(OciArchive::new(input(path)?, location.clone(), self.spool()))
     }
 
     /// Something to write to. A layout or store is made with what is first put there; an archive

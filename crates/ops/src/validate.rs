@@ -18,8 +18,9 @@ pub mod report;
 
 use std::sync::Arc;
 
+use conex_spec::lint::rules::{is_of_json, json};
 use conex_spec::lint::{self, Form, lint};
-use conex_spec::{Descriptor, Location, Result};
+use conex_spec::{Descriptor, Error, Kind, Location, Result};
 use conex_store::Source;
 
 use crate::json_file::{DocumentKind, JsonFile, Target};
@@ -45,15 +46,27 @@ pub struct Options {
 /// a finding.
 pub async fn validate(context: &Context, target: &Target, options: Options) -> Result<Report> {
     match target {
+        Target::Location(location) if options.named.is_some() => Err(for_files(location)),
         Target::File(path) => file(&JsonFile::read(path)?, target, options.named),
         Target::Location(Location::Layout { path, name }) => {
             layout::validate(path, name.as_ref(), target, options).await
+        }
+        Target::Location(location @ Location::OciArchive { name, .. }) => {
+            let archive = context.oci_archive(location)?;
+            layout::validate_archive(archive, name.as_ref(), target, options).await
         }
         Target::Location(location) => {
             let (source, root) = context.resolve(location).await?;
             validate_root(&source, root, target, options).await
         }
     }
+}
+
+fn for_files(location: &Location) -> Error {
+    Error::new(Kind::Usage, "`--as` says what a file holds")
+        .expected("the path of a file, or `file:PATH`")
+        .found(location)
+        .hint("what a location holds is known from its descriptor")
 }
 
 /// Validates a root of a source.
@@ -90,17 +103,38 @@ async fn roots(
 
 /// One document, and nothing that it refers to.
 fn file(file: &JsonFile, target: &Target, named: Option<DocumentKind>) -> Result<Report> {
-    let form = match file.kind(named)? {
+    let outcome = match file.kind(named) {
+        Ok(kind) => {
+            // A layout's index.json is known by its name: there, entries may have names.
+            let entry_point = file.path.file_name().is_some_and(|name| name == "index.json");
+            lint(form_of(kind), &file.bytes, &lint::Context { media_type: None, entry_point })
+        }
+        Err(err) => unrecognised(&file.bytes, &err),
+    };
+    let mut findings = Findings::default();
+    findings.extend(&Subject::File(target.to_string()), &outcome);
+    Ok(findings.report(target.clone(), None, (1, file.bytes.len() as u64)))
+}
+
+fn form_of(kind: DocumentKind) -> Form {
+    match kind {
         DocumentKind::Descriptor => Form::Descriptor,
         DocumentKind::Index => Form::Index,
         DocumentKind::Manifest => Form::Manifest,
         DocumentKind::Config => Form::Config,
         DocumentKind::Layout => Form::Layout,
-    };
-    // A layout's index.json is known by its name: there, entries may have names.
-    let entry_point = file.path.file_name().is_some_and(|name| name == "index.json");
-    let outcome = lint(form, &file.bytes, &lint::Context { media_type: None, entry_point });
-    let mut findings = Findings::default();
-    findings.extend(&Subject::File(target.to_string()), &outcome);
-    Ok(findings.report(target.clone(), None, (1, file.bytes.len() as u64)))
+    }
+}
+
+/// What is wrong with a file that is no document: as JSON, or else that nothing tells its sort.
+fn unrecognised(bytes: &[u8], err: &Error) -> lint::Outcome {
+    let mut outcome = lint(Form::Layout, bytes, &lint::Context::default());
+    outcome.findings.retain(|finding| is_of_json(finding.rule));
+    if outcome.findings.is_empty() {
+        let mut unknown = lint::Finding::new(&json::UNKNOWN, "");
+        unknown.expected = err.expected_value().map(str::to_owned);
+        unknown.found = err.found_value().map(str::to_owned);
+        outcome.findings.push(unknown);
+    }
+    outcome
 }

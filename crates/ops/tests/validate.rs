@@ -132,6 +132,8 @@ async fn content_that_is_missing_or_damaged() {
     fs::remove_file(made.blob_path(&other)).unwrap();
     let report = made.validate().await;
     assert_eq!(ids(&report), ["blob-missing", "blob-digest-mismatch", "blob-size-mismatch"]);
+    // Marker, index, manifest, config, and the layer that was read and is another.
+    assert_eq!(report.checked, 5);
     let [missing, digest, size] = report.findings.as_slice() else { panic!("three") };
     assert_eq!(missing.subject.to_string(), other["digest"]);
     assert_eq!(missing.listed_in.as_deref(), Some("index.json#/manifests/1"));
@@ -379,7 +381,69 @@ async fn files_are_one_document_each() {
     assert_eq!(ids(&run(&target, None).await.unwrap()), ["index-media-type-missing"]);
     let named = run(&target, Some(DocumentKind::Layout)).await.unwrap();
     assert_eq!(ids(&named), ["layout-version-missing"]);
+    // What is no document at all is a finding too, so that every format tells it.
+    for (content, rules) in [
+        ("[", &["json-syntax"][..]),
+        ("", &["json-syntax"]),
+        ("{\"layers\":[}", &["json-syntax"]),
+        ("\u{feff}{}", &["json-byte-order-mark"]),
+        ("[1]", &["document-not-object"]),
+        ("{\"a\":1,\"a\":2}", &["json-duplicate-name/a"]),
+        ("{\"name\":\"x\",\"version\":1}", &["document-unknown"]),
+    ] {
+        fs::write(&file, content).unwrap();
+        let report = run(&target, None).await.unwrap();
+        assert_eq!(ids(&report), rules, "{content}");
+        assert!(!report.sound);
+    }
+    assert_eq!(run(&target, None).await.unwrap().findings[0].found.as_deref(), Some("name, version"));
     fs::write(&file, "[").unwrap();
-    assert!(run(&target, None).await.is_err());
     assert_eq!(ids(&run(&target, Some(DocumentKind::Config)).await.unwrap()), ["json-syntax"]);
+}
+
+/// A location's descriptors say what content is; nobody else is asked.
+#[tokio::test]
+async fn the_sort_of_a_document_is_named_for_files_only() {
+    let made = Made::new();
+    made.index(&[made.image()]);
+    let target = format!("oci:{}", made.path().display()).parse().unwrap();
+    let err = run(&target, Some(DocumentKind::Config)).await.unwrap_err();
+    assert_eq!(err.kind(), Kind::Usage);
+}
+
+/// An archive is a layout in a tar, and judged as one.
+#[tokio::test]
+async fn the_files_of_a_layout_in_a_tar() {
+    let dir = tempfile::tempdir().unwrap();
+    let archive = dir.path().join("x.tar");
+    let made = Made::new();
+    let image = made.image();
+    let pack = |name: &str| {
+        let file = fs::File::create(&archive).unwrap();
+        let mut options = conex_layer::pack::Options::default();
+        options.settings.compression = conex_spec::Compression::None;
+        conex_layer::pack::pack(made.path(), &file, &options).unwrap();
+        format!("oci-archive:{}{name}", archive.display()).parse().unwrap()
+    };
+    let mut named = image.clone();
+    named["annotations"] = json!({"io.containerd.image.name": "docker.io/library/app:1",
+        "org.opencontainers.image.ref.name": "1"});
+    made.index(&[named]);
+    let sound = run(&pack(""), None).await.unwrap();
+    assert_eq!((ids(&sound), sound.checked), (vec![], 6));
+    assert_eq!(run(&pack(":app:1"), None).await.unwrap().checked, 6);
+    assert_eq!(run(&pack(":2"), None).await.unwrap_err().kind(), Kind::NotFound);
+    fs::write(made.path().join("oci-layout"), "{}").unwrap();
+    fs::write(made.path().join("blobs/sha256/README"), "x").unwrap();
+    let mut index = fs::read_to_string(made.path().join("index.json")).unwrap();
+    index = index.replace("\"manifests\":", "\"manifests\":[],\"manifests\":");
+    fs::write(made.path().join("index.json"), index).unwrap();
+    let expected = made.found().await;
+    assert_eq!(expected[..2], ["layout-version-missing", "layout-blob-name"]);
+    assert!(expected.contains(&"json-duplicate-name/manifests".to_owned()), "{expected:?}");
+    assert_eq!(ids(&run(&pack(""), None).await.unwrap()), expected);
+    fs::remove_file(made.path().join("oci-layout")).unwrap();
+    assert_eq!(ids(&run(&pack(""), None).await.unwrap())[0], "layout-marker-missing");
+    fs::remove_file(made.path().join("index.json")).unwrap();
+    assert_eq!(run(&pack(""), None).await.unwrap_err().kind(), Kind::NotFound);
 }

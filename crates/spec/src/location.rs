@@ -146,7 +146,7 @@ impl From<Reference> for Location {
 const PREFIXES: [&str; 5] = ["oci", "oci-archive", "docker-archive", "docker-daemon", "store"];
 
 /// The prefixes of other tools. `dir:x` would else be an image `dir` in Docker's registry.
-const FOREIGN: [(&str, &str); 7] = [
+const FOREIGN: [(&str, &str); 14] = [
     ("dir", "a folder is written oci:DIR[:TAG]"),
     ("ocidir", "a folder is written oci:DIR[:TAG]"),
     ("oci-layout", "a folder is written oci:DIR[:TAG]"),
@@ -154,6 +154,13 @@ const FOREIGN: [(&str, &str); 7] = [
     ("tarball", "an archive is written oci-archive:FILE or docker-archive:FILE"),
     ("containers-storage", "Podman's images are reached through its socket: docker-daemon:REF"),
     ("memory", "content in memory has no written form"),
+    ("file", "a file that holds one document is read by `conex inspect` and `conex validate` only"),
+    ("oci-dir", "a folder is written oci:DIR[:TAG]"),
+    ("archive", "an archive is written oci-archive:FILE or docker-archive:FILE"),
+    ("tar", "an archive is written oci-archive:FILE or docker-archive:FILE"),
+    ("sif", "images of Singularity are not read; an archive is written oci-archive:FILE"),
+    ("podman", "Podman's images are reached through its socket: docker-daemon:REF"),
+    ("containerd", "`ctr image export` writes an archive, which is read as oci-archive:FILE"),
 ];
 
 const FORMS: &str = "a location is one of [docker://]REGISTRY/REPOSITORY[:TAG][@DIGEST], \
@@ -180,13 +187,43 @@ impl FromStr for Location {
             "docker-archive" => docker_archive(rest).map_err(named),
             "docker-daemon" => engine_name(rest).map(Self::DockerDaemon).map_err(named),
             "store" => rest.parse().map(Self::Store).map_err(named),
+            _ if let Some(hint) = file_hint(text) => {
+                Err(Error::invalid("this names a file, and no image")
+                    .expected("a location")
+                    .found(shown(text))
+                    .hint(format!("{hint}; an image of this name is written docker://{text}")))
+            }
             _ => text.parse().map(Self::Registry).map_err(|err| hinted(err, text)),
         }
     }
 }
 
+/// What is meant by a name that ends as those of files do. Docker's registry would be asked for an
+/// image `index.json` else. What has a tag, a digest, a port or a registry before it is no file.
+fn file_hint(text: &str) -> Option<String> {
+    if text.contains([':', '@']) || text.starts_with(['.', '/', '~']) {
+        return None;
+    }
+    if text.split_once('/').is_some_and(|(host, _)| host.contains('.') || host == "localhost") {
+        return None;
+    }
+    let name = text.to_ascii_lowercase();
+    let ends = |ends: &[&str]| ends.iter().any(|end| name.ends_with(end));
+    if ends(&[".json"]) {
+        return Some(
+            "no command but `conex inspect` and `conex validate` reads a bare document".into(),
+        );
+    }
+    let archive = ends(&[".tar", ".tgz", ".tar.gz", ".tar.zst", ".tar.xz", ".tar.bz2"]);
+    archive.then(|| format!("an archive is written oci-archive:{text} or docker-archive:{text}"))
+}
+
 /// Adds what might have been meant to the error of something that is no reference.
 fn hinted(err: Error, text: &str) -> Error {
+    if text.ends_with(".json") {
+        let hint = "a bare document is read by `conex inspect` and `conex validate` only";
+        return err.hint(hint);
+    }
     if text.starts_with(['.', '/', '~']) && !text.contains(char::is_control) {
         let forms = if text.contains(".tar") || text.contains(".tgz") {
             format!("did you mean oci-archive:{text} or docker-archive:{text}?")

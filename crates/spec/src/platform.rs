@@ -20,6 +20,7 @@ use crate::reference::grammar::shown;
 use crate::strict_json::null_is_absent;
 
 mod matching;
+pub(crate) mod words;
 
 /// Longer platforms are no real ones.
 const MAX_LENGTH: usize = 255;
@@ -120,11 +121,11 @@ impl FromStr for Platform {
 /// One word without a slash; the error is a hint.
 fn parse_alone(word: &str) -> Result<Platform, String> {
     let platform = Platform::new("linux", word);
-    if matching::ARCHITECTURES.contains(&platform.architecture.as_str()) {
+    if words::ARCHITECTURES.contains(&platform.architecture.as_str()) {
         return Ok(platform);
     }
     Err(match parse_os(word) {
-        Some((os, ..)) if matching::SYSTEMS.contains(&os.as_str()) => {
+        Some((os, ..)) if words::SYSTEMS.contains(&os.as_str()) => {
             format!("add the architecture: {word}/amd64, {word}/arm64")
         }
         _ => "common platforms are linux/amd64, linux/arm64, linux/arm/v7, windows/amd64".into(),

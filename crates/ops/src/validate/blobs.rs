@@ -109,12 +109,12 @@ async fn check(source: &Arc<dyn Source>, blob: Blob) -> Result<(Option<u64>, Vec
                 break;
             }
         };
+        size = Some(seen.size);
         if let Some(fault) = fault(&blob.descriptor, &seen) {
             // What comes out of other content is no matter.
             findings.push(about(fault));
             break;
         }
-        size = Some(seen.size);
         let (Some(inflation), Some(diff_id)) = (inflation, seen.diff_id) else { continue };
         let promised = blob.diff_ids.get(&inflation).map(Vec::as_slice).unwrap_or_default();
         match diff_id {

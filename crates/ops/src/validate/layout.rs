@@ -4,16 +4,27 @@ use std::collections::HashSet;
 use std::path::Path;
 use std::sync::Arc;
 
+use bytes::Bytes;
+
 use conex_spec::layout::{INDEX_FILE, MARKER_FILE};
 use conex_spec::lint::rules::index as rules;
 use conex_spec::lint::{self, Form, Link, Outcome, Part, lint};
 use conex_spec::{Descriptor, Digest, Kind, Name, Result};
+use conex_store::archive::OciArchive;
 use conex_store::{Layout, Source};
 
 use super::report::{Finding, Findings, Report, Subject};
 use super::{Options, roots};
 use crate::json_file::Target;
 
+/// What a layout is made of, as it is; nothing for what is not there.
+struct Files {
+    marker: Option<Bytes>,
+    index: Option<Bytes>,
+    blobs: Option<Vec<String>>,
+}
+
+/// A folder.
 pub(super) async fn validate(
     path: &Path,
     name: Option<&Name>,
@@ -21,28 +32,71 @@ pub(super) async fn validate(
     options: Options,
 ) -> Result<Report> {
     let layout = Layout::unchecked(path)?;
-    let (marker, index, blobs) =
-        (layout.marker_file()?, layout.index_file()?, layout.blob_files()?);
-    if marker.is_none() && index.is_none() && blobs.is_none() {
+    let files = Files {
+        marker: layout.marker_file()?.map(Bytes::from),
+        index: layout.index_file()?.map(Bytes::from),
+        blobs: layout.blob_files()?,
+    };
+    if files.marker.is_none() && files.index.is_none() && files.blobs.is_none() {
         return Err(Layout::missing(path));
     }
+    let checked = || Ok(Arc::new(Layout::open(path, None)?) as Arc<dyn Source>);
+    check(&files, Arc::new(layout), checked, name, target, options).await
+}
+
+/// The same in a tar.
+pub(super) async fn validate_archive(
+    archive: OciArchive,
+    name: Option<&Name>,
+    target: &Target,
+    options: Options,
+) -> Result<Report> {
+    let archive = Arc::new(archive);
+    let mut files = Files {
+        marker: archive.marker_file().await?,
+        index: archive.index_file().await?,
+        blobs: archive.blob_files().await?,
+    };
+    if files.index.is_none() && (files.marker.is_none() || files.blobs.is_none()) {
+        // No layout at all; the archive itself says so best.
+        archive.resolve(name).await?;
+    }
+    // A tar need not list the folders that its members lie in.
+    files.blobs.get_or_insert_default();
+    let checked = || Ok(Arc::clone(&archive) as Arc<dyn Source>);
+    check(&files, Arc::clone(&archive) as Arc<dyn Source>, checked, name, target, options).await
+}
+
+/// The files of a layout, and what `source` holds below the roots that they name. `checked` is the
+/// same place as everyone else reads it.
+async fn check(
+    files: &Files,
+    source: Arc<dyn Source>,
+    checked: impl Fn() -> Result<Arc<dyn Source>>,
+    name: Option<&Name>,
+    target: &Target,
+    options: Options,
+) -> Result<Report> {
     let mut findings = Findings::default();
-    let read = [&marker, &index].into_iter().flatten().map(|bytes| bytes.len() as u64);
+    let read = [&files.marker, &files.index].into_iter().flatten().map(|bytes| bytes.len() as u64);
     let read = (read.clone().count() as u64, read.sum::<u64>());
-    check_marker(&mut findings, marker.as_deref());
-    check_blobs(&mut findings, blobs);
-    let mut outcome = check_index(&mut findings, index.as_deref());
-    let entries = choose(&mut outcome, name);
+    check_marker(&mut findings, files.marker.as_deref());
+    check_blobs(&mut findings, files.blobs.as_deref());
+    let mut outcome = check_index(&mut findings, files.index.as_deref());
+    let mut entries = choose(&mut outcome, name);
     if let Some(name) = name
         && entries.is_empty()
-        && index.is_some()
+        && files.index.is_some()
     {
-        // A manifest may lie among the blobs without being a root. Where the index cannot be read
-        // its own findings say why; anything else is not there.
-        match resolve(path, name).await {
+        // A name may have several spellings, and a manifest may lie among the blobs without being
+        // a root. Where the index cannot be read its own findings say why; anything else is not
+        // there.
+        match resolve(checked(), name).await {
             Ok(root) => {
-                let source: Arc<dyn Source> = Arc::new(layout);
-                return super::validate_root(&source, root, target, options).await;
+                entries = choose(&mut outcome, Some(&Name::Digest(root.digest.clone())));
+                if entries.is_empty() {
+                    return super::validate_root(&source, root, target, options).await;
+                }
             }
             Err(err) if err.kind() == Kind::NotFound => return Err(err),
             Err(_) => {}
@@ -54,7 +108,6 @@ pub(super) async fn validate(
         .iter()
         .map(|link| (link.descriptor.clone(), Some(format!("{subject}#{}", link.pointer))))
         .collect();
-    let source: Arc<dyn Source> = Arc::new(layout);
     let promise = |documents: &mut super::Documents<'_>| {
         entries.iter().for_each(|link| documents.promise(&subject, link));
     };
@@ -66,8 +119,8 @@ pub(super) async fn validate(
     Ok(findings.report(target.clone(), root, (read.0 + below.0, read.1 + below.1)))
 }
 
-async fn resolve(path: &Path, name: &Name) -> Result<Descriptor> {
-    Layout::open(path, None)?.resolve(Some(name)).await
+async fn resolve(place: Result<Arc<dyn Source>>, name: &Name) -> Result<Descriptor> {
+    place?.resolve(Some(name)).await
 }
 
 fn check_marker(findings: &mut Findings, marker: Option<&[u8]>) {
@@ -93,7 +146,7 @@ fn check_index(findings: &mut Findings, index: Option<&[u8]>) -> Outcome {
 }
 
 /// "The character set of the entry name for `<alg>` and `<encoded>` MUST match".
-fn check_blobs(findings: &mut Findings, blobs: Option<Vec<String>>) {
+fn check_blobs(findings: &mut Findings, blobs: Option<&[String]>) {
     let Some(blobs) = blobs else {
         let subject = Subject::File("blobs".into());
         findings.push(Finding::new(&subject, lint::Finding::new(&rules::BLOBS_MISSING, "")));

@@ -26,6 +26,11 @@ pub fn all() -> impl Iterator<Item = &'static Rule> {
     tables.into_iter().flatten().copied()
 }
 
+/// Whether a rule is about JSON itself, whatever sort of document that is.
+pub fn is_of_json(rule: &Rule) -> bool {
+    json::ALL.contains(&rule)
+}
+
 /// The rule of an id.
 pub fn find(id: &str) -> Option<&'static Rule> {
     all().find(|rule| rule.id == id)

@@ -15,6 +15,12 @@ const GOOD: &[(&str, &str, &str, &str)] = &[
     // An image of Docker's registry, not a prefix.
     ("docker:dind", "registry", "", "dind"),
     ("registry:2", "registry", "", "2"),
+    ("docker://index.json", "registry", "", ""),
+    ("x.json:1", "registry", "", "1"),
+    ("localhost:5000/x.json", "registry", "", ""),
+    ("localhost/x.json", "registry", "", ""),
+    ("ghcr.io/a/x.tar", "registry", "", ""),
+    ("docker://file:5000/a", "registry", "", ""),
     ("localhost:5000/a:b", "registry", "", "b"),
     ("docker://store:5000/a", "registry", "", ""),
     ("docker://dir:5000/a", "registry", "", ""),
@@ -54,6 +60,26 @@ fn good_locations() {
         assert_eq!(location.name().map_or(String::new(), |name| name.to_string()), name, "{text}");
         assert_eq!(parse(&location.to_string()), location, "{text}");
         assert_eq!(location.is_stream(), path == "-", "{text}");
+    }
+}
+
+/// Docker's registry is not asked for what is meant as a file or as a place of another tool.
+#[test]
+fn files_are_no_images() {
+    for (text, hint) in [
+        ("nothere.json", "conex validate"),
+        ("build/index.json", "conex inspect"),
+        ("./nothere.json", "conex validate"),
+        ("image.tar", "oci-archive:image.tar"),
+        ("out/Image.TAR.GZ", "docker-archive:out/Image.TAR.GZ"),
+        ("./image.tgz", "oci-archive:./image.tgz"),
+        ("file:x", "conex inspect"),
+        ("file:./x.json", "conex inspect"),
+        ("podman:x", "docker-daemon:"),
+        ("sif:x", "oci-archive:"),
+    ] {
+        let err = text.parse::<Location>().unwrap_err();
+        assert!(err.hint_text().unwrap_or_default().contains(hint), "{text}: {err:?}");
     }
 }
 

@@ -2,32 +2,6 @@
 
 use super::Platform;
 
-/// The operating systems that Go knows: the words image-spec, image-index.md, recommends.
-pub(super) const SYSTEMS: [&str; 16] = [
-    "aix",
-    "android",
-    "darwin",
-    "dragonfly",
-    "freebsd",
-    "hurd",
-    "illumos",
-    "ios",
-    "js",
-    "linux",
-    "netbsd",
-    "openbsd",
-    "plan9",
-    "solaris",
-    "windows",
-    "zos",
-];
-
-/// The architectures that Go knows.
-pub(super) const ARCHITECTURES: [&str; 17] = [
-    "386", "amd64", "arm", "arm64", "armbe", "loong64", "mips", "mips64", "mips64le", "mipsle",
-    "ppc64", "ppc64le", "riscv64", "s390x", "sparc64", "wasm", "riscv",
-];
-
 /// Windows Server 2022 and 2025.
 const LONG_TERM_BUILDS: [u32; 2] = [20348, 26100];
 /// The rank of an image that asks for no version on a Windows of a known one.

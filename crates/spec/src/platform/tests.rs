@@ -253,8 +253,8 @@ fn the_spellings_of_one_platform_are_equal() {
 fn the_host_speaks_go() {
     let host = Platform::host();
     assert!(host.is_known() && host.accepts(&host));
-    assert!(matching::ARCHITECTURES.contains(&host.architecture.as_str()), "{host}");
-    assert!(matching::SYSTEMS.contains(&host.os.as_str()), "{host}");
+    assert!(words::ARCHITECTURES.contains(&host.architecture.as_str()), "{host}");
+    assert!(words::SYSTEMS.contains(&host.os.as_str()), "{host}");
     assert_eq!(matching::go_architecture("powerpc64", true), "ppc64le");
     assert_eq!(matching::go_architecture("mips64", false), "mips64");
 }

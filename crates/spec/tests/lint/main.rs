@@ -15,7 +15,8 @@ use conex_spec::lint::{Context, Form, Outcome, Part, Severity, lint, rules};
 use documents::cases;
 
 /// Rules of content and of several documents, which `conex validate` checks (`ops/validate`).
-const ELSEWHERE: [&str; 20] = [
+const ELSEWHERE: [&str; 21] = [
+    "document-unknown",
     "index-platform-mismatch",
     "index-platform-detail",
     "layout-marker-missing",

@@ -108,6 +108,11 @@ impl Members {
         matches!(self.find(name), Ok(Some(_)))
     }
 
+    /// All names, folders not counted, in no order.
+    pub fn names(&self) -> impl Iterator<Item = &[u8]> {
+        self.by_name.keys().map(|name| &name[..])
+    }
+
     /// How many members there are, folders not counted.
     pub fn len(&self) -> usize {
         self.by_name.len()

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use async_trait::async_trait;
+use bytes::Bytes;
 use futures_util::stream::{self, BoxStream, StreamExt};
 
 use conex_spec::document::LIMIT;
@@ -17,7 +18,7 @@ use conex_spec::{
 use super::choice;
 use super::input::{Archive, Input, Lazy};
 use super::members::Part;
-use crate::blobs;
+use crate::blobs::{self, BLOBS};
 use crate::bridge::blocking;
 use crate::memory::no_blob;
 use crate::referrers;
@@ -39,6 +40,35 @@ impl OciArchive {
 
     async fn archive(&self) -> Result<Arc<Archive>> {
         self.archive.get().await.map_err(|err| err.context(&self.location))
+    }
+
+    /// The marker file as it is; nothing where there is none.
+    pub async fn marker_file(&self) -> Result<Option<Bytes>> {
+        self.small(MARKER_FILE).await
+    }
+
+    /// `index.json` as it is; nothing where there is none.
+    pub async fn index_file(&self) -> Result<Option<Bytes>> {
+        self.small(INDEX_FILE).await
+    }
+
+    /// The names of all that lies in `blobs`, as `sha256/…`; nothing where nothing does.
+    pub async fn blob_files(&self) -> Result<Option<Vec<String>>> {
+        let archive = self.archive().await?;
+        let names = archive.members().names();
+        let below = names.filter_map(|name| {
+            let name = name.strip_prefix(BLOBS.as_bytes())?.strip_prefix(b"/")?;
+            Some(String::from_utf8_lossy(name).into_owned())
+        });
+        let mut below: Vec<_> = below.collect();
+        below.sort_unstable();
+        Ok((!below.is_empty()).then_some(below))
+    }
+
+    async fn small(&self, name: &'static str) -> Result<Option<Bytes>> {
+        let archive = self.archive().await?;
+        let small = blocking(move || archive.small(name, LIMIT)).await;
+        small.map_err(|err| err.context(&self.location))
     }
 
     async fn roots(&self) -> Result<Vec<Descriptor>> {

@@ -4,56 +4,7 @@ use crate::lint::path::Path;
 use crate::lint::rules::platform as rules;
 use crate::lint::tree::{Node, Object};
 use crate::lint::{Linter, Rule};
-
-/// GOARCH. <https://go.dev/doc/install/source#environment>
-const ARCHITECTURES: [&str; 24] = [
-    "386",
-    "amd64",
-    "amd64p32",
-    "arm",
-    "arm64",
-    "arm64be",
-    "armbe",
-    "loong64",
-    "mips",
-    "mips64",
-    "mips64le",
-    "mips64p32",
-    "mips64p32le",
-    "mipsle",
-    "ppc",
-    "ppc64",
-    "ppc64le",
-    "riscv",
-    "riscv64",
-    "s390",
-    "s390x",
-    "sparc",
-    "sparc64",
-    "wasm",
-];
-
-/// GOOS.
-const SYSTEMS: [&str; 18] = [
-    "aix",
-    "android",
-    "darwin",
-    "dragonfly",
-    "freebsd",
-    "hurd",
-    "illumos",
-    "ios",
-    "js",
-    "linux",
-    "nacl",
-    "netbsd",
-    "openbsd",
-    "plan9",
-    "solaris",
-    "wasip1",
-    "windows",
-    "zos",
-];
+use crate::platform::words::{ARCHITECTURES, SYSTEMS};
 
 impl Linter<'_> {
     /// `platform` of a descriptor.

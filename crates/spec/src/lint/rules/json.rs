@@ -40,6 +40,10 @@ rules! {
             "a document must be a JSON object",
             "Every document of the specification is an object; nothing else can be read as one.",
             "Check that this is the right file, and write an object.";
+        UNKNOWN: Error "document-unknown",
+            "a document must be of a sort that the specification knows",
+            "Nothing in it says whether it is a descriptor, an index, a manifest, a config or a layout marker, so no reader knows what to make of it.",
+            "Check that this is the right file; where it is, add what is missing, or name its sort with `--as`.";
     }
     "conex" "Limits" {
         TOO_LARGE: Error "document-too-large",
