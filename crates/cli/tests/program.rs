@@ -201,6 +201,11 @@ fn failures_have_a_code_and_a_hint() {
         (&["validate", "oci:layout/index.json"], 2, "oci-archive:layout/index.json"),
         (&["copy", "oci:layout:1", "oci:layout/index.json"], 2, "oci-archive:layout/index.json"),
         (&["copy", "oci:layout:1", "oci:/proc/x"], 7, "/proc/x"),
+        (&["inspect", "nothere.json"], 2, "there is no file"),
+        (&["validate", "./nothere.json"], 2, "there is no file"),
+        (&["copy", "file:layout/index.json", "oci:b"], 2, "conex inspect"),
+        (&["copy", "image.tar", "oci:b"], 2, "oci-archive:image.tar"),
+        (&["validate", "oci:layout:1", "--as", "config"], 2, "`--as`"),
         (&["tag", "oci:layout:1", ""], 2, "tag"),
         (&["tag", "oci-archive:a.tar", "x"], 2, "conex copy"),
         (&["rm", "oci-archive:a.tar:x"], 2, "conex copy"),
@@ -237,6 +242,60 @@ fn damage_is_found_and_told() {
     let (code, error) = fails(dir.path(), &["unpack", "oci:layout", "root"]);
     assert_eq!(code, 4, "{error}");
     assert!(!dir.path().join("root").exists());
+}
+
+#[test]
+fn a_broken_document_is_a_finding_in_every_format() {
+    let dir = tempfile::tempdir().unwrap();
+    fs::write(dir.path().join("x.json"), "{").unwrap();
+    for (format, part) in [
+        ("text", "error[json-syntax]"),
+        ("json", "\"rule\": \"json-syntax\""),
+        ("sarif", "\"ruleId\": \"json-syntax\""),
+        ("{{range .Findings}}{{.Rule}}{{end}}", "json-syntax"),
+    ] {
+        let output = conex(dir.path(), &["validate", "x.json", "--format", format]);
+        assert_eq!((output.status.code(), text(&output.stderr)), (Some(4), ""));
+        assert!(text(&output.stdout).contains(part), "{format}: {}", text(&output.stdout));
+    }
+}
+
+#[test]
+fn images_are_listed_as_other_commands_take_them() {
+    let dir = tempfile::tempdir().unwrap();
+    let home = dir.path();
+    tree(&home.join("tree"));
+    let packed = json(home, &["pack", "tree", "oci:layout:1"]);
+    let digest = packed["root"]["digest"].as_str().unwrap();
+    let by_digest = format!("store:app@{digest}");
+    done(home, &["copy", "oci:layout:1", &by_digest]);
+    done(home, &["copy", "oci:layout:1", "store:app:1"]);
+    done(home, &["copy", "oci:layout:1", "oci:bare"]);
+    for place in ["store:", "oci:layout", "oci:bare"] {
+        let listed = done(home, &["images", place]);
+        assert_eq!(listed.lines().count(), if place == "store:" { 2 } else { 1 }, "{listed}");
+        for line in listed.lines() {
+            let location = line.split_whitespace().next().unwrap();
+            assert!(location.starts_with(place), "{line}");
+            assert_eq!(json(home, &["inspect", location])["digest"], digest);
+            done(home, &["rm", location]);
+        }
+        assert_eq!(done(home, &["images", place]), "");
+    }
+    // What cannot be used says so in a word, and why below.
+    done(home, &["copy", &format!("oci:bare@{digest}"), "oci:x:1"]);
+    let blob = home.join("x/blobs").join(digest.replace(':', "/"));
+    for (word, spoil) in [("unreadable", true), ("missing", false)] {
+        if spoil {
+            fs::write(&blob, "{").unwrap()
+        } else {
+            fs::remove_file(&blob).unwrap()
+        }
+        let listed = done(home, &["images", "oci:x"]);
+        let lines: Vec<_> = listed.lines().collect();
+        assert!(lines[0].ends_with(word), "{listed}");
+        assert!(lines[1].starts_with("warning: oci:x:1: "), "{listed}");
+    }
 }
 
 #[test]
@@ -288,7 +347,24 @@ fn a_look_shows_all_and_bytes_stay_as_they_are() {
         look(&["--unpacked", "oci:build:1", "--format", "{{gt .UnpackedSize .Size}}"]),
         "true\n"
     );
-    assert_eq!(fails(home, &["inspect", "build/index.json", "--as", "layout"]).0, 4);
+    let (code, error) = fails(home, &["inspect", "build/index.json", "--as", "layout"]);
+    assert_eq!(code, 4);
+    assert!(error.contains("expected layout") && error.contains("found    index"), "{error}");
+    let (code, error) = fails(home, &["inspect", "oci:build:1", "--as", "config"]);
+    assert_eq!(code, 4);
+    assert!(error.contains("found    manifest"), "{error}");
+    for words in [
+        &["inspect", &manifest, "--config"][..],
+        &["inspect", &manifest, "--platform", "linux/amd64"],
+        &["inspect", "build/index.json", "--platform", "linux/amd64"],
+        &["inspect", &manifest, "--unpacked"],
+    ] {
+        let (code, error) = fails(home, words);
+        assert_eq!(code, 2, "{words:?}");
+        assert!(!error.contains("memory"), "{error}");
+    }
+    let tree = look(&["--tree", "build/index.json"]);
+    assert!(!tree.contains("missing") && !tree.contains("memory"), "{tree}");
     assert_eq!(fails(home, &["inspect", "--config", "file:build/oci-layout"]).0, 2);
     assert_eq!(fails(home, &["inspect", "oci:build:1", "--format", "{{.a.b | nope}}"]).0, 2);
 }

@@ -3,12 +3,16 @@
 use serde::Serialize;
 
 use conex_spec::{
-    Descriptor, Digest, Document, ImageConfig, Manifest, MediaType, Platform, Result,
+    Descriptor, Digest, Document, ImageConfig, Kind, Location, Manifest, MediaType, Name, Platform,
+    Result, Tag,
 };
 use conex_store::{Collection, Entry, Source, SourceExt};
 
 use crate::choose;
 use crate::walk::walk;
+
+/// What an image of the local store without a name is called.
+const UNNAMED: &str = "unnamed";
 
 /// A root of the local store or of a layout.
 #[derive(Clone, Debug, Serialize)]
@@ -16,6 +20,9 @@ use crate::walk::walk;
 pub struct Image {
     /// Its name.
     pub name: String,
+    /// What names it to every command; nothing for a name that cannot be typed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub location: Option<Location>,
     /// What the name stands for.
     pub digest: Digest,
     /// A manifest or an index.
@@ -30,6 +37,9 @@ pub struct Image {
     /// Why it cannot be used, where it cannot.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub fault: Option<String>,
+    /// Whether that is since something is not there.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub missing: bool,
 }
 
 /// All images, in the order in which the collection lists them.
@@ -37,6 +47,7 @@ pub async fn images(collection: &dyn Collection) -> Result<Vec<Image>> {
     let mut images = Vec::new();
     for Entry { name, root } in collection.entries()? {
         let mut image = Image {
+            location: location(collection.location(), &name, &root),
             name,
             digest: root.digest.clone(),
             media_type: root.media_type.clone(),
@@ -44,13 +55,29 @@ pub async fn images(collection: &dyn Collection) -> Result<Vec<Image>> {
             size: 0,
             created: None,
             fault: None,
+            missing: false,
         };
         if let Err(err) = look(collection, &root, &mut image).await {
+            image.missing = err.kind() == Kind::NotFound;
             image.fault = Some(err.to_string());
         }
         images.push(image);
     }
     Ok(images)
+}
+
+/// How people type one image of a place.
+fn location(place: &Location, name: &str, root: &Descriptor) -> Option<Location> {
+    let is_digest = name == root.digest.as_str();
+    match place {
+        Location::Layout { .. } if is_digest => {
+            place.with_name(Name::Digest(root.digest.clone())).ok()
+        }
+        Location::Layout { .. } => place.with_name(Name::Tag(Tag::new(name).ok()?)).ok(),
+        // The store takes a digest under any name.
+        _ if is_digest => format!("store:{UNNAMED}@{name}").parse().ok(),
+        _ => format!("store:{name}").parse().ok(),
+    }
 }
 
 async fn look(source: &dyn Collection, root: &Descriptor, image: &mut Image) -> Result<()> {

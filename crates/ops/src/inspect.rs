@@ -12,19 +12,21 @@
 //! the config's descriptor and docker's members (`Env`, `Cmd`), `name`, `repoTags`, `created`,
 //! `labels`, `env`, `os`, `architecture` as in skopeo, `id` and `repoDigests` as in docker.
 
+use std::fmt;
 use std::sync::Arc;
 
 use bytes::Bytes;
 use serde::Serialize;
 
 use conex_spec::draft::{Draft, traces};
+use conex_spec::media_type::Role;
 use conex_spec::{
     Annotations, Descriptor, Digest, Error, Kind, Location, Manifest, MediaType, Platform, Result,
 };
-use conex_store::{Memory, Source, SourceExt};
+use conex_store::{Collection, Memory, Source, SourceExt, bridge};
 
 use crate::choose::choose;
-use crate::json_file::{DocumentKind, JsonFile, Target};
+use crate::json_file::{DocumentKind, JsonFile, Target, recognise};
 use crate::open::Context;
 
 pub mod image;
@@ -56,7 +58,8 @@ pub struct Report {
     /// The repository, where it is in one.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub name: Option<String>,
-    /// The name it was asked for by.
+    /// As docker has them: in the local store all names of the root, elsewhere the one that it was
+    /// asked for by. skopeo lists all tags of the repository, which takes a request of its own.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub repo_tags: Vec<String>,
     /// The repository with the digest.
@@ -109,6 +112,9 @@ pub enum Content {
         layers: Vec<Descriptor>,
         /// The size in bytes of all that it packs.
         size: u64,
+        /// Which of it is not there.
+        #[serde(skip_serializing_if = "Vec::is_empty")]
+        missing: Vec<Digest>,
     },
     /// A descriptor as a document of its own.
     Descriptor {
@@ -140,11 +146,15 @@ struct Opened {
     alone: bool,
 }
 
+/// What is said of content that is listed and not there.
+pub const MISSING: &str = "missing";
+
 /// Looks at what a location names, or at a document in a file.
 ///
 /// # Errors
 /// What opening and reading say. What a manifest lists and the source lacks is part of the
-/// report, as its `fault`.
+/// report, as its `fault`: places on this machine are asked for every blob; registries are not,
+/// since each answer would cost a request, and `conex validate` reads it all anyway.
 pub async fn inspect(context: &Context, target: &Target, options: &Options) -> Result<Report> {
     let opened = open(context, target, options).await?;
     let source = opened.source.as_ref();
@@ -168,7 +178,26 @@ pub async fn inspect(context: &Context, target: &Target, options: &Options) -> R
     let artifact_type = stated_type(&manifest);
     let content =
         if opened.alone { alone(manifest) } else { content(source, manifest, options).await? };
-    Ok(Report { subject, annotations, artifact_type, drafts, ..report(target, root, content) })
+    let mut report = report(target, root, content);
+    if let Target::Location(location @ Location::Store(_)) = target {
+        report.repo_tags = stored_names(context, location, &report.digest).await?;
+    }
+    Ok(Report { subject, annotations, artifact_type, drafts, ..report })
+}
+
+/// All names of a root in the local store, as docker lists them.
+async fn stored_names(
+    context: &Context,
+    location: &Location,
+    digest: &Digest,
+) -> Result<Vec<String>> {
+    let (store, digest) = (context.local_store(location)?, digest.clone());
+    bridge::blocking(move || {
+        let entries = store.entries()?.into_iter();
+        let same = entries.filter(|entry| entry.root.digest == digest).map(|entry| entry.name);
+        Ok(same.filter(|name| name != digest.as_str()).collect())
+    })
+    .await
 }
 
 /// The exact bytes of the root, or of the image for `options.platform`: a manifest, an index, or
@@ -180,16 +209,19 @@ pub async fn raw(context: &Context, target: &Target, options: &Options) -> Resul
 
 /// The exact bytes of the config of the root, or of the image for `options.platform`.
 pub async fn raw_config(context: &Context, target: &Target, options: &Options) -> Result<Bytes> {
-    let opened = open(context, target, options).await?;
-    if let Some((DocumentKind::Config, bytes)) = opened.document {
-        return Ok(bytes);
+    if let Target::File(path) = target {
+        let file = JsonFile::read(path)?;
+        return match kind_of(&file, options.kind)? {
+            DocumentKind::Config => Ok(file.bytes),
+            kind => Err(no_config(target, kind.as_str())
+                .hint("a file holds one document; name a layout or an archive that has both")),
+        };
     }
-    let manifest = match opened.document {
-        Some((kind, _)) => return Err(no_config(target, kind.as_str())),
-        None if !opened.root.media_type.is_manifest() => return Err(no_config(target, "a blob")),
-        None => opened.source.manifest(&opened.root).await?.into_value(),
-    };
-    match manifest {
+    let opened = open(context, target, options).await?;
+    if !opened.root.media_type.is_manifest() {
+        return Err(no_config(target, "a blob"));
+    }
+    match opened.source.manifest(&opened.root).await?.into_value() {
         Manifest::Image(image) => opened.source.read(&image.config).await,
         other => Err(no_config(target, other.name())),
     }
@@ -204,9 +236,15 @@ fn no_config(target: &Target, found: &str) -> Error {
 async fn open(context: &Context, target: &Target, options: &Options) -> Result<Opened> {
     let (source, mut root) = match target {
         Target::Location(location) => context.resolve(location).await?,
+        Target::File(_) if options.platform.is_some() || options.unpacked => {
+            return Err(Error::new(Kind::Usage, format!("{target} holds one document"))
+                .expected("a location, where what it lists can be read")
+                .found("a file")
+                .hint("a folder is written oci:DIR, an archive oci-archive:FILE"));
+        }
         Target::File(path) => {
             let file = JsonFile::read(path)?;
-            let kind = file.kind(options.kind)?;
+            let kind = kind_of(&file, options.kind)?;
             let memory = Memory::new();
             if !matches!(kind, DocumentKind::Index | DocumentKind::Manifest) {
                 let root = memory.add(single::media_type_of(kind), file.bytes.clone());
@@ -224,8 +262,38 @@ async fn open(context: &Context, target: &Target, options: &Options) -> Result<O
     {
         root = choose(source.as_ref(), &root, platform).await?;
     }
+    if let Some(named) = options.kind
+        && let Some(found) = kind_of_manifest(&root.media_type)
+        && named != found
+    {
+        return Err(another_kind(target, named, found));
+    }
     let alone = matches!(target, Target::File(_));
     Ok(Opened { source, root, document: None, alone })
+}
+
+/// What a file holds: what was named, unless its members show something else.
+fn kind_of(file: &JsonFile, named: Option<DocumentKind>) -> Result<DocumentKind> {
+    match (named, recognise(&file.bytes)) {
+        (Some(named), Ok(found)) if named != found => {
+            Err(another_kind(&file.path.display(), named, found))
+        }
+        _ => file.kind(named),
+    }
+}
+
+fn kind_of_manifest(media_type: &MediaType) -> Option<DocumentKind> {
+    match media_type.role() {
+        Role::Index => Some(DocumentKind::Index),
+        Role::Manifest | Role::Artifact | Role::Schema1 => Some(DocumentKind::Manifest),
+        _ => None,
+    }
+}
+
+fn another_kind(target: &dyn fmt::Display, named: DocumentKind, found: DocumentKind) -> Error {
+    Error::new(Kind::Mismatch, format!("{target} is not what `--as` says"))
+        .expected(named)
+        .found(found)
 }
 
 fn report(target: &Target, root: Descriptor, content: Content) -> Report {
@@ -283,7 +351,7 @@ fn artifact(manifest: Manifest) -> Content {
         Manifest::Artifact(manifest) => (None, manifest.blobs),
         Manifest::Index(index) => (None, index.manifests),
     };
-    Content::Artifact { size: total(&layers), config, layers }
+    Content::Artifact { size: total(&layers), config, layers, missing: Vec::new() }
 }
 
 async fn content(source: &dyn Source, manifest: Manifest, options: &Options) -> Result<Content> {
@@ -300,8 +368,36 @@ async fn content(source: &dyn Source, manifest: Manifest, options: &Options) -> 
             }
             Ok(Content::Image(image))
         }
-        manifest => Ok(artifact(manifest)),
+        manifest => {
+            let mut absent = Vec::new();
+            for blob in manifest.children() {
+                if absence(source, blob).await.is_some() {
+                    absent.push(blob.digest.clone());
+                }
+            }
+            let mut content = artifact(manifest);
+            if let Content::Artifact { missing, .. } = &mut content {
+                *missing = absent;
+            }
+            Ok(content)
+        }
     }
+}
+
+/// Why a blob cannot be had from a place on this machine, where it cannot: [`MISSING`], or what
+/// opening it says. Nothing of it is read.
+async fn absence(source: &dyn Source, blob: &Descriptor) -> Option<String> {
+    let is_here = !matches!(source.location(), Location::Registry(_) | Location::DockerDaemon(_));
+    if !is_here || blob.data.is_some() {
+        return None;
+    }
+    let opened = source.open(blob, 0..0).await;
+    opened.err().map(|err| told(&err))
+}
+
+/// How a report tells a fault of content.
+fn told(err: &Error) -> String {
+    if err.kind() == Kind::NotFound { MISSING.into() } else { err.to_string() }
 }
 
 fn total(blobs: &[Descriptor]) -> u64 {

@@ -396,7 +396,10 @@ async fn files_are_one_document_each() {
         assert_eq!(ids(&report), rules, "{content}");
         assert!(!report.sound);
     }
-    assert_eq!(run(&target, None).await.unwrap().findings[0].found.as_deref(), Some("name, version"));
+    assert_eq!(
+        run(&target, None).await.unwrap().findings[0].found.as_deref(),
+        Some("name, version")
+    );
     fs::write(&file, "[").unwrap();
     assert_eq!(ids(&run(&target, Some(DocumentKind::Config)).await.unwrap()), ["json-syntax"]);
 }

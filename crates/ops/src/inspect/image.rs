@@ -14,7 +14,7 @@ use conex_spec::{
 use conex_store::{Source, SourceExt, bridge};
 use conex_tar::compression::Decoder;
 
-use super::is_of_content;
+use super::{absence, is_of_content, told};
 
 /// A container image.
 #[derive(Clone, Debug, Default, Serialize)]
@@ -97,6 +97,9 @@ pub struct Layer {
     /// When it was made, as RFC 3339 writes it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub created: Option<String>,
+    /// Why it cannot be read, where that is known: `missing`, or what is wrong with it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub fault: Option<String>,
 }
 
 /// Reads the config of an image. One that is not there is the report's `fault`: a manifest alone
@@ -104,13 +107,18 @@ pub struct Layer {
 pub(super) async fn read(source: &dyn Source, manifest: ImageManifest) -> Result<Image> {
     let (config, fault) = match source.document::<ImageConfig>(&manifest.config).await {
         Ok(config) => (Some(config.into_value()), None),
-        Err(err) if is_of_content(&err) => (None, Some(err.to_string())),
+        Err(err) if is_of_content(&err) => (None, Some(told(&err))),
         Err(err) => return Err(err),
     };
     let layers = manifest.layers.into_iter().map(Some).collect();
     let mut image = Image { fault, ..described(config, layers) };
     image.id = Some(manifest.config.digest.clone());
     image.config.descriptor = Some(manifest.config);
+    for layer in &mut image.layers {
+        if let Some(blob) = &layer.descriptor {
+            layer.fault = absence(source, blob).await;
+        }
+    }
     Ok(image)
 }
 
@@ -145,6 +153,7 @@ fn described(config: Option<ImageConfig>, layers: Vec<Option<Descriptor>>) -> Im
                 unpacked_size: descriptor.as_ref().and_then(known_size),
                 created_by: entry.and_then(|entry| entry.created_by.clone()),
                 created: entry.and_then(|entry| entry.created.clone()),
+                fault: None,
                 descriptor,
             }
         })
@@ -188,7 +197,7 @@ impl Image {
     /// Reads every layer whose size without compression is not known.
     pub(super) async fn count_unpacked(&mut self, source: &dyn Source) -> Result<()> {
         for layer in &mut self.layers {
-            if let (None, Some(blob)) = (layer.unpacked_size, &layer.descriptor)
+            if let (None, Some(blob), None) = (layer.unpacked_size, &layer.descriptor, &layer.fault)
                 && let Some(compression) = blob.media_type.compression()
             {
                 layer.unpacked_size = Some(count(source, blob, compression).await?);

@@ -12,10 +12,11 @@ use conex_spec::{Descriptor, Digest, Error, Kind, Manifest, Result};
 use conex_store::{Source, SourceExt};
 
 use super::image::{self, Image};
-use super::is_of_content;
+use super::{is_of_content, told};
 
-/// How many entries are read at a time.
-const PARALLEL: usize = 8;
+/// How many entries are read at a time: a large index, of some thirty platforms, takes two rounds
+/// of requests for the manifests and two for the configs.
+const PARALLEL: usize = 16;
 /// How much of all documents together is read, in bytes; what comes after is only listed.
 const MAX_DOCUMENTS: u64 = 16 << 20;
 /// What a document counts at least, in bytes: a thousand of them are enough for one view.
@@ -134,7 +135,7 @@ impl Reader<'_> {
     async fn entry(&self, descriptor: Descriptor, depth: usize) -> Result<Entry> {
         let (what, fault) = match self.what(&descriptor, depth).await {
             Ok(what) => (what, None),
-            Err(err) if is_of_content(&err) => (What::Unknown, Some(err.to_string())),
+            Err(err) if is_of_content(&err) => (What::Unknown, Some(told(&err))),
             Err(err) => return Err(err),
         };
         Ok(Entry { descriptor, what, fault })

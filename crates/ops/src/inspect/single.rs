@@ -11,7 +11,7 @@ use conex_spec::{Compression, Descriptor, Document, ImageConfig, MediaType, Resu
 use conex_store::{Source, SourceExt};
 use conex_tar::compression::{Decoder, detect};
 
-use super::{Content, image};
+use super::{Content, another_kind, image};
 use crate::json_file::{DocumentKind, recognise};
 
 /// How many bytes of a blob are enough to know it.
@@ -61,6 +61,11 @@ pub(super) async fn blob(
     let is_json = head.trim_ascii_start().first() == Some(&b'{') && size <= LIMIT as u64;
     if named.is_some() || is_json {
         let bytes = source.read(blob).await?;
+        if let (Some(named), Ok(found)) = (named, recognise(&bytes))
+            && named != found
+        {
+            return Err(another_kind(&blob.digest, named, found));
+        }
         if let Some(kind) = named.or_else(|| recognise(&bytes).ok()) {
             return document(kind, bytes);
         }

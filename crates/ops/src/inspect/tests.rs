@@ -65,10 +65,116 @@ async fn what_is_not_there_is_told_and_the_rest_is_shown() {
     let lone = store.add(MediaType::MANIFEST, Document::new(lone).unwrap().bytes().clone());
     let root = images::index(&store, vec![missing, image, lone]);
     let Content::Index { manifests, .. } = look(&store, &root).await else { panic!("no index") };
-    assert!(manifests[0].fault.as_deref().unwrap().contains("not in"));
+    assert_eq!(manifests[0].fault.as_deref(), Some(MISSING));
     assert!(manifests[1].fault.is_none());
     let What::Image { image } = &manifests[2].what else { panic!("no image") };
-    assert!(image.fault.as_deref().unwrap().contains("not in"));
+    assert_eq!(image.fault.as_deref(), Some(MISSING));
+}
+
+#[tokio::test]
+async fn what_is_missing_is_told_beside_what_is_there() {
+    let store = Memory::new();
+    let there = store.add(MediaType::LAYER, "there");
+    let gone = Descriptor::new(MediaType::LAYER, images::nowhere(), 7);
+    let embedded =
+        Descriptor { data: Some("eA==".into()), ..Descriptor::of(MediaType::LAYER, b"x") };
+    let platform = Platform::new("linux", "amd64");
+    let layers = vec![there.clone(), gone.clone(), embedded];
+    let root = images::image_of(&store, &platform, layers.clone());
+    let manifest = store.manifest(&root).await.unwrap().into_value();
+    let options = Options::default();
+    let Content::Image(image) = content(&store, manifest, &options).await.unwrap() else {
+        panic!("no image")
+    };
+    let faults: Vec<_> = image.layers.iter().map(|layer| layer.fault.as_deref()).collect();
+    assert_eq!(faults, [None, Some(MISSING), None]);
+    let (tree, _) = tree::tree_of(&store, root).await.unwrap();
+    let faults: Vec<_> = tree.children.iter().map(|node| node.fault.as_deref()).collect();
+    assert_eq!(faults, [None, None, Some(MISSING), None]);
+    let config = Descriptor::new(MediaType::CONFIG, images::nowhere(), 7);
+    let lone = Document::new(ImageManifest::new(config, layers)).unwrap();
+    let root = store.add(MediaType::MANIFEST, lone.bytes().clone());
+    let (tree, _) = tree::tree_of(&store, root).await.unwrap();
+    let faults: Vec<_> = tree.children.iter().map(|node| node.fault.as_deref()).collect();
+    assert_eq!(faults, [Some(MISSING), None, Some(MISSING), None]);
+    let mut files = ImageManifest::new(Descriptor::empty(), vec![there, gone.clone()]);
+    files.artifact_type = Some(MediaType::new("application/files"));
+    store.add(MediaType::EMPTY, "{}");
+    let files = Manifest::Image(files);
+    let Content::Artifact { missing, .. } = content(&store, files, &options).await.unwrap() else {
+        panic!("no artifact")
+    };
+    assert_eq!(missing, [gone.digest]);
+}
+
+/// A source that answers slowly, as registries do, and knows how many were asked at a time.
+#[derive(Debug)]
+struct Slow {
+    store: Memory,
+    waiting: std::sync::Mutex<Vec<tokio::sync::oneshot::Sender<()>>>,
+}
+
+impl conex_store::Place for Slow {
+    fn location(&self) -> &Location {
+        self.store.location()
+    }
+}
+
+#[async_trait::async_trait]
+impl Source for Slow {
+    async fn resolve(&self, name: Option<&conex_spec::Name>) -> Result<Descriptor> {
+        self.store.resolve(name).await
+    }
+
+    async fn open(
+        &self,
+        blob: &Descriptor,
+        range: std::ops::Range<u64>,
+    ) -> Result<conex_store::ByteStream> {
+        // Whether a blob is there is not asked of a registry.
+        if range.end > 0 {
+            let (answer, asked) = tokio::sync::oneshot::channel();
+            self.waiting.lock().unwrap().push(answer);
+            asked.await.unwrap();
+        }
+        self.store.open(blob, range).await
+    }
+
+    async fn referrers(&self, subject: &Digest) -> Result<Vec<Descriptor>> {
+        self.store.referrers(subject).await
+    }
+
+    fn tags(&self) -> futures_util::stream::BoxStream<'_, Result<conex_spec::Tag>> {
+        self.store.tags()
+    }
+}
+
+#[tokio::test]
+async fn thirty_platforms_take_four_rounds_of_requests() {
+    let store = Memory::new();
+    let entries = (0..30).map(|number| {
+        images::image(&store, &Platform::new("linux", &format!("cpu{number}")), 1, 10)
+    });
+    let root = images::index(&store, entries.collect());
+    let manifest = store.manifest(&root).await.unwrap().into_value();
+    let slow = Slow { store, waiting: std::sync::Mutex::default() };
+    let options = Options::default();
+    let mut looking = Box::pin(content(&slow, manifest, &options));
+    let mut rounds = 0;
+    let shown = loop {
+        // Everything goes as far as it can; then all that was asked is answered at once.
+        let mut context = std::task::Context::from_waker(std::task::Waker::noop());
+        match looking.as_mut().poll(&mut context) {
+            std::task::Poll::Ready(shown) => break shown.unwrap(),
+            std::task::Poll::Pending => {
+                let waiting = std::mem::take(&mut *slow.waiting.lock().unwrap());
+                rounds += u32::from(!waiting.is_empty());
+                waiting.into_iter().for_each(|answer| answer.send(()).unwrap());
+            }
+        }
+    };
+    assert!(matches!(shown, Content::Index { manifests, .. } if manifests.len() == 30));
+    assert_eq!(rounds, 4);
 }
 
 #[tokio::test]

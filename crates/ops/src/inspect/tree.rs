@@ -12,7 +12,7 @@ use conex_spec::media_type::Role;
 use conex_spec::{Descriptor, Digest, Manifest, Result};
 use conex_store::{Source, SourceExt};
 
-use super::{Options, is_of_content, open};
+use super::{Options, absence, is_of_content, open, told};
 use crate::json_file::Target;
 use crate::open::Context;
 
@@ -50,7 +50,7 @@ pub struct Node {
     /// Whether it was shown before, with what is below it.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub repeated: bool,
-    /// Why what is below it cannot be shown, where it cannot.
+    /// Why it, or what is below it, cannot be had, where it cannot: `missing`, or what is wrong.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub fault: Option<String>,
     /// What it lists.
@@ -64,8 +64,23 @@ pub struct Node {
 /// The tree below what a location names.
 pub async fn tree(context: &Context, target: &Target, options: &Options) -> Result<Tree> {
     let opened = open(context, target, options).await?;
+    if opened.alone {
+        let root = listed(opened.source.as_ref(), opened.root).await?;
+        return Ok(Tree { location: target.clone(), root, cut: false });
+    }
     let (root, cut) = tree_of(opened.source.as_ref(), opened.root).await?;
     Ok(Tree { location: target.clone(), root, cut })
+}
+
+/// A document of which only itself can be read: what it lists is listed.
+async fn listed(source: &dyn Source, root: Descriptor) -> Result<Node> {
+    let mut loaded = HashMap::new();
+    if root.media_type.is_manifest() {
+        let manifest = source.manifest(&root).await?;
+        loaded.insert(root.digest.clone(), Loaded::of(&manifest));
+    }
+    let mut builder = Builder { loaded, shown: HashSet::new(), nodes: 0, cut: false };
+    Ok(builder.node(root, 0))
 }
 
 /// The tree below a root, and whether some of it was cut.
@@ -86,6 +101,20 @@ struct Loaded {
     fault: Option<String>,
 }
 
+impl Loaded {
+    fn of(manifest: &Manifest) -> Self {
+        Self {
+            children: manifest.children().into_iter().cloned().collect(),
+            role: Some(match manifest {
+                Manifest::Index(_) => "index",
+                Manifest::Image(image) if image.is_image() => "image",
+                Manifest::Image(_) | Manifest::Artifact(_) => "artifact",
+            }),
+            ..Self::default()
+        }
+    }
+}
+
 /// Reads every manifest, level by level; whether that were all.
 async fn load(
     source: &dyn Source,
@@ -97,7 +126,14 @@ async fn load(
     for _ in 0..=MAX_DEPTH {
         let mut fresh = Vec::new();
         for node in std::mem::take(&mut level) {
-            if !node.media_type.is_manifest() || loaded.contains_key(&node.digest) {
+            if loaded.contains_key(&node.digest) {
+                continue;
+            }
+            if !node.media_type.is_manifest() {
+                if let Some(fault) = absence(source, &node).await {
+                    let leaf = Loaded { fault: Some(fault), ..Loaded::default() };
+                    loaded.insert(node.digest.clone(), leaf);
+                }
                 continue;
             }
             bytes = bytes.saturating_add(node.size);
@@ -130,14 +166,9 @@ async fn look(source: &dyn Source, node: &Descriptor) -> Result<Loaded> {
     let mut loaded = Loaded::default();
     match manifest {
         Ok(manifest) => {
-            loaded.children = manifest.children().into_iter().cloned().collect();
-            loaded.role = Some(match manifest.value() {
-                Manifest::Index(_) => "index",
-                Manifest::Image(image) if image.is_image() => "image",
-                Manifest::Image(_) | Manifest::Artifact(_) => "artifact",
-            });
+            loaded = Loaded::of(&manifest);
         }
-        Err(err) if is_of_content(&err) => loaded.fault = Some(err.to_string()),
+        Err(err) if is_of_content(&err) => loaded.fault = Some(told(&err)),
         Err(err) => return Err(err),
     }
     match referrers {
@@ -170,10 +201,10 @@ impl Builder {
         };
         let Some(loaded) = self.loaded.get_mut(&node.descriptor.digest) else { return node };
         node.role = loaded.role.unwrap_or(node.role);
+        node.fault.clone_from(&loaded.fault);
         if node.repeated {
             return node;
         }
-        node.fault = loaded.fault.take();
         let children = std::mem::take(&mut loaded.children);
         let referrers = std::mem::take(&mut loaded.referrers);
         if depth >= MAX_DEPTH {

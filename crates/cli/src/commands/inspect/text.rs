@@ -6,7 +6,7 @@ use conex_ops::inspect::image::Image;
 use conex_ops::inspect::index::{Entry, What};
 use conex_ops::inspect::{Content, Layer, Report};
 use conex_spec::config::{Execution, History};
-use conex_spec::{Annotations, Descriptor};
+use conex_spec::{Annotations, Descriptor, Digest};
 
 use crate::output::{escape, size};
 
@@ -100,13 +100,13 @@ pub fn text(report: &Report) -> String {
     match &report.content {
         Content::Index { manifests, size: total } => index(&mut lines, report, manifests, *total),
         Content::Image(content) | Content::Config(content) => image(&mut lines, report, content),
-        Content::Artifact { config, layers, size: total } => {
+        Content::Artifact { config, layers, size: total, missing } => {
             if let Some(config) = config {
-                lines.line("config", described(config));
+                lines.line("config", described(config) + beside(config, missing));
             }
             lines.line("files", format!("{}, {}", layers.len(), size(*total)));
             lines.annotations("annotations", &report.annotations);
-            files(&mut lines, layers);
+            files(&mut lines, layers, missing);
         }
         Content::Descriptor { descriptor } => {
             lines.line("of", described(descriptor));
@@ -159,16 +159,23 @@ fn notes(blob: &Descriptor) -> Vec<String> {
     notes
 }
 
-fn files(lines: &mut Lines, files: &[Descriptor]) {
+/// What is said of content that is not there.
+fn beside(blob: &Descriptor, missing: &[Digest]) -> &'static str {
+    if missing.contains(&blob.digest) { "  missing" } else { "" }
+}
+
+fn files(lines: &mut Lines, files: &[Descriptor], missing: &[Digest]) {
     let rows: Vec<_> = files
         .iter()
         .map(|file| {
             let title = file.annotations.get(TITLE).map_or("", String::as_str);
-            let cells = [title, &size(file.size), file.digest.as_str(), file.media_type.as_str()];
+            let fault = beside(file, missing).trim_start();
+            let media_type = file.media_type.as_str();
+            let cells = [title, &size(file.size), file.digest.as_str(), media_type, fault];
             Row::new(cells, notes(file))
         })
         .collect();
-    lines.table(&["TITLE", "SIZE", "DIGEST", "MEDIA TYPE"], &[1], &rows);
+    lines.table(&["TITLE", "SIZE", "DIGEST", "MEDIA TYPE", "FAULT"], &[1], &rows);
 }
 
 fn index(lines: &mut Lines, report: &Report, entries: &[Entry], total: u64) {
@@ -205,6 +212,11 @@ fn entry_rows(entries: &[Entry], depth: usize, rows: &mut Vec<Row>) {
         notes.extend(entry.fault.iter().map(|fault| format!("not shown: {fault}")));
         if let What::Image { image } = &entry.what {
             notes.extend(image.fault.iter().map(|fault| format!("no config: {fault}")));
+            let faulty = image.layers.iter().filter_map(|layer| {
+                let digest = &layer.descriptor.as_ref()?.digest;
+                Some(format!("layer {digest}: {}", layer.fault.as_ref()?))
+            });
+            notes.extend(faulty);
         }
         rows.push(Row::new([&platform, &content, &layers, &created, digest, kind], notes));
         if let What::Index { manifests } = &entry.what {
@@ -236,7 +248,7 @@ fn image(lines: &mut Lines, report: &Report, image: &Image) {
         lines.line("config", described(config));
     }
     let rows = layer_rows(image);
-    let head = ["LAYER", "SIZE", "UNPACKED", "TYPE", "MADE BY"];
+    let head = ["LAYER", "SIZE", "UNPACKED", "TYPE", "FAULT", "MADE BY"];
     lines.table(&head, &[1, 2], &rows);
 }
 
@@ -303,6 +315,7 @@ fn row(layer: Option<&Layer>, entry: Option<&History>) -> Row {
         &descriptor.map(|descriptor| size(descriptor.size)).unwrap_or_default(),
         &unpacked.map(size).unwrap_or_default(),
         &compression.unwrap_or_default(),
+        layer.and_then(|layer| layer.fault.as_deref()).unwrap_or_default(),
         &shortened(created_by),
     ];
     Row::new(cells, notes)

@@ -1,5 +1,6 @@
 //! What `conex inspect --tree` prints for people.
 
+use conex_ops::inspect::MISSING;
 use conex_ops::inspect::tree::{Node, Tree};
 
 use crate::output::{escape, size};
@@ -27,7 +28,7 @@ fn branches(text: &mut String, indent: &str, branches: &[Branch<'_>]) {
         let (fork, stem) = if last { ("└── ", "    ") } else { ("├── ", "│   ") };
         *text += &format!("{indent}{fork}{}{}\n", branch.label, escape(&line(branch.node)));
         let below = format!("{indent}{stem}");
-        if let Some(fault) = &branch.node.fault {
+        if let Some(fault) = branch.node.fault.as_ref().filter(|fault| *fault != MISSING) {
             *text += &format!("{below}!   {}\n", escape(fault));
         }
         let children = branch.node.children.iter().map(|node| Branch { label: "", node });
@@ -51,6 +52,9 @@ fn line(node: &Node) -> String {
         line += &format!("  {kind}");
     } else if matches!(node.role, "blob" | "artifact") {
         line += &format!("  {}", blob.media_type);
+    }
+    if node.fault.as_deref() == Some(MISSING) {
+        line += "  missing";
     }
     if node.repeated && node.role != "layer" && node.role != "config" {
         line += "  (shown above)";
