@@ -67,9 +67,10 @@ pub struct Global {
     /// The one file with logins to use, as `config.json` of Docker or containers-auth.json(5) have it
     #[arg(long, global = true, value_name = "FILE")]
     pub auth_file: Option<PathBuf>,
-    /// How many blobs move at a time
-    #[arg(long, global = true, default_value = "4", value_name = "N", value_parser = jobs)]
-    pub jobs: usize,
+    /// How many blobs move at a time, of large ones fewer; 12 without this option. How many layers
+    /// `conex validate` reads at a time; 4 without this option
+    #[arg(long, global = true, value_parser = jobs, value_name = "N")]
+    pub jobs: Option<usize>,
     /// Do not wait until the disk has what is written: for work that may be lost with the machine
     #[arg(long, global = true)]
     pub no_sync: bool,

@@ -97,6 +97,19 @@ impl Context {
         })
     }
 
+    /// A destination as it is now, to be asked only: nothing is made there. Nothing for what
+    /// cannot be asked.
+    pub fn look(&self, location: &Location) -> Result<Option<Arc<dyn Sink>>> {
+        Ok(match location {
+            Location::Layout { path, .. } => {
+                let access = Access { key: self.key(), durable: self.durable };
+                Some(Arc::new(Layout::create(path, access)?))
+            }
+            Location::Registry(_) | Location::Store(_) => Some(self.sink(location)?),
+            _ => None,
+        })
+    }
+
     /// The local store, which need not be there yet; `location` is what people call the image.
     pub fn local_store(&self, location: &Location) -> Result<LocalStore> {
         LocalStore::open_with(self.store_folder()?, location.clone(), self.durable)

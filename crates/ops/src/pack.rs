@@ -71,7 +71,7 @@ pub async fn pack(
     let manifest = ImageManifest::new(config, layers.clone());
     let mut root = stage.add_document(MediaType::MANIFEST, manifest)?;
     root.platform = Some(recipe.platform.clone());
-    let summary = copy_to(context, &stage, &root, to, options).await?;
+    let summary = copy_to(context, &stage, &root, to, &options.alone()).await?;
     Ok(Report { location: to.clone(), root, layers, warnings, summary })
 }
 

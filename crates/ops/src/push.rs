@@ -2,9 +2,10 @@
 
 use serde::Serialize;
 
-use conex_spec::{Descriptor, Location, Reference, Result};
+use conex_spec::{Descriptor, Error, Kind, Location, Reference, Result};
 
-use crate::copy::{CopyOptions, Summary, copy_to};
+use crate::copy::request::{Request, run};
+use crate::copy::{CopyOptions, Summary};
 use crate::open::Context;
 
 /// What was pushed.
@@ -18,15 +19,16 @@ pub struct Report {
     pub summary: Summary,
 }
 
-/// Pushes what `from` names to a registry, whole.
+/// Pushes what `from` names to a registry, whole, with what belongs to it.
 pub async fn push(
     context: &Context,
     from: &Location,
     to: &Reference,
     options: &CopyOptions,
 ) -> Result<Report> {
-    let (source, root) = context.resolve(from).await?;
     let location = Location::Registry(to.clone());
-    let summary = copy_to(context, source.as_ref(), &root, &location, options).await?;
-    Ok(Report { location, root, summary })
+    let report = run(context, &Request::new(from.clone(), location.clone()), options).await?;
+    let root = report.copied.into_iter().next().map(|copied| copied.root);
+    let root = root.ok_or_else(|| Error::new(Kind::Usage, "nothing to push"))?;
+    Ok(Report { location, root, summary: report.summary })
 }

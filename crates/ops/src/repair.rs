@@ -8,7 +8,7 @@ use serde::Serialize;
 use conex_spec::{Digest, Kind, Result};
 use conex_store::{Collection, Observer, Source, bridge};
 
-use crate::copy::{CopyOptions, Count, put};
+use crate::copy::{Count, put};
 use crate::fsck::{Fault, check};
 
 /// What was mended.
@@ -28,7 +28,6 @@ pub struct Report {
 pub async fn repair(
     collection: Arc<dyn Collection>,
     from: &dyn Source,
-    options: &CopyOptions,
     observer: &Arc<dyn Observer>,
 ) -> Result<Report> {
     let mut report = Report::default();
@@ -48,7 +47,7 @@ pub async fn repair(
         }
         for blob in new {
             tried.insert(blob.digest.clone());
-            match put(from, &blob, collection.as_ref(), options, observer).await {
+            match put(from, &blob, collection.as_ref(), observer).await {
                 Ok(()) => {
                     report.mended.add_bytes(blob.size);
                     report.digests.push(blob.digest);

@@ -1,17 +1,25 @@
 //! `conex copy`
 
+use std::time::Instant;
+
 use clap::Args;
 use serde::Serialize;
 
-use conex_ops::choose::choose;
-use conex_ops::copy::copy_to;
+use conex_ops::copy::belongings::With;
+use conex_ops::copy::request::{self, Copied, Kept, Request};
+use conex_ops::copy::tags::{Glob, Regex, TagFilter, Versions};
 use conex_ops::{Context, CopyOptions, Summary};
-use conex_spec::{Descriptor, Location, Platform, Result};
+use conex_spec::{Descriptor, Error, Location, Platform, Result};
 
 use crate::args::typed;
-use crate::output::Output;
+use crate::output::{Output, size};
 
 /// Copy an image or artifact, with all platforms of an index, from anywhere to anywhere
+///
+/// What belongs to an image comes along: its referrers, and what cosign keeps under tags made of
+/// its digest; see --with. Content that is at the destination already does not move. Where a
+/// registry has the same image under the same tag, only what belongs to the image itself is
+/// looked at, not what belongs to each image of an index; name --with to have all of it looked at.
 ///
 /// An archive file is replaced as a whole, once the new one is complete; nothing is added to
 /// the old one. An archive `-` is standard input or standard output; the report then goes to
@@ -21,30 +29,102 @@ use crate::output::Output;
 #[command(after_help = "\
 Examples:
   conex copy alpine oci:./alpine:latest
-  conex copy oci:./app:1.2 registry.example/team/app:1.2
+  conex copy oci:./app:1.2 registry.example/team/app:1.2 --tag 1 --tag latest
   conex copy --platform linux/arm64 debian:12 store:debian:12
+  conex copy --platform linux/amd64 --platform linux/arm64 debian:12 oci:./mirror:debian
+  conex copy --all-tags registry.example/team/app oci:./mirror
+  conex copy --tags-semver '>=1.2, <2' --exclude '*-rc*' registry.example/team/app mirror.example/app
   conex copy store:debian:12 oci-archive:debian.tar:12
   conex copy --platform linux/amd64 alpine docker-archive:-:alpine:latest | docker load
   conex copy docker-daemon:app:dev registry.example/team/app:dev")]
 pub struct Copy {
-    /// What to copy
+    /// What to copy; a place without a tag with --all-tags
     #[arg(value_parser = typed::<Location>)]
     from: Location,
     /// Where to
     #[arg(value_parser = typed::<Location>)]
     to: Location,
-    /// Copy only the image for this platform: OS/ARCH[/VARIANT]
-    #[arg(long, value_name = "PLATFORM", value_parser = typed::<Platform>)]
-    platform: Option<Platform>,
+    /// Copy only the image for this platform, without the index around it: OS/ARCH[/VARIANT].
+    /// Given several times: the index with only these images and their attestations. `all`
+    /// copies everything, as it is without this option
+    #[arg(long, value_name = "PLATFORM", value_parser = typed::<Wanted>)]
+    platform: Vec<Wanted>,
+    /// Keep the index to the last byte, with the chosen images only; many registries refuse that
+    #[arg(long, requires = "platform")]
+    sparse: bool,
+    /// Copy all tags of a repository, layout or name in the store
+    #[arg(long)]
+    all_tags: bool,
+    /// Copy the tags that match; `*` is any text, `?` any character. May be repeated
+    #[arg(long, value_name = "GLOB", value_parser = typed::<Glob>)]
+    tags: Vec<Glob>,
+    /// Copy the tags that match as a whole
+    #[arg(long, value_name = "REGEX", value_parser = typed::<Regex>)]
+    tags_regex: Vec<Regex>,
+    /// Copy the tags that are versions in a range, as '>=1.2, <2'; pre-releases only if named
+    #[arg(long, value_name = "RANGE", value_parser = typed::<Versions>)]
+    tags_semver: Vec<Versions>,
+    /// Leave out the tags that match. May be repeated
+    #[arg(long, value_name = "GLOB", value_parser = typed::<Glob>)]
+    exclude: Vec<Glob>,
+    /// Give it this name at the destination too. May be repeated
+    #[arg(long, value_name = "TAG", conflicts_with_all = MANY)]
+    tag: Vec<String>,
+    /// Leave alone the tags at the destination that stand for something else; then the exit
+    /// code is 1. Of several tags the others are copied
+    #[arg(long)]
+    no_clobber: bool,
+    #[command(flatten)]
+    company: Company,
+    /// Say what would move, and move nothing
+    #[arg(long)]
+    dry_run: bool,
+}
+
+/// The options that copy many tags.
+const MANY: [&str; 5] = ["all_tags", "tags", "tags_regex", "tags_semver", "exclude"];
+
+/// What comes along.
+#[derive(Debug, Args)]
+pub struct Company {
+    /// What comes along with an image: `referrers`, `signatures` under cosign's tags, both with a
+    /// comma, or `none`; both without this option
+    #[arg(long, value_name = "WHAT", value_parser = typed::<With>)]
+    with: Option<With>,
+}
+
+impl Company {
+    pub fn chosen(&self) -> With {
+        self.with.unwrap_or_default()
+    }
+}
+
+/// A platform, or all of them.
+#[derive(Clone, Debug)]
+enum Wanted {
+    All,
+    One(Platform),
+}
+
+impl std::str::FromStr for Wanted {
+    type Err = Error;
+
+    fn from_str(text: &str) -> Result<Self> {
+        if text == "all" { Ok(Self::All) } else { text.parse().map(Self::One) }
+    }
 }
 
 #[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
 struct Report {
-    from: Location,
-    to: Location,
-    root: Descriptor,
-    images: usize,
-    summary: Summary,
+    #[serde(flatten)]
+    report: request::Report,
+    /// The root, where it is only one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    root: Option<Descriptor>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    images: Option<usize>,
+    seconds: f64,
 }
 
 impl Copy {
@@ -54,28 +134,100 @@ impl Copy {
         options: &CopyOptions,
         output: &Output,
     ) -> Result<()> {
-        let (source, mut root) = context.resolve(&self.from).await?;
-        if let Some(platform) = &self.platform {
-            root = choose(source.as_ref(), &root, platform).await?;
+        let started = Instant::now();
+        let options =
+            CopyOptions { with: self.company.chosen(), dry_run: self.dry_run, ..*options };
+        let report = request::run(context, &self.request(), &options).await?;
+        let seconds = started.elapsed().as_millis() as f64 / 1000.0;
+        let only = match report.copied.as_slice() {
+            [only] => Some(only),
+            _ => None,
+        };
+        let (root, images) = (only.map(|only| only.root.clone()), only.and_then(|o| o.images));
+        let checked = report.check();
+        let report = Report { report, root, images, seconds };
+        output.beside(&self.to).report(&report, text)?;
+        checked
+    }
+
+    fn request(&self) -> Request {
+        let all = self.platform.iter().any(|wanted| matches!(wanted, Wanted::All));
+        let platforms = self.platform.iter().filter_map(|wanted| match wanted {
+            Wanted::One(platform) if !all => Some(platform.clone()),
+            _ => None,
+        });
+        let filter = TagFilter {
+            globs: self.tags.clone(),
+            regexes: self.tags_regex.clone(),
+            versions: self.tags_semver.clone(),
+            exclude: self.exclude.clone(),
+        };
+        let filtered = !(self.tags.is_empty()
+            && self.tags_regex.is_empty()
+            && self.tags_semver.is_empty()
+            && self.exclude.is_empty());
+        Request {
+            platforms: platforms.collect(),
+            sparse: self.sparse,
+            tags: (self.all_tags || filtered).then_some(filter),
+            names: self.tag.clone(),
+            no_clobber: self.no_clobber,
+            ..Request::new(self.from.clone(), self.to.clone())
         }
-        let images = conex_ops::choose::images(source.as_ref(), &root).await?.len();
-        let summary = copy_to(context, source.as_ref(), &root, &self.to, options).await?;
-        let report = Report { from: self.from.clone(), to: self.to.clone(), root, images, summary };
-        output.beside(&self.to).report(&report, text)
     }
 }
 
 fn text(report: &Report) -> String {
-    let what = if report.root.media_type.is_index() {
-        format!("the whole index of {} images (`--platform` narrows it)", report.images)
+    let copy = &report.report;
+    let verb = if copy.dry_run { "would copy" } else { "copied" };
+    let mut text = format!("{verb} {} from {} to {}\n", what(report), copy.from, copy.to);
+    text += &summary(&copy.summary, copy.dry_run);
+    if copy.copied.iter().any(|copied| copied.tag.is_some()) {
+        text += &copy.copied.iter().map(line).collect::<String>();
     } else {
-        "one image".into()
-    };
-    format!(
-        "copied {what} from {} to {}\n{}\n{}\n",
-        report.from,
-        report.to,
-        super::summary(&report.summary),
-        report.root.digest
-    )
+        text += &copy
+            .copied
+            .iter()
+            .map(|copied| format!("{}\n", copied.root.digest))
+            .collect::<String>();
+    }
+    text + &copy.kept.iter().map(kept).collect::<String>()
+}
+
+fn what(report: &Report) -> String {
+    match report.report.copied.as_slice() {
+        [Copied { tag: None, root, images, .. }] if root.media_type.is_index() => match images {
+            Some(images) => format!("the whole index of {images} images (`--platform` narrows it)"),
+            None => "the index, which was there,".into(),
+        },
+        [Copied { tag: None, .. }] => "one image".into(),
+        many => format!("{} tags", many.len()),
+    }
+}
+
+fn line(copied: &Copied) -> String {
+    format!("{} {}\n", copied.root.digest, copied.tag.as_deref().unwrap_or_default())
+}
+
+fn kept(kept: &Kept) -> String {
+    format!("kept {}, which stands for {}\n", kept.name, kept.found)
+}
+
+fn summary(summary: &Summary, dry_run: bool) -> String {
+    let mut text = super::summary(summary);
+    if dry_run {
+        text = text.replacen("moved", "would move", 1);
+    }
+    if summary.unchanged > 1 {
+        text += &format!("; {} tags are unchanged", summary.unchanged);
+    }
+    let company = &summary.referrers;
+    if company.blobs > 0 {
+        text += &format!(
+            "\n{} manifests that belong to it came along, of {} (`--with none` leaves them)",
+            company.blobs,
+            size(company.bytes)
+        );
+    }
+    text + "\n"
 }

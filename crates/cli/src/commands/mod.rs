@@ -35,6 +35,8 @@ use crate::environment;
 use crate::output::{Output, size};
 use crate::progress::{self, Show};
 
+/// How many layers are validated at a time: each takes memory for what unpacks it.
+const VALIDATORS: usize = 4;
 /// How long threads may take to put away what they were doing.
 const SHUTDOWN: Duration = Duration::from_secs(5);
 
@@ -95,7 +97,7 @@ async fn dispatch(args: &Args, output: &Output, progress: &Arc<dyn Show>) -> Res
         Command::Pack(command) => command.run(&context(), &options(global), output).await?,
         Command::Unpack(command) => command.run(&context(), output).await?,
         Command::Validate(command) => {
-            return command.run(&context(), global.jobs, output).await;
+            return command.run(&context(), global.jobs.unwrap_or(VALIDATORS), output).await;
         }
         Command::Index(command) => command.run(&context(), &options(global), output).await?,
         Command::Images(command) => command.run(&context(), output).await?,
@@ -104,9 +106,7 @@ async fn dispatch(args: &Args, output: &Output, progress: &Arc<dyn Show>) -> Res
         Command::Gc(command) => command.run(&context(), output).await?,
         Command::Du(command) => command.run(&context(), output).await?,
         Command::Fsck(command) => return command.run(&context(), output).await,
-        Command::Repair(command) => {
-            return command.run(&context(), &options(global), output).await;
-        }
+        Command::Repair(command) => return command.run(&context(), output).await,
         Command::Serve(command) => command.run(output).await?,
         Command::Demo(command) => command.run(output).await?,
     }
@@ -123,7 +123,8 @@ fn context(global: &Global, progress: Arc<dyn Show>) -> Context {
 }
 
 fn options(global: &Global) -> CopyOptions {
-    CopyOptions { jobs: global.jobs }
+    let default = CopyOptions::default();
+    CopyOptions { jobs: global.jobs.unwrap_or(default.jobs), ..default }
 }
 
 fn client_options(global: &Global, observer: Arc<dyn Observer>) -> Options {

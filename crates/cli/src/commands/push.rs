@@ -7,10 +7,11 @@ use conex_ops::{Context, CopyOptions};
 use conex_spec::{Location, Result};
 
 use crate::args::typed;
+use crate::commands::copy::Company;
 use crate::commands::pull::registry_reference;
 use crate::output::Output;
 
-/// Push an image from this machine to a registry
+/// Push an image from this machine to a registry, with what belongs to it
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
@@ -23,6 +24,8 @@ pub struct Push {
     /// Where the image is now; without it the local store, under the same name
     #[arg(long, value_name = "LOCATION", value_parser = typed::<Location>)]
     from: Option<Location>,
+    #[command(flatten)]
+    company: Company,
 }
 
 impl Push {
@@ -34,7 +37,8 @@ impl Push {
     ) -> Result<()> {
         let reference = registry_reference(&self.image)?;
         let from = self.from.clone().unwrap_or_else(|| Location::Store(reference.clone()));
-        let report = push(context, &from, reference, options).await?;
+        let options = CopyOptions { with: self.company.chosen(), ..*options };
+        let report = push(context, &from, reference, &options).await?;
         output.report(&report, text)
     }
 }

@@ -4,9 +4,9 @@ use std::process::ExitCode;
 
 use clap::Args;
 
+use conex_ops::Context;
 use conex_ops::open::Keep;
 use conex_ops::repair::{Report, repair};
-use conex_ops::{Context, CopyOptions};
 use conex_spec::{Location, Result};
 
 use crate::args::typed;
@@ -31,16 +31,11 @@ pub struct Repair {
 }
 
 impl Repair {
-    pub async fn run(
-        &self,
-        context: &Context,
-        options: &CopyOptions,
-        output: &Output,
-    ) -> Result<ExitCode> {
+    pub async fn run(&self, context: &Context, output: &Output) -> Result<ExitCode> {
         let source = context.source(&self.from)?;
         let collection = context.keep(&self.place)?;
         let observer = &context.observer;
-        let report = repair(collection, source.as_ref(), options, observer).await?;
+        let report = repair(collection, source.as_ref(), observer).await?;
         output.report(&report, text)?;
         Ok(if report.left.is_empty() { ExitCode::SUCCESS } else { ExitCode::from(UNSOUND) })
     }

@@ -52,7 +52,9 @@ async fn parents_come_last() {
     let root = images::two_platforms(&from);
     let log = Arc::new(Log::default());
     let observer: Arc<dyn Observer> = log.clone();
-    copy(&from, &root, &to, None, &CopyOptions { jobs: 16 }, &observer).await.unwrap();
+    copy(&from, &root, &to, None, &CopyOptions { jobs: 16, ..CopyOptions::default() }, &observer)
+        .await
+        .unwrap();
     let lines = log.0.lock().unwrap().clone();
     let first_manifest = lines.iter().position(|line| line.contains("manifest")).unwrap();
     assert_eq!(first_manifest, 5, "{lines:?}");

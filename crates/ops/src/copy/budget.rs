@@ -1,0 +1,71 @@
+//! How much moves at a time: so many blobs, and so many bytes of buffers in all. Many small blobs
+//! then hide each other's waiting, and a few large ones fill the line, in the same memory.
+
+use tokio::sync::{Semaphore, SemaphorePermit};
+
+use conex_spec::{Descriptor, Error, Kind, Location, Result};
+use conex_store::Sink;
+
+/// What all buffers together may take, in bytes.
+const ROOM: u64 = 16 << 20;
+/// What one blob on its way takes at most: a registry's uploads are held until they are taken.
+const UPLOAD: u64 = 4 << 20;
+const DOWNLOAD: u64 = 5 << 19;
+/// What is counted, in bytes.
+const UNIT: u64 = 64 << 10;
+
+#[derive(Debug)]
+pub(crate) struct Budget {
+    blobs: Semaphore,
+    units: Semaphore,
+    most: u64,
+}
+
+impl Budget {
+    pub(crate) fn new(jobs: usize, to: &dyn Sink) -> Self {
+        let uploads = matches!(to.location(), Location::Registry(_));
+        Self {
+            blobs: Semaphore::new(jobs.min(to.width()).clamp(1, Semaphore::MAX_PERMITS)),
+            units: Semaphore::new((ROOM / UNIT) as usize),
+            most: if uploads { UPLOAD } else { DOWNLOAD },
+        }
+    }
+
+    /// Waits until there is room for a blob; it is given back when the permits are dropped.
+    pub(crate) async fn room_for(
+        &self,
+        blob: &Descriptor,
+    ) -> Result<(SemaphorePermit<'_>, SemaphorePermit<'_>)> {
+        let closed = |_| Error::new(Kind::Io, "the copy is over");
+        let units = blob.size.min(self.most) / UNIT + 1;
+        let blobs = self.blobs.acquire().await.map_err(closed)?;
+        // At most 64, by the constants above.
+        let units = self.units.acquire_many(units as u32).await.map_err(closed)?;
+        Ok((blobs, units))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use conex_spec::MediaType;
+    use conex_store::Memory;
+
+    async fn together(size: u64) -> usize {
+        let (budget, mut held) = (Budget::new(12, &Memory::new()), Vec::new());
+        let mut blob = Descriptor::of(MediaType::LAYER, b"");
+        blob.size = size;
+        let soon = std::time::Duration::from_millis(20);
+        while let Ok(room) = tokio::time::timeout(soon, budget.room_for(&blob)).await {
+            held.push(room.unwrap());
+        }
+        held.len()
+    }
+
+    #[tokio::test]
+    async fn many_small_blobs_or_a_few_large_ones() {
+        assert_eq!(together(0).await, 12);
+        assert_eq!(together(1 << 20).await, 12);
+        assert_eq!(together(u64::MAX).await, 6);
+    }
+}

@@ -1,0 +1,412 @@
+//! One run over many roots: every digest is looked at once, what is there already is skipped, many
+//! requests are under way at a time, children are there before parents, names come last.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use bytes::Bytes;
+use futures_util::{StreamExt, TryStreamExt, future, stream};
+
+use conex_spec::{Descriptor, Digest, Error, Kind, Location, Result, Tag};
+use conex_store::{Event, Observer, Sink, Source};
+
+use super::CopyOptions;
+use super::belongings::{Belongings, With, in_words_of};
+use super::blob::Copier;
+use super::budget::Budget;
+use super::summary::{Outcome, Summary};
+use crate::walk::{Graph, Node, Walk};
+
+/// How many requests that move next to nothing are under way at a time.
+pub(crate) const WIDTH: usize = 16;
+/// How many roots are walked together; their manifests are in memory.
+const BATCH: usize = 64;
+
+/// A root to be copied.
+#[derive(Clone, Debug)]
+pub(crate) struct Task {
+    pub(crate) root: Descriptor,
+    /// What the destination is to call it.
+    pub(crate) names: Vec<Tag>,
+    /// Whether it is a root there too, if only by its digest.
+    pub(crate) listed: bool,
+    /// Of an index that is copied as it is, the entries that are copied with it.
+    pub(crate) only: Option<Arc<HashSet<Digest>>>,
+    /// What the names stand for at the destination, where that is known.
+    pub(crate) standing: Option<Vec<Option<Digest>>>,
+}
+
+impl Task {
+    pub(crate) fn new(root: &Descriptor, names: Vec<Tag>) -> Self {
+        Self { root: root.clone(), names, listed: true, only: None, standing: None }
+    }
+}
+
+/// See the module.
+pub(crate) struct Engine<'a> {
+    from: &'a dyn Source,
+    to: &'a dyn Sink,
+    options: &'a CopyOptions,
+    observer: &'a Arc<dyn Observer>,
+    belongings: Option<Belongings<'a>>,
+    budget: Budget,
+    /// Whether the registry has not yet refused to mount.
+    mounts: AtomicBool,
+    /// What is at the destination by now.
+    done: HashSet<Digest>,
+    summary: Summary,
+}
+
+impl<'a> Engine<'a> {
+    pub(crate) fn new(
+        from: &'a dyn Source,
+        to: &'a dyn Sink,
+        options: &'a CopyOptions,
+        observer: &'a Arc<dyn Observer>,
+    ) -> Self {
+        // Docker's archives and engines hold nothing but images.
+        let single =
+            matches!(to.location(), Location::DockerArchive { .. } | Location::DockerDaemon(_));
+        let with = if single { With::NONE } else { options.with };
+        let belongings = with.any().then(|| Belongings::new(from, with, observer));
+        Self {
+            from,
+            to,
+            options,
+            observer,
+            belongings,
+            budget: Budget::new(options.jobs, to),
+            mounts: AtomicBool::new(same_registry(from.location(), to.location())),
+            done: HashSet::new(),
+            summary: Summary::default(),
+        }
+    }
+
+    /// The same, where the tags of the source were listed already.
+    pub(crate) fn with_tags(mut self, tags: Option<HashSet<Tag>>) -> Self {
+        self.belongings = self.belongings.map(|belongings| belongings.with_tags(tags));
+        self
+    }
+
+    /// Copies all content below the roots, and then gives them their names.
+    pub(crate) async fn run(mut self, tasks: &[Task]) -> Result<Summary> {
+        let route = format!("cannot copy {} to {}", self.from.location(), self.to.location());
+        for batch in tasks.chunks(BATCH) {
+            self.batch(batch).await.map_err(|err| err.context(&route))?;
+        }
+        Ok(self.summary)
+    }
+
+    async fn batch(&mut self, tasks: &[Task]) -> Result<()> {
+        let looked = tasks.iter().map(|task| self.unchanged(task));
+        let looked: Vec<_> = stream::iter(looked).buffered(WIDTH).try_collect().await?;
+        let mut left = Vec::new();
+        for (task, unchanged) in tasks.iter().zip(looked) {
+            match unchanged {
+                Some(content) => {
+                    self.observer.event(Event::Present(&task.root));
+                    self.summary.unchanged += 1;
+                    for blob in content {
+                        if self.done.insert(blob.digest.clone()) {
+                            self.summary.present.add(&blob);
+                        }
+                    }
+                }
+                None => left.push(task),
+            }
+        }
+        if left.is_empty() {
+            return Ok(());
+        }
+        match self.copy(&left).await {
+            // All of them together may be too much to be held.
+            Err(err) if err.kind() == Kind::Limit && left.len() > 1 => {
+                for task in left {
+                    self.copy(&[task]).await?;
+                }
+                Ok(())
+            }
+            copied => copied,
+        }
+    }
+
+    async fn copy(&mut self, tasks: &[&Task]) -> Result<()> {
+        let graph = {
+            let mut walk = Walk::new(self.from, self.belongings.as_ref());
+            for task in tasks {
+                walk.add(&task.root, task.only.as_deref())?;
+            }
+            walk.run().await?
+        };
+        let mut summary = Summary::default();
+        for attached in &graph.attached {
+            summary.referrers.add(&attached.root);
+        }
+        let there = self.copy_blobs(&graph, &mut summary).await?;
+        self.copy_manifests(&graph, tasks, &there, &mut summary).await?;
+        self.publish(&graph, tasks, &there).await?;
+        let manifests = graph.manifests.iter().map(|node| &node.descriptor);
+        self.done.extend(graph.blobs.iter().chain(manifests).map(|blob| blob.digest.clone()));
+        self.summary.merge(summary);
+        Ok(())
+    }
+
+    /// The blobs, and at the same time a look at which manifests are there.
+    async fn copy_blobs(&self, graph: &Graph, summary: &mut Summary) -> Result<HashSet<Digest>> {
+        let width = WIDTH.max(self.options.jobs).min(self.to.width());
+        let fresh = graph.blobs.iter().filter(|blob| !self.done.contains(&blob.digest));
+        let copies = fresh.map(|blob| async move { Ok((blob, self.copy_blob(blob).await?)) });
+        let copies = stream::iter(copies).buffer_unordered(width);
+        let blobs = copies.try_collect::<Vec<_>>();
+        let looks = graph.manifests.iter().map(|node| async move {
+            let blob = &node.descriptor;
+            let there = self.done.contains(&blob.digest) || self.to.has(blob).await?;
+            Ok::<_, Error>(there.then(|| blob.digest.clone()))
+        });
+        let looks = stream::iter(looks).buffer_unordered(WIDTH).try_collect::<Vec<_>>();
+        let (blobs, looks) = future::try_join(blobs, looks).await?;
+        for (blob, outcome) in blobs {
+            summary.count(blob, outcome);
+        }
+        Ok(looks.into_iter().flatten().collect())
+    }
+
+    async fn copy_blob(&self, blob: &Descriptor) -> Result<Outcome> {
+        let forbidden = !blob.media_type.is_distributable();
+        if forbidden && matches!(self.to.location(), Location::Registry(_)) {
+            // "Implementations SHOULD NOT upload layers tagged with this media type"
+            // (image-spec, layer.md, "Non-Distributable Layers").
+            return Ok(self.leave_out(blob));
+        }
+        if let Some(outcome) = self.without_bytes(blob).await? {
+            return Ok(outcome);
+        }
+        if self.options.dry_run {
+            return Ok(Outcome::Moved);
+        }
+        let _room = self.budget.room_for(blob).await?;
+        match self.copier().put(blob, None).await {
+            Err(err) if forbidden && err.kind() == Kind::NotFound => Ok(self.leave_out(blob)),
+            moved => moved,
+        }
+    }
+
+    /// Whether a blob is there, or can be taken over. Inside a registry a mount answers both in
+    /// one request, as long as the registry does it.
+    async fn without_bytes(&self, blob: &Descriptor) -> Result<Option<Outcome>> {
+        let mounts = self.mounts.load(Ordering::Relaxed);
+        if mounts && !self.options.dry_run {
+            if self.to.adopt(blob, self.from).await? {
+                self.observer.event(Event::Adopted(blob));
+                return Ok(Some(Outcome::Adopted));
+            }
+            self.mounts.store(false, Ordering::Relaxed);
+        }
+        if self.to.has(blob).await? {
+            self.observer.event(Event::Present(blob));
+            return Ok(Some(Outcome::Present));
+        }
+        if self.options.dry_run {
+            return Ok(mounts.then_some(Outcome::Adopted));
+        }
+        if !mounts && self.to.adopt(blob, self.from).await? {
+            self.observer.event(Event::Adopted(blob));
+            return Ok(Some(Outcome::Adopted));
+        }
+        Ok(None)
+    }
+
+    /// Level by level, so that every manifest finds its children there. A root that is no part of
+    /// another is left for the end, where it is put together with its names.
+    async fn copy_manifests(
+        &self,
+        graph: &Graph,
+        tasks: &[&Task],
+        there: &HashSet<Digest>,
+        summary: &mut Summary,
+    ) -> Result<()> {
+        let parts: HashSet<_> = graph
+            .manifests
+            .iter()
+            .flat_map(|node| node.manifest.children().into_iter().map(|child| &child.digest))
+            .collect();
+        let last = |digest: &Digest| {
+            !parts.contains(digest)
+                && tasks.iter().any(|task| task.listed && task.root.digest == *digest)
+        };
+        let top = graph.manifests.iter().map(|node| node.height).max().unwrap_or_default();
+        for height in 1..=top {
+            let level = graph.manifests.iter().filter(|node| node.height == height);
+            let mut missing = Vec::new();
+            for node in level {
+                let blob = &node.descriptor;
+                if there.contains(&blob.digest) {
+                    if !self.done.contains(&blob.digest) {
+                        self.observer.event(Event::Present(blob));
+                        summary.count(blob, Outcome::Present);
+                    }
+                    continue;
+                }
+                summary.count(blob, Outcome::Moved);
+                if !last(&blob.digest) && !self.options.dry_run {
+                    missing.push(self.put(node));
+                }
+            }
+            let puts = stream::iter(missing).buffer_unordered(WIDTH.min(self.to.width()));
+            puts.try_collect::<()>().await?;
+        }
+        Ok(())
+    }
+
+    async fn put(&self, node: &Node) -> Result<()> {
+        let bytes = node.manifest.bytes().clone();
+        self.copier().put(&node.descriptor, Some(bytes)).await.map(drop)
+    }
+
+    /// Gives names, first to what belongs to the images: who sees an image can then see whose
+    /// word there is for it.
+    async fn publish(&self, graph: &Graph, tasks: &[&Task], there: &HashSet<Digest>) -> Result<()> {
+        if self.options.dry_run {
+            return Ok(());
+        }
+        for attached in &graph.attached {
+            let name = attached.name.as_ref().map(|name| in_words_of(self.to.location(), name));
+            let names: Vec<Tag> = name.transpose()?.into_iter().collect();
+            // A registry lists referrers by itself.
+            if !names.is_empty() || !matches!(self.to.location(), Location::Registry(_)) {
+                self.to.publish(&attached.root, bytes_of(graph, &attached.root)?, &names).await?;
+            }
+        }
+        let listed = tasks.iter().filter(|task| task.listed);
+        let roots = listed.map(|task| async move {
+            let root = &task.root;
+            let fresh = !there.contains(&root.digest) && root.media_type.is_manifest();
+            if fresh {
+                self.observer.event(Event::Started(root));
+            }
+            self.name(graph, task).await?;
+            if fresh {
+                self.observer.event(Event::Done(root));
+            }
+            Ok::<_, Error>(())
+        });
+        stream::iter(roots).buffered(WIDTH.min(self.to.width())).try_collect().await
+    }
+
+    async fn name(&self, graph: &Graph, task: &Task) -> Result<()> {
+        if task.root.media_type.is_manifest() {
+            let bytes = bytes_of(graph, &task.root)?;
+            return self.to.publish(&task.root, bytes, &task.names).await;
+        }
+        if task.names.is_empty() {
+            return self.to.tag(&task.root, None).await;
+        }
+        for name in &task.names {
+            self.to.tag(&task.root, Some(name)).await?;
+        }
+        Ok(())
+    }
+
+    /// What was seen to be there, where all names stand for the root already; nothing where they
+    /// do not, or where something below it or beside it may be missing.
+    async fn unchanged(&self, task: &Task) -> Result<Option<Vec<Descriptor>>> {
+        if task.names.is_empty() || self.to.as_source().is_none() {
+            return Ok(None);
+        }
+        let standing = match &task.standing {
+            Some(standing) => standing.clone(),
+            None => standing(self.to, &task.names).await?,
+        };
+        if standing.iter().any(|digest| digest.as_ref() != Some(&task.root.digest)) {
+            return Ok(None);
+        }
+        if self.options.with.insist || !self.same_company(&task.root.digest).await? {
+            return Ok(None);
+        }
+        match self.to.location() {
+            // It took the name only when all content was there, and keeps it as long.
+            Location::Registry(_) => Ok(Some(vec![task.root.bare()])),
+            _ => self.whole(task).await,
+        }
+    }
+
+    /// The content of a root at the destination, if nothing of it is missing or damaged.
+    async fn whole(&self, task: &Task) -> Result<Option<Vec<Descriptor>>> {
+        let Some(there) = self.to.as_source() else { return Ok(None) };
+        let mut below = Walk::new(there, None);
+        below.add(&task.root, task.only.as_deref())?;
+        let Ok(graph) = below.run().await else { return Ok(None) };
+        let manifests = graph.manifests.into_iter().map(|node| node.descriptor);
+        let content: Vec<_> = graph.blobs.into_iter().chain(manifests).collect();
+        for blob in &content {
+            if !self.to.has(blob).await? {
+                return Ok(None);
+            }
+        }
+        Ok(Some(content))
+    }
+
+    /// Whether the destination has what belongs to a root itself at the source.
+    async fn same_company(&self, root: &Digest) -> Result<bool> {
+        let (Some(belongings), Some(there)) = (&self.belongings, self.to.as_source()) else {
+            return Ok(true);
+        };
+        let bare = Descriptor::new(conex_spec::MediaType::MANIFEST, root.clone(), 0);
+        let attached = belongings.of(&bare).await?;
+        if attached.iter().any(|attached| attached.name.is_none()) {
+            let listed = there.referrers(root).await?;
+            let has = |digest: &Digest| listed.iter().any(|known| known.digest == *digest);
+            let mut unnamed = attached.iter().filter(|attached| attached.name.is_none());
+            if !unnamed.all(|attached| has(&attached.root.digest)) {
+                return Ok(false);
+            }
+        }
+        for (attached, name) in attached.iter().filter_map(|a| Some((a, a.name.as_ref()?))) {
+            let tag = in_words_of(self.to.location(), name)?;
+            let found = self.to.tagged(&tag).await?;
+            if found.is_none_or(|found| found.digest != attached.root.digest) {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+
+    fn copier(&self) -> Copier<'a> {
+        Copier { from: self.from, to: self.to, observer: self.observer }
+    }
+
+    fn leave_out(&self, blob: &Descriptor) -> Outcome {
+        let text = format!(
+            "left out {}: a {} may not be distributed",
+            blob.digest.short(),
+            blob.media_type
+        );
+        self.observer.event(Event::Warning(&text));
+        Outcome::LeftOut
+    }
+}
+
+/// What names stand for at a destination.
+pub(crate) async fn standing(to: &dyn Sink, names: &[Tag]) -> Result<Vec<Option<Digest>>> {
+    let looks = names.iter().map(|name| to.tagged(name));
+    let found: Vec<_> = stream::iter(looks).buffered(WIDTH).try_collect().await?;
+    Ok(found.into_iter().map(|root| root.map(|root| root.digest)).collect())
+}
+
+fn bytes_of(graph: &Graph, root: &Descriptor) -> Result<Bytes> {
+    let node = graph.manifests.iter().rev().find(|node| node.descriptor.digest == root.digest);
+    let missing = || {
+        Error::new(Kind::Usage, format!("{} cannot be a root", root.digest))
+            .expected("a manifest or an index")
+            .found(&root.media_type)
+    };
+    node.map(|node| node.manifest.bytes().clone()).ok_or_else(missing)
+}
+
+fn same_registry(from: &Location, to: &Location) -> bool {
+    match (from, to) {
+        (Location::Registry(a), Location::Registry(b)) => a.registry() == b.registry(),
+        _ => false,
+    }
+}

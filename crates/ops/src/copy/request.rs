@@ -1,0 +1,414 @@
+//! From one location to another, as a person asks for it: some platforms, some tags or all of
+//! them, several names, with what belongs to the images.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
+
+use futures_util::{StreamExt, TryStreamExt, future, stream};
+use serde::Serialize;
+
+use conex_spec::{Descriptor, Digest, Error, Kind, Location, Name, Platform, Result, Tag};
+use conex_store::{Event, Sink, Source};
+
+use super::belongings::{in_words_of, is_digest_tag};
+use super::engine::{Engine, Task, WIDTH, standing};
+use super::nowhere::Nowhere;
+use super::remembered::Remembered;
+use super::select::{Selection, select};
+use super::tags::TagFilter;
+use super::{CopyOptions, Summary};
+use crate::choose;
+use crate::open::{Context, check_fits, name_in};
+
+/// More tags than this has no real repository.
+const MAX_TAGS: usize = 1_000_000;
+/// How many tags that were kept an error names.
+const MAX_SHOWN: usize = 5;
+
+/// What is to be copied.
+#[derive(Clone, Debug)]
+pub struct Request {
+    /// Where from.
+    pub from: Location,
+    /// Where to.
+    pub to: Location,
+    /// For which platforms; without any for all.
+    pub platforms: Vec<Platform>,
+    /// Whether an index stays as it is although not all of its entries are copied.
+    pub sparse: bool,
+    /// Which tags of a whole repository; nothing where `from` names the one root.
+    pub tags: Option<TagFilter>,
+    /// More names for the root at the destination.
+    pub names: Vec<String>,
+    /// Whether a name that stands for something else at the destination is left alone.
+    pub no_clobber: bool,
+}
+
+impl Request {
+    /// All of one root, under the name that the destination gives.
+    pub fn new(from: Location, to: Location) -> Self {
+        Self {
+            from,
+            to,
+            platforms: Vec::new(),
+            sparse: false,
+            tags: None,
+            names: Vec::new(),
+            no_clobber: false,
+        }
+    }
+}
+
+/// What was copied.
+#[derive(Clone, Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Report {
+    /// Where from.
+    pub from: Location,
+    /// Where to.
+    pub to: Location,
+    /// Whether nothing moved in fact.
+    pub dry_run: bool,
+    /// The roots, each with its names.
+    pub copied: Vec<Copied>,
+    /// The names at the destination that were left alone.
+    pub kept: Vec<Kept>,
+    /// What moved, and what was there already.
+    pub summary: Summary,
+}
+
+/// A root at its destination.
+#[derive(Clone, Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Copied {
+    /// Its tag at the source, where a whole repository was copied.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tag: Option<String>,
+    /// Its names at the destination.
+    pub names: Vec<Tag>,
+    /// What they stand for.
+    pub root: Descriptor,
+    /// How many images it holds, where its manifests were read.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub images: Option<usize>,
+}
+
+/// A name that stands for something else at the destination, and still does.
+#[derive(Clone, Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Kept {
+    /// The name.
+    pub name: Tag,
+    /// What it would have stood for.
+    pub root: Digest,
+    /// What it stands for.
+    pub found: Digest,
+}
+
+impl Report {
+    /// An error where names were left alone.
+    ///
+    /// # Errors
+    /// `Conflict`, with the names.
+    pub fn check(&self) -> Result<()> {
+        conflict(&self.to, &self.kept)
+    }
+}
+
+/// Copies what is asked for. Both sides are asked at once where they do not depend on each other.
+///
+/// # Errors
+/// `Conflict` where a single root was not copied because its name is taken; of several tags the
+/// others are copied, and [`Report::kept`] lists these.
+pub async fn run(context: &Context, request: &Request, options: &CopyOptions) -> Result<Report> {
+    check(request)?;
+    let source = context.source(&request.from)?;
+    let looker = context.look(&request.to)?;
+    let beside = looker.as_deref().filter(|_| !matches!(request.to, Location::Registry(_)));
+    let from = Remembered::new(source.as_ref()).beside(beside.and_then(|sink| sink.as_source()));
+    let job = Job { context, request, options, from: &from, looker: looker.as_ref() };
+    match &request.tags {
+        Some(filter) => job.many(filter).await,
+        None => job.one().await,
+    }
+}
+
+fn check(request: &Request) -> Result<()> {
+    let usage = |text: String| Error::new(Kind::Usage, text);
+    if request.sparse && request.platforms.is_empty() {
+        return Err(usage("nothing is left out of a sparse index".into())
+            .hint("choose its images with `--platform OS/ARCH`"));
+    }
+    if request.tags.is_none() {
+        return Ok(());
+    }
+    for location in [&request.from, &request.to] {
+        if location.name().is_some() || matches!(location, Location::DockerDaemon(_)) {
+            return Err(usage(format!("{location} is no whole repository"))
+                .expected("a place without a tag, as `registry.example/team/app` or `oci:DIR`")
+                .found(location.kind_str()));
+        }
+    }
+    if matches!(request.to, Location::DockerArchive { .. }) {
+        return Err(usage(format!("{} calls images by whole names, not by tags", request.to))
+            .hint("an oci-archive:FILE takes tags"));
+    }
+    Ok(())
+}
+
+struct Job<'a> {
+    context: &'a Context,
+    request: &'a Request,
+    options: &'a CopyOptions,
+    from: &'a Remembered<'a>,
+    /// The destination, where it can be asked without making it.
+    looker: Option<&'a Arc<dyn Sink>>,
+}
+
+impl Job<'_> {
+    async fn one(&self) -> Result<Report> {
+        let (from, to) = (&self.request.from, &self.request.to);
+        let names = self.names()?;
+        let asked = name_in(from)?;
+        let resolved = self.from.resolve(asked.as_ref());
+        let (root, standing) = future::try_join(resolved, self.standing(&names)).await?;
+        let selection = self.select(&root).await?;
+        self.check_digest(&selection.root)?;
+        if selection.root.digest != root.digest && self.is_same_place() {
+            let itself = standing.iter().flatten().any(|digest| *digest == root.digest);
+            if itself || names.is_empty() {
+                return Err(narrows(from, to));
+            }
+        }
+        let kept = self.kept(&names, &selection.root, &standing);
+        conflict(to, &kept)?;
+        check_fits(self.from, &selection.root, to).await?;
+        let task = task(selection, names, standing);
+        let summary = self.copy(std::slice::from_ref(&task), None).await?;
+        let copied = vec![self.copied(None, &task).await];
+        Ok(self.report(copied, kept, summary))
+    }
+
+    async fn many(&self, filter: &TagFilter) -> Result<Report> {
+        let listed = self.tags().await?;
+        let chosen = listed.iter().filter(|(tag, _)| !is_digest_tag(tag) && filter.takes(tag));
+        let chosen: Vec<_> = chosen.collect();
+        if chosen.is_empty() {
+            return Err(Error::not_found(format!("no such tag in {}", self.request.from))
+                .expected("a tag that the filters take")
+                .found(format!("{} tags", listed.len())));
+        }
+        let looked = chosen.iter().map(async |(tag, name)| {
+            let name = Name::Tag(name.clone());
+            let there = vec![self.name(tag)?];
+            let resolved = self.from.resolve(Some(&name));
+            let (root, standing) = future::try_join(resolved, self.standing(&there)).await?;
+            Ok::<_, Error>((tag, there, root, standing))
+        });
+        let looked: Vec<_> = stream::iter(looked).buffered(WIDTH).try_collect().await?;
+        let (mut tasks, mut tags, mut kept) = (Vec::new(), Vec::new(), Vec::new());
+        let mut selections = HashMap::new();
+        for (tag, names, root, standing) in looked {
+            if !selections.contains_key(&root.digest) {
+                selections.insert(root.digest.clone(), self.select_or_leave(tag, &root).await?);
+            }
+            let Some(Some(selection)) = selections.get(&root.digest) else { continue };
+            if selection.root.digest != root.digest && self.is_same_place() {
+                return Err(narrows(&self.request.from, &self.request.to));
+            }
+            let taken = self.kept(&names, &selection.root, &standing);
+            if taken.is_empty() {
+                tags.push(tag);
+                tasks.push(task(selection.clone(), names, standing));
+            }
+            kept.extend(taken);
+        }
+        let known = listed.iter().map(|(_, name)| name.clone()).collect();
+        let summary = self.copy(&tasks, Some(known)).await?;
+        let mut copied = Vec::new();
+        for (tag, task) in tags.into_iter().zip(&tasks) {
+            copied.push(self.copied(Some(tag.clone()), task).await);
+        }
+        Ok(self.report(copied, kept, summary))
+    }
+
+    /// All tags of the source: the tag of the repository, and what the source calls it.
+    async fn tags(&self) -> Result<Vec<(String, Tag)>> {
+        let prefix = match &self.request.from {
+            Location::Store(reference) => format!("{}:", reference.without_name()),
+            _ => String::new(),
+        };
+        let mut tags = self.from.tags();
+        let mut all = Vec::new();
+        while let Some(tag) = tags.try_next().await? {
+            if let Some(text) = tag.as_str().strip_prefix(&prefix) {
+                all.push((text.to_owned(), tag.clone()));
+            }
+            if all.len() > MAX_TAGS {
+                return Err(Error::new(Kind::Limit, "too many tags")
+                    .expected(format!("at most {MAX_TAGS}")));
+            }
+        }
+        Ok(all)
+    }
+
+    /// What the destination is to call the one root. A digest there gives no name.
+    fn names(&self) -> Result<Vec<Tag>> {
+        let to = &self.request.to;
+        let mut names = Vec::new();
+        let wanted = match to {
+            // Who names tags does not mean `latest` as well.
+            Location::Registry(reference) if !self.request.names.is_empty() => reference.name(),
+            _ => name_in(to)?,
+        };
+        if let Some(Name::Tag(tag)) = wanted {
+            names.push(tag);
+        }
+        for text in &self.request.names {
+            let name = self.name(text)?;
+            if !names.contains(&name) {
+                names.push(name);
+            }
+        }
+        Ok(names)
+    }
+
+    fn name(&self, text: &str) -> Result<Tag> {
+        let to = &self.request.to;
+        let name = match to {
+            Location::Registry(_) => Tag::registry(text),
+            Location::DockerDaemon(_) => {
+                return Err(Error::new(Kind::Unsupported, format!("{to} takes one name")));
+            }
+            _ => in_words_of(to, text),
+        };
+        name.map_err(|err| {
+            let err = err.with_kind(Kind::Usage).context(format_args!("name in {to}"));
+            if self.request.tags.is_some() { err.hint("`--exclude` leaves a tag out") } else { err }
+        })
+    }
+
+    async fn standing(&self, names: &[Tag]) -> Result<Vec<Option<Digest>>> {
+        match self.looker {
+            Some(sink) => standing(sink.as_ref(), names).await,
+            None => Ok(vec![None; names.len()]),
+        }
+    }
+
+    async fn select(&self, root: &Descriptor) -> Result<Selection> {
+        select(self.from, root, &self.request.platforms, self.request.sparse).await
+    }
+
+    /// Of many tags, one without an image for a platform is left out, and that is told.
+    async fn select_or_leave(&self, tag: &str, root: &Descriptor) -> Result<Option<Selection>> {
+        match self.select(root).await {
+            Err(err) if err.kind() == Kind::NotFound => {
+                let text = format!("left out the tag {tag}: {err}");
+                self.context.observer.event(Event::Warning(&text));
+                Ok(None)
+            }
+            selection => selection.map(Some),
+        }
+    }
+
+    fn check_digest(&self, root: &Descriptor) -> Result<()> {
+        match name_in(&self.request.to)? {
+            Some(Name::Digest(_)) => super::tag_for(root, &self.request.to).map(drop),
+            _ => Ok(()),
+        }
+    }
+
+    fn kept(&self, names: &[Tag], root: &Descriptor, standing: &[Option<Digest>]) -> Vec<Kept> {
+        let taken = names.iter().zip(standing).filter_map(|(name, found)| {
+            let found = found.clone().filter(|found| *found != root.digest)?;
+            Some(Kept { name: name.clone(), root: root.digest.clone(), found })
+        });
+        taken.filter(|_| self.request.no_clobber).collect()
+    }
+
+    /// Whether both sides are the same repository, layout or store, as far as their names tell.
+    fn is_same_place(&self) -> bool {
+        match (&self.request.from, &self.request.to) {
+            (Location::Registry(a), Location::Registry(b)) => a.without_name() == b.without_name(),
+            (Location::Store(_), Location::Store(_)) => true,
+            (Location::Layout { path: a, .. }, Location::Layout { path: b, .. }) => {
+                let real = |path: &std::path::Path| path.canonicalize().ok();
+                a == b || real(a).is_some_and(|a| Some(a) == real(b))
+            }
+            _ => false,
+        }
+    }
+
+    async fn copy(&self, tasks: &[Task], tags: Option<HashSet<Tag>>) -> Result<Summary> {
+        let sink: Arc<dyn Sink> = match (self.options.dry_run, self.looker) {
+            (false, _) => self.context.sink(&self.request.to)?,
+            (true, Some(looker)) => Arc::clone(looker),
+            (true, None) => Arc::new(Nowhere(self.request.to.clone())),
+        };
+        let observer = &self.context.observer;
+        let engine = Engine::new(self.from, sink.as_ref(), self.options, observer).with_tags(tags);
+        let summary = engine.run(tasks).await.map_err(|err| self.refused(err))?;
+        if !self.options.dry_run {
+            sink.finish().await?;
+        }
+        Ok(summary)
+    }
+
+    /// "a registry […] MAY" refuse an index whose entries it does not have, and most do.
+    fn refused(&self, err: Error) -> Error {
+        match (self.request.sparse, &self.request.to) {
+            (true, Location::Registry(_)) => err.hint(
+                "the registry may take no sparse index; without `--sparse` the index lists only \
+                 what is copied",
+            ),
+            _ => err,
+        }
+    }
+
+    async fn copied(&self, tag: Option<String>, task: &Task) -> Copied {
+        let root = &task.root;
+        let known = !root.media_type.is_index() || self.from.knows(&root.digest);
+        let images = match known {
+            true => choose::images(self.from, root).await.ok().map(|images| images.len()),
+            false => None,
+        };
+        Copied { tag, names: task.names.clone(), root: root.clone(), images }
+    }
+
+    fn report(&self, copied: Vec<Copied>, kept: Vec<Kept>, summary: Summary) -> Report {
+        Report {
+            from: self.request.from.clone(),
+            to: self.request.to.clone(),
+            dry_run: self.options.dry_run,
+            copied,
+            kept,
+            summary,
+        }
+    }
+}
+
+fn task(selection: Selection, names: Vec<Tag>, standing: Vec<Option<Digest>>) -> Task {
+    Task {
+        only: selection.only.map(Arc::new),
+        standing: Some(standing),
+        ..Task::new(&selection.root, names)
+    }
+}
+
+fn narrows(from: &Location, to: &Location) -> Error {
+    Error::new(Kind::Usage, format!("{from} would lose its other platforms"))
+        .expected("another name for the chosen images")
+        .found(to)
+        .hint("give the destination another tag")
+}
+
+fn conflict(to: &Location, kept: &[Kept]) -> Result<()> {
+    let Some(first) = kept.first() else { return Ok(()) };
+    let shown: Vec<_> = kept.iter().take(MAX_SHOWN).map(|kept| kept.name.as_str()).collect();
+    let more = if kept.len() > MAX_SHOWN { ", …" } else { "" };
+    let what = format!("kept what {}{more} stands for in {to}", shown.join(", "));
+    Err(Error::new(Kind::Conflict, what)
+        .expected(&first.root)
+        .found(&first.found)
+        .hint("without `--no-clobber` names are moved"))
+}
