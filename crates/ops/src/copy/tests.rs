@@ -2,7 +2,7 @@ use std::sync::Mutex;
 
 use super::*;
 use conex_spec::{MediaType, Name, Platform};
-use conex_store::{Layout, Memory, SourceExt};
+use conex_store::{Event, Layout, Memory, SourceExt};
 use conex_testkit::images;
 
 #[derive(Default)]
