@@ -26,7 +26,8 @@
 //! | what a registry's error means | `fault` |
 //! | tag → descriptor | `resolve` |
 //! | a blob as a stream that mends itself | `pull` |
-//! | uploads, whole and in chunks | `push`, `chunked` |
+//! | uploads, whole and in chunks | `push`, `upload`, `chunked` |
+//! | uploads that broke off, and are gone on with | `sessions` |
 //! | manifests and their tags | `manifests` |
 //! | what is taken away again | `delete` |
 //! | lists of tags and of repositories | `names`, `tags`, `catalog` |
@@ -68,13 +69,15 @@ mod repository;
 mod resolve;
 mod retry;
 mod scope;
+mod sessions;
 mod tags;
 mod token;
 mod transport;
+mod upload;
 
 pub use credentials::{Credentials, Domain, Login, LoginKind};
 pub use daemon::Engine;
 pub use login::{Checked, LoginProof};
-pub use options::{Options, PlainHttp, Proxies, Retry, Timeouts};
+pub use options::{Options, PlainHttp, Proxies, Retry, Timeouts, Uploads};
 pub use repository::{Client, Repository};
 pub use secret::Secret;

@@ -1,6 +1,7 @@
 //! What a program can set. Nothing here is read from the environment.
 
 use std::fmt;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -37,8 +38,19 @@ pub struct Options {
     pub token_servers: Vec<(String, String)>,
     /// How fast blobs and manifests may move, those of all registries together, up and down.
     pub limiter: Option<Limiter>,
+    /// Where uploads that break off are remembered for the next process; nothing for nowhere.
+    pub uploads: Option<Uploads>,
     /// Where the Docker engine or Podman of this machine may listen.
     pub engine: Engine,
+}
+
+/// Where locations of uploads are kept, which are secrets; see [`Options::uploads`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Uploads {
+    /// A folder of the person's own, made where there is none.
+    pub folder: PathBuf,
+    /// What was kept earlier is forgotten; in seconds since 1970.
+    pub before: i64,
 }
 
 impl Default for Options {
@@ -55,6 +67,7 @@ impl Default for Options {
             extra_roots: Vec::new(),
             token_servers: Vec::new(),
             limiter: None,
+            uploads: None,
             engine: Engine::default(),
         }
     }

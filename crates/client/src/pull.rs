@@ -268,6 +268,21 @@ impl Body {
     }
 }
 
+/// Content without its first bytes.
+pub(crate) fn skip(content: ByteStream, mut bytes: u64) -> ByteStream {
+    let rest = content.filter_map(move |chunk| {
+        let chunk = chunk.map(|mut chunk| {
+            let skipped = bytes.min(chunk.len() as u64);
+            bytes -= skipped;
+            chunk.advance(usize::try_from(skipped).unwrap_or(usize::MAX));
+            chunk
+        });
+        let empty = chunk.as_ref().is_ok_and(Bytes::is_empty);
+        std::future::ready((!empty).then_some(chunk))
+    });
+    rest.boxed()
+}
+
 /// What `Content-Range` tells.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Told {

@@ -6,7 +6,7 @@ use std::sync::atomic::Ordering;
 use bytes::Bytes;
 use conex_spec::{Descriptor, Error, Kind, Name, Result};
 use conex_store::source::Place;
-use conex_store::{ByteStream, Event, verify};
+use conex_store::{ByteStream, Event, Reopen, verify};
 use futures_util::{StreamExt, stream};
 use http::header::{ACCEPT, CONTENT_TYPE, HeaderName};
 use http::{HeaderValue, Method, StatusCode};
@@ -20,6 +20,7 @@ use crate::origin;
 use crate::paths;
 use crate::repository::Repository;
 use crate::resolve::accept;
+use crate::sessions::Found;
 
 /// Blobs up to this size are held in memory, so that they can be sent again.
 const SMALL: u64 = 4 << 20;
@@ -67,8 +68,9 @@ impl Repository {
         let answer = self.registry().send(ask).await?;
         match answer.status() {
             StatusCode::CREATED => Ok(answer.check_digest(&blob.digest).is_ok()),
+            // "the registry … MUST return `202 Accepted`" with an upload, which serves for the blob.
             StatusCode::ACCEPTED => {
-                self.cancel(&self.session(&answer).await?.at).await;
+                self.keep_fresh(blob, &self.session(&answer).await?);
                 Ok(false)
             }
             _ => Ok(false),
@@ -76,15 +78,13 @@ impl Repository {
     }
 
     /// Uploads a blob, verified on its way.
-    pub(crate) async fn push(&self, blob: &Descriptor, content: ByteStream) -> Result<()> {
-        let content = verify::verified(content, blob)?;
+    pub(crate) async fn push(&self, blob: &Descriptor, content: Input<'_>) -> Result<()> {
         let pushed = if blob.size <= SMALL {
-            let pieces = collect(content).await?;
+            let content = verify::verified(content.small().await?, blob)?;
+            let pieces = collect(self.limited(content)).await?;
             self.push_small(blob, pieces).await
-        } else if let Some(chunk) = self.chunk_size() {
-            self.push_chunks(blob, content, chunk).await
         } else {
-            self.push_whole(blob, content).await
+            self.push_large(blob, content).await
         };
         pushed.map_err(|err| {
             err.context(format_args!("cannot upload {} to {}", blob.digest, self.location()))
@@ -94,8 +94,12 @@ impl Repository {
     /// In one piece that can be sent again, each time in a new session.
     async fn push_small(&self, blob: &Descriptor, pieces: Vec<Bytes>) -> Result<()> {
         let mut tries = self.registry().tries();
+        let mut opened = self.take_fresh(blob);
         loop {
-            let session = self.begin(blob).await?;
+            let session = match opened.take() {
+                Some(found) => self.session_at(&found).await?,
+                None => self.begin(blob).await?,
+            };
             let ask = self.commit(&session.at, blob).pieces(pieces.clone());
             let err = match self.finish_upload(ask, blob, &session).await {
                 Ok(()) => return Ok(()),
@@ -115,29 +119,8 @@ impl Repository {
         }
     }
 
-    /// In one piece that flows through.
-    async fn push_whole(&self, blob: &Descriptor, content: ByteStream) -> Result<()> {
-        let session = self.begin(blob).await?;
-        let ask = self.commit(&session.at, blob).stream(held_back(content), blob.size);
-        let result = self.finish_upload(ask, blob, &session).await;
-        if let Err(err) = &result
-            && err.kind() == Kind::Limit
-        {
-            self.registry().wants_chunks.store(true, Ordering::Relaxed);
-            return Err(Error::new(Kind::Network, "the registry refuses the blob in one piece")
-                .hint("a new try sends it in chunks")
-                .source(err.to_string()));
-        }
-        result
-    }
-
     /// Sends the last request of an upload. What fails is cancelled.
-    pub(crate) async fn finish_upload(
-        &self,
-        ask: Ask,
-        blob: &Descriptor,
-        session: &Session,
-    ) -> Result<()> {
+    async fn finish_upload(&self, ask: Ask, blob: &Descriptor, session: &Session) -> Result<()> {
         let result = match self.registry().send(ask).await {
             Ok(answer) => check_created(answer, blob).await,
             Err(err) => Err(err),
@@ -176,8 +159,15 @@ impl Repository {
 }
 
 impl Repository {
+    /// A session that the registry opened earlier.
+    pub(crate) async fn session_at(&self, found: &Found) -> Result<Session> {
+        let origin = self.origin().await?;
+        let at = origin::upload(origin, &paths::root(origin)?, &found.at)?;
+        Ok(Session { at, least: found.least })
+    }
+
     /// In pieces of how many bytes blobs are sent; nothing for one piece.
-    fn chunk_size(&self) -> Option<u64> {
+    pub(crate) fn chunk_size(&self) -> Option<u64> {
         let registry = self.registry();
         let wanted = registry.wants_chunks.load(Ordering::Relaxed).then_some(DEFAULT_CHUNK);
         registry.options().chunk_size.or(wanted)
@@ -193,7 +183,7 @@ impl Repository {
 }
 
 /// An open upload.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Session {
     /// Where it goes on.
     pub(crate) at: Url,
@@ -201,9 +191,43 @@ pub(crate) struct Session {
     pub(crate) least: u64,
 }
 
+/// The content of an upload.
+pub(crate) enum Input<'a> {
+    /// It can be read once.
+    Once(Option<ByteStream>),
+    Often(&'a dyn Reopen),
+}
+
+impl Input<'_> {
+    /// All of it, where it was not read before; nothing where it cannot be read again.
+    pub(crate) async fn open(&mut self) -> Result<Option<ByteStream>> {
+        match self {
+            Self::Once(content) => Ok(content.take()),
+            Self::Often(content) => content.open(0).await.map(Some),
+        }
+    }
+
+    async fn small(mut self) -> Result<ByteStream> {
+        let again = || Error::new(Kind::Io, "content cannot be read again");
+        self.open().await?.ok_or_else(again)
+    }
+
+    /// Whether it was read, and cannot be read again.
+    pub(crate) fn is_spent(&self) -> bool {
+        matches!(self, Self::Once(None))
+    }
+
+    /// Tells that what the registry had is of no use.
+    pub(crate) fn anew(&self, why: &Error) {
+        if let Self::Often(content) = self {
+            content.anew(why);
+        }
+    }
+}
+
 /// Holds each piece back until the next one is sound. The verdict on the whole comes with the
 /// end, so wrong content never makes a whole body, whatever the registry would say to it.
-fn held_back(content: ByteStream) -> ByteStream {
+pub(crate) fn held_back(content: ByteStream) -> ByteStream {
     let held = stream::unfold((content.fuse(), None), |(mut content, mut held)| async move {
         loop {
             match (content.next().await, held.take()) {
@@ -227,7 +251,7 @@ async fn collect(mut content: ByteStream) -> Result<Vec<Bytes>> {
 }
 
 /// "Upon successful completion of the request, the response MUST have code `201 Created`".
-async fn check_created(answer: Answer, blob: &Descriptor) -> Result<()> {
+pub(crate) async fn check_created(answer: Answer, blob: &Descriptor) -> Result<()> {
     match answer.status() {
         StatusCode::CREATED => answer.check_digest(&blob.digest),
         _ => Err(fault(answer, "the upload is not taken").await),

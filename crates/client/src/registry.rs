@@ -1,6 +1,6 @@
 //! One registry: where it is, how near, who asks, and what it said by the way.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
@@ -18,6 +18,7 @@ use crate::options::{Options, PlainHttp, Proxies};
 use crate::origin::{Origin, Reach, shown};
 use crate::paths;
 use crate::retry::Tries;
+use crate::sessions::{Found, Key};
 use crate::transport::{self, Transport};
 
 /// "A registry MUST NOT send more than 4096 bytes of warning data from all headers combined."
@@ -38,6 +39,8 @@ pub(crate) struct Registry {
     pub(crate) auth: Auth,
     /// Whether it has refused a blob in one piece.
     pub(crate) wants_chunks: AtomicBool,
+    /// Uploads that can be gone on with.
+    pub(crate) uploads: Mutex<HashMap<Key, Found>>,
     /// Held while the referrers tag is read, changed and written.
     pub(crate) referrers: tokio::sync::Mutex<()>,
     is_loopback: bool,
@@ -53,6 +56,7 @@ impl Registry {
             name: reference.registry().to_owned(),
             auth: Auth::default(),
             wants_chunks: AtomicBool::new(false),
+            uploads: Mutex::default(),
             referrers: tokio::sync::Mutex::default(),
             is_loopback: reference.is_loopback(),
             origin: OnceCell::new(),

@@ -10,7 +10,7 @@ use conex_spec::{
     Descriptor, Digest, Error, Kind, Location, MediaType, Name, Reference, Result, Tag,
 };
 use conex_store::source::Place;
-use conex_store::{ByteStream, Sink, Source};
+use conex_store::{ByteStream, Reopen, Sink, Source};
 use futures_util::stream::BoxStream;
 use http::{Method, StatusCode};
 
@@ -22,6 +22,7 @@ use crate::fault::fault;
 use crate::options::Options;
 use crate::origin::Origin;
 use crate::paths;
+use crate::push::Input;
 use crate::registry::{Registry, Shared};
 use crate::scope::{Access, Actions};
 use crate::transport::Transport;
@@ -161,7 +162,7 @@ impl Repository {
     }
 
     /// Every byte of content to or from a registry goes by here.
-    fn limited(&self, content: ByteStream) -> ByteStream {
+    pub(crate) fn limited(&self, content: ByteStream) -> ByteStream {
         match &self.registry().options().limiter {
             Some(limiter) => limiter.stream(content),
             None => content,
@@ -224,11 +225,18 @@ impl Sink for Repository {
     }
 
     async fn put(&self, blob: &Descriptor, content: ByteStream) -> Result<()> {
-        let content = self.limited(content);
         if blob.media_type.is_manifest() {
-            self.put_manifest(blob, content).await
+            self.put_manifest(blob, self.limited(content)).await
         } else {
-            self.push(blob, content).await
+            self.push(blob, Input::Once(Some(content))).await
+        }
+    }
+
+    async fn put_from(&self, blob: &Descriptor, content: &dyn Reopen) -> Result<()> {
+        if blob.media_type.is_manifest() {
+            self.put_manifest(blob, self.limited(content.open(0).await?)).await
+        } else {
+            self.push(blob, Input::Often(content)).await
         }
     }
 

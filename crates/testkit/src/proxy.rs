@@ -14,7 +14,7 @@
 mod message;
 mod wire;
 
-use std::net::TcpListener;
+use std::net::{Shutdown, TcpListener, TcpStream};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -180,6 +180,8 @@ struct State {
     up: AtomicU64,
     down: AtomicU64,
     log: Mutex<Vec<String>>,
+    /// Both ends of each connection.
+    live: Mutex<Vec<[TcpStream; 2]>>,
 }
 
 impl Proxy {
@@ -200,6 +202,7 @@ impl Proxy {
             up: AtomicU64::new(0),
             down: AtomicU64::new(0),
             log: Mutex::default(),
+            live: Mutex::default(),
         });
         let shared = Arc::clone(&state);
         std::thread::spawn(move || {
@@ -229,6 +232,13 @@ impl Proxy {
     /// Lets nothing more happen.
     pub fn clear(&self) {
         lock(&self.state.faults).clear();
+    }
+
+    /// Ends all connections, stalled ones too, as they end with the process behind one of them.
+    pub fn hang_up(&self) {
+        for end in lock(&self.state.live).drain(..).flatten() {
+            let _ = end.shutdown(Shutdown::Both);
+        }
     }
 
     /// How often something happened.

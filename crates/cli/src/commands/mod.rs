@@ -20,11 +20,11 @@ pub mod validate;
 
 use std::process::ExitCode;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, UNIX_EPOCH};
 
 use tokio::signal::unix::{SignalKind, signal};
 
-use conex_client::{Client, Credentials, Options, PlainHttp};
+use conex_client::{Client, Credentials, Options, PlainHttp, Uploads};
 use conex_ops::{Context, CopyOptions, Summary};
 use conex_spec::{Error, Kind, Platform, Result};
 use conex_store::Observer;
@@ -39,6 +39,11 @@ use crate::progress::{self, Show};
 const VALIDATORS: usize = 4;
 /// How long threads may take to put away what they were doing.
 const SHUTDOWN: Duration = Duration::from_secs(5);
+
+/// Where uploads that broke off are remembered, in the folder of the local store.
+const UPLOADS: &str = ".conex/uploads";
+/// How long they are: as long as registries keep them by default.
+const UPLOAD_AGE: Duration = Duration::from_secs(7 * 24 * 60 * 60);
 
 /// Runs the command that was typed.
 pub fn run(args: &Args, output: &Output) -> Result<ExitCode> {
@@ -135,7 +140,15 @@ fn client_options(global: &Global, observer: Arc<dyn Observer>) -> Options {
     let plain_http = if global.plain_http { PlainHttp::Any } else { PlainHttp::Loopback };
     let engine = environment::engine();
     let limiter = global.limit_rate.map(Limiter::new);
-    Options { credentials, plain_http, observer, limiter, engine, ..Options::default() }
+    let uploads = uploads(global);
+    Options { credentials, plain_http, observer, limiter, uploads, engine, ..Options::default() }
+}
+
+/// Uploads that break off are remembered beside the local store.
+fn uploads(global: &Global) -> Option<Uploads> {
+    let folder = environment::store_folder(global.store.as_ref())?.join(UPLOADS);
+    let age = environment::now().duration_since(UNIX_EPOCH).ok()?.saturating_sub(UPLOAD_AGE);
+    Some(Uploads { folder, before: age.as_secs().cast_signed() })
 }
 
 /// The platform that was asked for, or this machine's.

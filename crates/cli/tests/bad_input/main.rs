@@ -43,6 +43,7 @@ const CASES: &[Case] = cases! {
     death::of_the_registry_while_pulling;
     death::of_the_registry_while_pushing;
     death::of_conex_while_pulling;
+    death::of_conex_while_pushing;
     death::of_conex_while_unpacking;
 };
 

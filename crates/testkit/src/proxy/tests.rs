@@ -1,5 +1,4 @@
 use std::io::{Read, Write};
-use std::net::{TcpListener, TcpStream};
 
 use super::*;
 

@@ -17,6 +17,9 @@ pub(super) fn serve(client: &TcpStream, state: &State) {
     // Nobody is behind the wire: the client's connection ends at once.
     let Ok(server) = TcpStream::connect(target) else { return };
     let _ = (client.set_nodelay(true), server.set_nodelay(true));
+    if let (Ok(near), Ok(far)) = (client.try_clone(), server.try_clone()) {
+        lock(&state.live).push([near, far]);
+    }
     let wire = Wire { client, server: &server, state };
     let mut requests = BufReader::with_capacity(PIECE, client);
     let mut answers = BufReader::with_capacity(PIECE, &server);
