@@ -3,18 +3,25 @@
 //!
 //! | | read | written |
 //! |---|---|---|
-//! | gzip | any number of members; anything after them is refused (rule T5) | one member, no name, no time |
-//! | zstd | any number of frames, windows up to 128 MiB (rule T7) | one frame with its checksum |
+//! | gzip | any number of members; anything after them is refused (rule T5) | one member, no name, no time, on all cores |
+//! | zstd | any number of frames, windows up to 128 MiB (rule T7) | one frame with its checksum, on all cores |
 
 use std::io::{self, BufRead, BufReader, Read, Write};
+use std::num::NonZero;
+use std::thread;
 
 use conex_spec::{Compression, Error, Kind, Result};
 use flate2::bufread::MultiGzDecoder;
-use flate2::write::GzEncoder;
+
+mod gzip;
+
+use self::gzip::Gzip;
 
 /// The largest window of a zstd frame that is decoded: 2^27 bytes, as `zstd -d` allows.
 const MAX_WINDOW_LOG: u32 = 27;
 const BUFFER: usize = 128 << 10;
+/// What one thread compresses at a time to zstd, in bytes. Part of what the output depends on.
+const ZSTD_JOB: u32 = 2 << 20;
 
 /// How a stream that begins with these bytes is compressed: `None` where it is a plain tar, or
 /// anything else. Four bytes suffice.
@@ -139,7 +146,7 @@ pub struct Encoder<W: Write>(Encoding<W>);
 
 enum Encoding<W: Write> {
     Plain(W),
-    Gzip(GzEncoder<W>),
+    Gzip(Box<Gzip<W>>),
     Zstd(zstd::Encoder<'static, W>),
 }
 
@@ -149,18 +156,15 @@ impl<W: Write> Encoder<W> {
         let level = level(settings)?;
         Ok(Self(match settings.compression {
             Compression::None => Encoding::Plain(inner),
-            // flate2 writes no name, no time and an unknown system: nothing of this machine.
             Compression::Gzip => {
-                Encoding::Gzip(GzEncoder::new(inner, flate2::Compression::new(level)))
+                let encoder = Gzip::new(inner, level, threads());
+                let failed = |err| Error::from_io(err, || "cannot write the gzip header".into());
+                Encoding::Gzip(Box::new(encoder.map_err(failed)?))
             }
             Compression::Zstd => {
-                let encoder = zstd::Encoder::new(inner, level as i32).and_then(|mut encoder| {
-                    encoder.include_checksum(true)?;
-                    Ok(encoder)
-                });
-                Encoding::Zstd(encoder.map_err(|err| {
-                    Error::from_io(err, || "cannot start the zstd encoder".into())
-                })?)
+                let encoder = zstd_encoder(inner, level, threads());
+                let failed = |err| Error::from_io(err, || "cannot start the zstd encoder".into());
+                Encoding::Zstd(encoder.map_err(failed)?)
             }
         }))
     }
@@ -173,6 +177,25 @@ impl<W: Write> Encoder<W> {
             Encoding::Zstd(inner) => inner.finish(),
         }
     }
+}
+
+/// The output does not tell how many threads there were, as long as there is one beside the
+/// caller's, and jobs are of one size.
+fn zstd_encoder<W: Write>(
+    inner: W,
+    level: u32,
+    threads: usize,
+) -> io::Result<zstd::Encoder<'static, W>> {
+    let mut encoder = zstd::Encoder::new(inner, level as i32)?;
+    encoder.include_checksum(true)?;
+    encoder.multithread(threads as u32)?;
+    encoder.set_parameter(zstd::zstd_safe::CParameter::JobSize(ZSTD_JOB))?;
+    Ok(encoder)
+}
+
+/// As many as there are cores for this program.
+fn threads() -> usize {
+    thread::available_parallelism().map_or(1, NonZero::get)
 }
 
 fn level(settings: Settings) -> Result<u32> {
@@ -205,7 +228,7 @@ impl<W: Write> Write for Encoder<W> {
     fn write(&mut self, buf: &[u8]) -> io::Result<usize> {
         match &mut self.0 {
             Encoding::Plain(inner) => inner.write(buf),
-            Encoding::Gzip(inner) => inner.write(buf),
+            Encoding::Gzip(inner) => inner.take(buf).map(|()| buf.len()),
             Encoding::Zstd(inner) => inner.write(buf),
         }
     }
@@ -249,6 +272,18 @@ mod tests {
             assert_eq!(decode(compression, &packed).unwrap(), text);
             assert_eq!(packed, encode(compression, &text), "deterministic");
         }
+    }
+
+    #[test]
+    fn threads_leave_no_trace_in_zstd() {
+        let text: Vec<u8> = (0..20_000_000_u64).map(|at| ((at / 7 * at) >> 9) as u8).collect();
+        let packed = [1, 2, 8].map(|threads| {
+            let mut encoder = zstd_encoder(Vec::new(), 3, threads).unwrap();
+            encoder.write_all(&text).unwrap();
+            encoder.finish().unwrap()
+        });
+        assert!(packed[0] == packed[1] && packed[1] == packed[2]);
+        assert!(decode(Compression::Zstd, &packed[0]).unwrap() == text);
     }
 
     #[test]
