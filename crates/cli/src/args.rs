@@ -152,6 +152,10 @@ pub enum Command {
     Du(commands::du::Du),
     Fsck(commands::fsck::Fsck),
     Repair(commands::repair::Repair),
+    Login(commands::login::Login),
+    Logout(commands::logout::Logout),
+    #[command(subcommand)]
+    Auth(commands::auth::Auth),
     Serve(commands::serve::Serve),
     Demo(commands::demo::Demo),
 }

@@ -9,6 +9,7 @@ mod environment;
 mod failure;
 mod output;
 mod progress;
+mod terminal;
 
 use std::process::ExitCode;
 

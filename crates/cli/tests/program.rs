@@ -8,7 +8,7 @@ use std::process::{Command, Output};
 
 use serde_json::Value;
 
-const COMMANDS: [&[&str]; 18] = [
+const COMMANDS: [&[&str]; 22] = [
     &[],
     &["inspect"],
     &["copy"],
@@ -25,6 +25,10 @@ const COMMANDS: [&[&str]; 18] = [
     &["du"],
     &["fsck"],
     &["repair"],
+    &["login"],
+    &["logout"],
+    &["auth", "list"],
+    &["auth", "check"],
     &["serve"],
     &["demo"],
 ];

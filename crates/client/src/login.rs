@@ -4,9 +4,14 @@ use std::path::Path;
 
 use conex_spec::{Error, Kind, Result};
 use conex_store::bridge::blocking;
+use http::StatusCode;
 
+use crate::auth::Scope;
 use crate::credentials::{Credentials, Domain, Kept, Proof};
+use crate::exchange::Ask;
+use crate::fault::fault;
 use crate::options::Options;
+use crate::paths;
 use crate::repository::Client;
 use crate::secret::Secret;
 
@@ -56,6 +61,23 @@ impl Checked {
 }
 
 impl Client {
+    /// Asks a registry whether it takes the login that is kept for this domain. Returns whether it
+    /// asked for one at all.
+    ///
+    /// # Errors
+    /// `Unauthorized` where it does not take it.
+    pub async fn check_login(&self, domain: &Domain) -> Result<bool> {
+        let reference = domain.reference()?;
+        let repository = self.repository(&reference);
+        let scope = Scope { repository: repository.name().clone(), ..Scope::default() };
+        let url = paths::root(repository.origin().await?)?;
+        let answer = repository.registry().send(Ask::get(url, scope)).await?;
+        if answer.status() != StatusCode::OK {
+            return Err(fault(answer, format!("{} is no registry", domain.registry())).await);
+        }
+        Ok(repository.registry().auth.is_wanted())
+    }
+
     /// Tries a login with the registry. Where its token server gives an identity token, that one is
     /// kept later instead of the password.
     ///
@@ -83,15 +105,13 @@ impl Client {
             .with_proof(domain.registry(), proof.clone(), "this login")
             .wanting_identity();
         let client = Client::new(Options { credentials, ..self.options().clone() });
-        let reference = domain.reference()?;
-        client.ping(&reference).await?;
-        let repository = client.repository(&reference);
-        let auth = &repository.registry().auth;
-        let proof = match (auth.identity(), proof) {
+        let asked = client.check_login(domain).await?;
+        let identity = client.repository(&domain.reference()?).registry().auth.identity();
+        let proof = match (identity, proof) {
             (Some(token), Proof::Password(user, _)) => Proof::Identity(Some(user), token),
             (Some(token), Proof::Identity(user, _)) => Proof::Identity(user, token),
             (_, proof) => proof,
         };
-        Ok(Checked { domain: domain.clone(), proof, asked: auth.is_wanted() })
+        Ok(Checked { domain: domain.clone(), proof, asked })
     }
 }

@@ -1,5 +1,6 @@
 //! One file for each command: arguments → verb → text or JSON.
 
+pub mod auth;
 pub mod copy;
 pub mod demo;
 pub mod du;
@@ -8,6 +9,8 @@ pub mod gc;
 pub mod images;
 pub mod index;
 pub mod inspect;
+pub mod login;
+pub mod logout;
 pub mod pack;
 pub mod pull;
 pub mod push;
@@ -112,6 +115,9 @@ async fn dispatch(args: &Args, output: &Output, progress: &Arc<dyn Show>) -> Res
         Command::Du(command) => command.run(&context(), output).await?,
         Command::Fsck(command) => return command.run(&context(), output).await,
         Command::Repair(command) => return command.run(&context(), output).await,
+        Command::Login(command) => command.run(&context(), global, output).await?,
+        Command::Logout(command) => command.run(&context(), output).await?,
+        Command::Auth(command) => command.run(&context(), output).await?,
         Command::Serve(command) => command.run(output).await?,
         Command::Demo(command) => command.run(output).await?,
     }

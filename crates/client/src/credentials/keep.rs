@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use conex_spec::{Error, Kind, Result};
+use conex_store::bridge::blocking;
 
 use crate::credentials::config::{Config, Entry};
 use crate::credentials::edit::edit;
@@ -67,13 +68,23 @@ impl Credentials {
         Ok(Kept { file: file.to_owned(), key, helper })
     }
 
-    /// Takes a login away from every file that has it, and from their helpers. Blocking.
-    pub fn erase(&self, domain: &Domain) -> Result<Vec<Erased>> {
+    /// Takes a login away from every file that has it, and from their helpers.
+    pub async fn erase(&self, domain: &Domain) -> Result<Vec<Erased>> {
+        let (credentials, domain) = (self.clone(), domain.clone());
+        blocking(move || credentials.forget_one(&domain)).await
+    }
+
+    /// Takes all logins away: all entries of all files, and what helpers keep for them.
+    pub async fn erase_all(&self) -> Result<Vec<Erased>> {
+        let credentials = self.clone();
+        blocking(move || credentials.forget_all()).await
+    }
+
+    pub(super) fn forget_one(&self, domain: &Domain) -> Result<Vec<Erased>> {
         self.erase_where(|key| domain.is_key(key), Some(domain))
     }
 
-    /// Takes all logins away: all entries of all files, and what helpers keep for them. Blocking.
-    pub fn erase_all(&self) -> Result<Vec<Erased>> {
+    pub(super) fn forget_all(&self) -> Result<Vec<Erased>> {
         self.erase_where(|_| true, None)
     }
 

@@ -5,6 +5,7 @@ use std::path::Path;
 use serde::Serialize;
 
 use conex_spec::{Error, Kind, Result};
+use conex_store::bridge::blocking;
 
 use crate::credentials::config::Config;
 use crate::credentials::helper::Helper;
@@ -77,8 +78,19 @@ impl Credentials {
     }
 
     /// All logins that the files list and their helpers keep, in the order of asking. A helper that
-    /// fails is told in its place. Blocking.
-    pub fn logins(&self) -> Result<Vec<Login>> {
+    /// fails is told in its place.
+    pub async fn logins(&self) -> Result<Vec<Login>> {
+        let credentials = self.clone();
+        blocking(move || credentials.all()).await
+    }
+
+    /// The login that a repository of this domain would be asked with.
+    pub async fn login_for(&self, domain: &Domain) -> Result<Option<Login>> {
+        let (credentials, domain) = (self.clone(), domain.clone());
+        blocking(move || credentials.used_for(&domain)).await
+    }
+
+    pub(super) fn all(&self) -> Result<Vec<Login>> {
         let mut logins = Vec::new();
         for path in &self.files {
             let Some(config) = Config::read(path)? else { continue };
@@ -116,9 +128,7 @@ impl Credentials {
         Ok(logins)
     }
 
-    /// The credential that a repository of this domain would be asked with, as a login.
-    /// Blocking.
-    pub fn login_for(&self, domain: &Domain) -> Result<Option<Login>> {
+    pub(super) fn used_for(&self, domain: &Domain) -> Result<Option<Login>> {
         let found = self.find(domain.registry(), domain.path().unwrap_or_default())?;
         let Some(credential) = found.credential else { return Ok(None) };
         let (key, file, helper) = match &credential.place {

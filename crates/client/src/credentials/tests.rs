@@ -117,7 +117,7 @@ fn helpers_are_asked() {
     assert!(found.whole);
     let shown = credential.to_string();
     assert!(shown.contains("docker-credential-own (credHelpers in /"), "{shown}");
-    let erased = credentials.erase(&domain("r.example")).unwrap();
+    let erased = credentials.forget_one(&domain("r.example")).unwrap();
     assert_eq!(erased.len(), 2, "the helper's and the entry: {erased:?}");
     assert!(credentials.find("r.example", "a").unwrap().credential.is_none());
     let calls = fs::read_to_string(dir.path().join("calls")).unwrap();
@@ -147,7 +147,7 @@ fn a_store_is_asked_for_every_registry() {
     credentials.renew(&found, &Secret::new("newer")).unwrap();
     let found = credentials.find("r.example:5000", "a").unwrap().credential.unwrap();
     assert_eq!(found.proof, Proof::Identity(None, Secret::new("newer")));
-    let erased = credentials.erase_all().unwrap();
+    let erased = credentials.forget_all().unwrap();
     assert_eq!(erased.iter().filter(|row| row.helper.is_some()).count(), 2, "{erased:?}");
     assert!(credentials.find("docker.io", "a").unwrap().credential.is_none());
 }
@@ -207,11 +207,11 @@ fn a_new_login_goes_where_it_is_read_first() {
     assert_eq!(usual("docker.io"), runtime, "the other would not be read");
     assert_eq!(usual("docker.io/alice"), runtime);
     assert_eq!(usual("r.example"), docker);
-    let login = credentials.login_for(&domain("docker.io")).unwrap().unwrap();
+    let login = credentials.used_for(&domain("docker.io")).unwrap().unwrap();
     assert_eq!((login.user.as_deref(), login.kind), (Some("podman"), LoginKind::Password));
-    assert_eq!(credentials.erase(&domain("docker.io")).unwrap().len(), 2);
-    assert_eq!(credentials.logins().unwrap(), []);
-    assert_eq!(credentials.erase(&domain("docker.io")).unwrap(), []);
+    assert_eq!(credentials.forget_one(&domain("docker.io")).unwrap().len(), 2);
+    assert_eq!(credentials.all().unwrap(), []);
+    assert_eq!(credentials.forget_one(&domain("docker.io")).unwrap(), []);
 }
 
 #[test]
@@ -223,7 +223,7 @@ fn logins_are_listed_without_secrets() {
         "bad":{{"auth":"?"}},"r.example":{{}}}},"credsStore":"box","credHelpers":{{"t":"gone"}}}}"#
     );
     let config = write(&dir, "config.json", &text);
-    let logins = with(&dir, &[&config]).logins().unwrap();
+    let logins = with(&dir, &[&config]).all().unwrap();
     let rows: Vec<_> = logins
         .iter()
         .map(|login| (login.key.as_str(), login.user.as_deref(), login.helper.as_deref()))
