@@ -49,7 +49,7 @@ Environment:
 #[command(next_help_heading = "Options of every command")]
 pub struct Global {
     /// How the result is printed: `text`, `json`, of `validate` also `sarif`, or a Go template over
-    /// the members that `json` shows, as in '{{.digest}}' or '{{range .layers}}{{println .size}}{{end}}'
+    /// the members that `json` shows (after `table ` in columns under a head), as in '{{.digest}}' or '{{range .layers}}{{println .size}}{{end}}'
     #[arg(long, global = true, value_parser = typed::<Format>, default_value = "text", value_name = "FORMAT")]
     pub format: Format,
     /// How progress is shown, on standard error
@@ -99,6 +99,8 @@ pub enum Format {
     Sarif,
     /// What a Go template makes of the JSON document
     Template(Template),
+    /// The same in columns under a head, as docker's `table` has it
+    Table(Template),
 }
 
 impl FromStr for Format {
@@ -109,6 +111,9 @@ impl FromStr for Format {
             "text" => Ok(Self::Text),
             "json" => Ok(Self::Json),
             "sarif" => Ok(Self::Sarif),
+            table if table.starts_with("table ") && table.contains("{{") => {
+                Template::parse_typed(table["table ".len()..].trim_start()).map(Self::Table)
+            }
             template if template.contains("{{") => {
                 Template::parse_typed(template).map(Self::Template)
             }

@@ -12,7 +12,9 @@ use crate::output::{Output, escape};
 /// Prints a failure on standard error; the exit code tells its kind.
 pub fn report(err: &Error, output: &Output) -> ExitCode {
     let text = match output.format() {
-        Format::Text | Format::Template(_) | Format::Sarif => format!("error: {}", text(err)),
+        Format::Text | Format::Template(_) | Format::Table(_) | Format::Sarif => {
+            format!("error: {}", text(err))
+        }
         Format::Json => format!("{}\n", as_json(err)),
     };
     // Nobody is left to tell if standard error is gone.

@@ -48,15 +48,20 @@ impl Output {
             Format::Template(template) => {
                 let value = serde_json::to_value(report).map_err(unprintable)?;
                 let text = render(template, &value)?;
-                // Others read the exact text; a terminal would obey it.
-                let shown = if self.aside {
-                    io::stderr().is_terminal()
-                } else {
-                    io::stdout().is_terminal()
-                };
-                self.print(&if shown { escape_lines(&text) } else { text })
+                self.print_rendered(text)
+            }
+            Format::Table(template) => {
+                let value = serde_json::to_value(report).map_err(unprintable)?;
+                self.print_rendered(table(template, &value)?)
             }
         }
+    }
+
+    /// Others read the exact text; a terminal would obey it.
+    fn print_rendered(&self, text: String) -> Result<()> {
+        let shown =
+            if self.aside { io::stderr().is_terminal() } else { io::stdout().is_terminal() };
+        self.print(&if shown { escape_lines(&text) } else { text })
     }
 
     /// Prints text as it is. A reader that has gone away is no failure.
@@ -97,6 +102,61 @@ fn render(template: &Template, value: &Value) -> Result<String> {
         }
         value => line(value),
     }
+}
+
+/// What docker makes of `table TEMPLATE`: a head of the members' names, then a line for each
+/// element, its columns parted by tabs and as wide as they must be.
+fn table(template: &Template, value: &Value) -> Result<String> {
+    let rows = match value {
+        Value::Array(rows) => rows.as_slice(),
+        row => std::slice::from_ref(row),
+    };
+    let head = template.render(&head(rows)).map_err(|err| {
+        err.hint("the columns of a table are plain members, as {{.Name}} or {{json .Name}}")
+    })?;
+    let mut lines = vec![head.replace('"', "")];
+    for row in rows {
+        lines.push(template.render(row)?);
+    }
+    Ok(columns(&lines))
+}
+
+/// An element that has its names for values: `mediaType` is `MEDIA TYPE`.
+fn head(rows: &[Value]) -> Value {
+    let names = rows.iter().filter_map(Value::as_object).flat_map(|row| row.keys());
+    let title = |name: &String| {
+        let mut title = String::new();
+        let mut before = ' ';
+        for c in name.chars() {
+            if c.is_uppercase() && before.is_lowercase() {
+                title.push(' ');
+            }
+            title.extend(c.to_uppercase());
+            before = c;
+        }
+        title
+    };
+    names.map(|name| (name.clone(), Value::String(title(name)))).collect()
+}
+
+fn columns(lines: &[String]) -> String {
+    const GAP: usize = 3;
+    let rows: Vec<Vec<&str>> =
+        lines.iter().map(|line| line.trim_end_matches('\n').split('\t').collect()).collect();
+    let width = |column: usize| {
+        rows.iter().filter_map(|row| row.get(column)).map(|cell| cell.chars().count()).max()
+    };
+    let mut text = String::new();
+    for row in &rows {
+        let mut line = String::new();
+        for (column, cell) in row.iter().enumerate() {
+            let width = width(column).unwrap_or_default() + GAP;
+            line += &format!("{cell:width$}");
+        }
+        text += line.trim_end();
+        text.push('\n');
+    }
+    text
 }
 
 /// Text of several lines with nothing in it that a terminal would obey.
@@ -154,6 +214,24 @@ mod tests {
         assert_eq!(print("{{range .}}<{{.Name}}>{{end}}").unwrap(), "<a><><b>\n");
         assert_eq!(print(r"{{.Name}}\t.\n").unwrap(), "a\t.\n\t.\nb\t.\n");
         assert!(print("{{.Name.x}}").is_err());
+    }
+
+    #[test]
+    fn a_table_has_a_head_and_columns() {
+        let rows = serde_json::json!([
+            {"name": "a", "mediaType": "x/y", "size": 1, "created": "now"},
+            {"name": "longer", "mediaType": "z", "size": 20},
+        ]);
+        let print = |text: &str, rows: &Value| {
+            let Format::Table(template) = text.parse().unwrap() else { panic!("no table") };
+            table(&template, rows)
+        };
+        assert_eq!(
+            print(r"table {{.Name}}\t{{.MediaType}}\t{{json .Size}}", &rows).unwrap(),
+            "NAME     MEDIA TYPE   SIZE\na        x/y          1\nlonger   z            20\n"
+        );
+        assert_eq!(print("table {{.Name}}", &rows[0]).unwrap(), "NAME\na\n");
+        assert!(print("table {{.Name.First}}", &rows).unwrap_err().hint_text().is_some());
     }
 
     #[test]

@@ -359,6 +359,30 @@ fn a_deleted_name_may_come_back_in_a_third_layer() {
     assert!(!has(&report, Code::DuplicateEntry));
 }
 
+/// Without privilege a set-ID program would run as whoever unpacked it. Rule U10.
+#[test]
+fn set_id_bits_go_with_their_owner() {
+    let of_another = |block: &mut [u8; 512]| {
+        put(block, 100, b"0006755\0");
+        put(block, 108, b"0001750\0");
+    };
+    let tar = forge().header("root", b'0', 0, of_another).mode("folder/", b'5', 0o2755).end();
+    let digest = Digest::sha256(&tar);
+    for (privileged, expected) in [(true, 0o6755), (false, 0o755)] {
+        let options = Options { privileged: Some(privileged), ..options() };
+        let world = World::new();
+        let layers = [(Compression::None, tar.clone(), digest.clone())];
+        if privileged && !rustix::process::geteuid().is_root() {
+            continue;
+        }
+        let report = world.unpack_as(&layers, options).unwrap();
+        let mode = |name| fs::metadata(world.path(name)).unwrap().mode() & 0o7777;
+        assert_eq!((mode("root"), mode("folder")), (expected, 0o2755));
+        assert_eq!(report.set_id, u64::from(privileged));
+        assert_eq!(has(&report, Code::SetIdDropped), !privileged);
+    }
+}
+
 /// Without privilege attributes cannot be set on a file that may not be written.
 #[test]
 fn attributes_of_read_only_files() {

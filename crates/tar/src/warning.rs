@@ -40,6 +40,8 @@ pub enum Code {
     DeviceReplaced,
     /// Owners were not restored, because the process may not change them.
     OwnersKept,
+    /// Set-ID bits were left out, because the owner that they speak of was not restored.
+    SetIdDropped,
     /// A socket cannot be stored in a tar and was left out.
     SocketSkipped,
 }

@@ -81,7 +81,7 @@ impl Inspect {
 
 /// The bytes as they are, unless a template wants something of them.
 fn exact(bytes: &Bytes, output: &Output) -> Result<()> {
-    if !matches!(output.format(), Format::Template(_)) {
+    if !matches!(output.format(), Format::Template(_) | Format::Table(_)) {
         return output.print_bytes(bytes);
     }
     let value: Value = serde_json::from_slice(bytes)

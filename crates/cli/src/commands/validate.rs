@@ -91,7 +91,10 @@ impl Validate {
                 Err(err) => failures.push(err),
             }
         }
-        if !reports.is_empty() {
+        if matches!(output.format(), Format::Sarif) {
+            // A log tells of what could not be looked at, too.
+            print_sarif(&reports, &failures, output)?;
+        } else if !reports.is_empty() {
             print(reports.clone(), output)?;
         }
         fail(failures, output)?;
@@ -110,13 +113,13 @@ fn fail(failures: Vec<Error>, output: &Output) -> Result<()> {
     first.map_or(Ok(()), Err)
 }
 
+fn print_sarif(reports: &[Report], failures: &[Error], output: &Output) -> Result<()> {
+    let text = serde_json::to_string_pretty(&sarif::log(reports, failures))
+        .map_err(|err| Error::invalid("result cannot be printed").source(err))?;
+    output.print(&(text + "\n"))
+}
+
 fn print(reports: Vec<Report>, output: &Output) -> Result<()> {
-    if matches!(output.format(), Format::Sarif) {
-        let sarif = sarif::log(&reports);
-        let text = serde_json::to_string_pretty(&sarif)
-            .map_err(|err| Error::invalid("result cannot be printed").source(err))?;
-        return output.print(&(text + "\n"));
-    }
     let summary = summary(reports);
     output.report(&summary, |summary| {
         let told = summary.locations.iter().map(|report| {

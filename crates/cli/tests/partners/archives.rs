@@ -52,6 +52,7 @@ pub fn skopeo_and_umoci_read_and_write_them() {
         let theirs = format!("{form}:{}", scratch.arg(&format!("{form}-theirs.tar")));
         run_partner("skopeo", &["copy", &ours, &format!("{theirs}:app:2")]);
         assert_eq!(diff_ids(&conex, &scratch, &format!("{theirs}:app:2")), ids);
+        assert_sound(&conex, &format!("{theirs}:app:2"));
         let unpacked = scratch.folder(&format!("{form}-unpacked"));
         let file = scratch.arg(&format!("{form}.tar"));
         let folder = unpacked.display().to_string();
@@ -112,6 +113,7 @@ fn through_an_engine(
     let saved = scratch.arg("theirs.tar");
     engine(&["save", "--output", &saved, &one]);
     assert_eq!(diff_ids(&conex, &scratch, &format!("docker-archive:{saved}")), ids);
+    assert_sound(&conex, &format!("docker-archive:{saved}"));
     let with_engine = |args: &[&str]| {
         let output = conex.command(args).env("DOCKER_HOST", socket).output().unwrap();
         let text = String::from_utf8_lossy(&output.stderr).into_owned();
@@ -123,6 +125,13 @@ fn through_an_engine(
     let (code, text) = with_engine(&["copy", &format!("docker-daemon:{two}"), &back]);
     assert_eq!(code, Some(0), "{text}");
     assert_eq!(diff_ids(&conex, &scratch, &back), ids);
+    assert_sound(&conex, &back);
+    if image_name.starts_with("localhost/") {
+        // Podman writes layouts too.
+        let theirs = scratch.arg("oci.tar");
+        engine(&["save", "--format", "oci-archive", "--output", &theirs, &one]);
+        assert_sound(&conex, &format!("oci-archive:{theirs}"));
+    }
     let (code, text) = with_engine(&["inspect", "docker-daemon:conex/is-not-there:1"]);
     assert_eq!(code, Some(3), "{text}");
     engine(&["rmi", &one, &two]);
@@ -144,6 +153,12 @@ pub fn standard_streams_hold_archives() {
     let mut cat = cat.arg(Path::new(&file)).stdout(Stdio::piped()).spawn().unwrap();
     inspect(&conex, Stdio::from(cat.stdout.take().unwrap()), &digest);
     cat.wait().unwrap();
+}
+
+/// Every rule that is a MUST holds for what a partner wrote.
+fn assert_sound(conex: &Conex, image: &str) {
+    let run = conex.run(&["validate", image]);
+    assert_eq!(run.code, Some(0), "{}{}", run.out, run.err);
 }
 
 fn inspect(conex: &Conex, input: Stdio, digest: &str) {

@@ -28,6 +28,7 @@ pub fn pushed_comes_back_byte_for_byte() {
     let digest = assert_served_as_it_is(&Conex::new(&scratch), &image, &scratch);
     // The engine says itself what it pushed.
     assert!(built.pushed.contains(&digest), "{}", built.pushed);
+    assert_eq!(Conex::new(&scratch).json(&["validate", &image])["errors"], 0);
 }
 
 /// conex unpacks the image from the registry, with Docker's media types; umoci wants OCI's, and

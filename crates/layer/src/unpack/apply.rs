@@ -192,22 +192,23 @@ impl Applier<'_> {
     ) -> Result<()> {
         // Without privilege attributes can only be set on a file that may be written.
         let lend = !self.cursor.privileged && !entry.xattrs.is_empty();
-        let created = if lend { entry.mode | 0o200 } else { entry.mode };
+        let mode = self.file_mode(entry);
+        let created = if lend { mode | 0o200 } else { mode };
         let fd = self.create(entry, created, last)?;
         let owner = self.owner(entry);
         let masked = 0o7000 | self.cursor.creation.masked;
-        let special = lend || entry.mode & masked != 0;
+        let special = lend || mode & masked != 0;
         let mut file = Unfinished {
             file: fd.into(),
             path: entry.path.clone(),
             content: Vec::new(),
             owner,
-            mode: special.then_some(entry.mode),
+            mode: special.then_some(mode),
             mtime: entry.mtime,
             xattrs: entry.xattrs.clone(),
             privileged: self.cursor.privileged,
         };
-        self.note_privileges(entry);
+        self.note_privileges(entry, mode);
         if entry.size <= SMALL && !entry.sparse {
             file.content.reserve_exact(entry.size as usize);
             while let Some(Piece::Data(data)) = reader.next_piece()? {
@@ -391,9 +392,23 @@ impl Applier<'_> {
         }
     }
 
+    /// The mode that a file gets. Without privilege a program that was to run as root would run
+    /// as whoever unpacked it, for everyone who can reach it (rule U10): "if the user ID and group
+    /// ID are not preserved for any reason, pax shall not set the S_ISUID and S_ISGID bits" (POSIX,
+    /// pax, `-p`). Podman without root keeps owners, by a range of subordinate IDs.
+    fn file_mode(&mut self, entry: &Entry) -> u32 {
+        let creation = &self.cursor.creation;
+        let own = creation.uid == entry.uid && creation.gid == entry.gid;
+        if self.cursor.privileged || own || entry.mode & 0o6000 == 0 {
+            return entry.mode;
+        }
+        self.warn(Code::SetIdDropped, entry, "set-ID bits left out, as its owner is");
+        entry.mode & !0o6000
+    }
+
     /// Set-id programs and capabilities are listed (rule U10).
-    fn note_privileges(&mut self, entry: &Entry) {
-        let set_id = entry.mode & 0o6000 != 0;
+    fn note_privileges(&mut self, entry: &Entry, mode: u32) {
+        let set_id = mode & 0o6000 != 0;
         let capable = entry.xattrs.iter().any(|xattr| xattr.name == CAPABILITY);
         self.report.set_id += u64::from(set_id);
         self.report.capable += u64::from(capable);
