@@ -9,7 +9,7 @@ use conex_spec::{Digest, Result};
 use conex_store::{Collection, bridge};
 
 use crate::copy::Count;
-use crate::reach::{kept, reach_all};
+use crate::reach::{add_referrers, kept, reach_all};
 
 /// What a place takes up. All sizes are in bytes, of what is there in fact.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
@@ -63,9 +63,12 @@ fn measure(collection: &dyn Collection) -> Result<Report> {
     let mut report = Report::default();
     let mut sizes = HashMap::new();
     let mut unneeded = Count::default();
-    for blob in kept(folder)? {
+    let kept = kept(folder)?;
+    let mut needed = users.keys().map(|digest| (*digest).clone()).collect();
+    add_referrers(folder, &kept, &mut needed)?;
+    for blob in kept {
         report.total.add_bytes(blob.size);
-        if !users.contains_key(&blob.digest) {
+        if !needed.contains(&blob.digest) {
             unneeded.add_bytes(blob.size);
         }
         sizes.insert(blob.digest, blob.size);

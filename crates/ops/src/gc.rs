@@ -1,6 +1,7 @@
 //! `conex gc`: content that no root needs any more is removed.
 //!
-//! First everything is marked that a root needs; then what is not marked, and is older than the
+//! First everything is marked that a root needs, and all referrers of that: a referrer stays while
+//! its subject stays (image-spec, manifest.md, "`subject`", is a weak link: it keeps no subject). Then what is not marked, and is older than the
 //! grace period, is removed. Nobody else uses the place meanwhile: whoever reads or writes it with
 //! conex has a share in it (see `conex_store::commit`). The grace period is for the others, who
 //! put blobs first and name them later.
@@ -16,7 +17,7 @@ use conex_store::commit::Folder;
 use conex_store::{Collection, bridge};
 
 use crate::copy::Count;
-use crate::reach::{Kept, kept, reach_all};
+use crate::reach::{Kept, add_referrers, kept, reach_all};
 
 /// How often all is marked anew where another tool keeps changing the roots.
 const ATTEMPTS: usize = 5;
@@ -112,11 +113,13 @@ fn mark(
                 .hint("`conex repair --from LOCATION` mends it; `conex rm` gives the image up"));
         }
     }
-    let needed: HashSet<&Digest> =
-        reached.iter().flat_map(|(_, reach)| reach.content.keys()).collect();
+    let needed = reached.iter().flat_map(|(_, reach)| reach.content.keys());
+    let mut needed: HashSet<Digest> = needed.cloned().collect();
+    let kept = kept(folder)?;
+    add_referrers(folder, &kept, &mut needed)?;
     let mut report = Report { dry_run: options.dry_run, ..Report::default() };
     let mut garbage = Vec::new();
-    for blob in kept(folder)? {
+    for blob in kept {
         if needed.contains(&blob.digest) {
             report.needed.add_bytes(blob.size);
         } else if blob.changed >= options.before {

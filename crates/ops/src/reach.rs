@@ -49,7 +49,8 @@ pub fn reach_all(collection: &dyn Collection) -> Result<Vec<(Entry, Arc<Reach>)>
     Ok(all)
 }
 
-/// The content below one root. A `subject` is a weak link, and keeps nothing.
+/// The content below one root. A `subject` is a weak link, and keeps nothing; what has this one as
+/// its subject is found by [`add_referrers`].
 pub fn reach(folder: &Folder, root: &Descriptor) -> Result<Reach> {
     let mut reach = Reach::default();
     // One digest may be listed both as a manifest and as something opaque.
@@ -68,6 +69,45 @@ pub fn reach(folder: &Folder, root: &Descriptor) -> Result<Reach> {
         reach.content.insert(node.digest.clone(), node);
     }
     Ok(reach)
+}
+
+/// Adds the referrers of what is needed, and what they need: a referrer stays as long as its
+/// subject does, also where no root lists it. Referrers of referrers count.
+///
+/// # Errors
+/// Those of the operating system.
+pub fn add_referrers(folder: &Folder, kept: &[Kept], needed: &mut HashSet<Digest>) -> Result<()> {
+    let mut waiting = Vec::new();
+    for blob in kept.iter().filter(|blob| !needed.contains(&blob.digest)) {
+        if let Some((root, subject)) = subject_of(folder, blob)? {
+            waiting.push((root, subject));
+        }
+    }
+    loop {
+        let (of_needed, others): (Vec<_>, Vec<_>) =
+            waiting.into_iter().partition(|(_, subject)| needed.contains(subject));
+        if of_needed.is_empty() {
+            return Ok(());
+        }
+        for (root, _) in &of_needed {
+            needed.extend(reach(folder, root)?.content.into_keys());
+        }
+        waiting = others;
+    }
+}
+
+/// A manifest that has a subject, and this; nothing for any other blob.
+fn subject_of(folder: &Folder, blob: &Kept) -> Result<Option<(Descriptor, Digest)>> {
+    if blob.size > LIMIT as u64 {
+        return Ok(None);
+    }
+    let Some(bytes) = folder.read(&conex_store::blobs::path(&blob.digest)?, LIMIT)? else {
+        return Ok(None);
+    };
+    let Ok(manifest) = Manifest::parse(bytes.clone(), None) else { return Ok(None) };
+    let Some(subject) = manifest.subject() else { return Ok(None) };
+    let root = Descriptor::new(manifest.media_type(), blob.digest.clone(), blob.size);
+    Ok(root.verify(&bytes).is_ok().then(|| (root, subject.digest.clone())))
 }
 
 /// What a root or an entry of an index needs, and whether that may have children itself; nothing

@@ -143,6 +143,14 @@ impl Layout {
         if let Some(item) = index.find(name) {
             return item.descriptor().map(nameless).map_err(|err| self.in_index(err));
         }
+        if let (None, Some(folder)) = (name, self.home.existing()) {
+            let roots = referrers::without(&self.roots()?, |root| Blobs(folder).manifest(root))?;
+            if let [first, rest @ ..] = roots.as_slice()
+                && rest.iter().all(|root| root.digest == first.digest)
+            {
+                return Ok(nameless(first.clone()));
+            }
+        }
         // A manifest may lie among the blobs without being a root.
         if let (Some(Name::Digest(digest)), Some(folder)) = (name, self.home.existing())
             && let Some(root) = Blobs(folder).describe(digest)?

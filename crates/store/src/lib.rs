@@ -15,6 +15,7 @@
 //! | blobs as files | [`blobs`] |
 //! | whether a blob changed where it lies | [`seal`] |
 //! | the border between async and blocking | [`bridge`] |
+//! | what belongs to a manifest, where no registry lists it | [`referrers`] |
 //! | progress | [`observer`] |
 //! | how fast content may move | [`rate`] |
 
@@ -29,7 +30,7 @@ pub mod local;
 pub mod memory;
 pub mod observer;
 pub mod rate;
-mod referrers;
+pub mod referrers;
 pub mod seal;
 pub mod sink;
 pub mod source;

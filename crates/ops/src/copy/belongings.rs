@@ -15,14 +15,13 @@ use serde::Serialize;
 use tokio::sync::OnceCell;
 
 use conex_spec::{Descriptor, Digest, Error, Kind, Location, Manifest, Name, Result, Tag};
+use conex_store::referrers::SUFFIXES;
 use conex_store::{Event, Observer, Source};
 
 /// More company than this has no real image.
 pub const MAX_ATTACHED: usize = 10_000;
 /// Where there are more tags, each one that might be there is asked for.
 const MAX_TAGS: usize = 1000;
-/// What cosign appends to the digest of an image.
-const SUFFIXES: [&str; 3] = ["sig", "att", "sbom"];
 
 /// Which company of an image is copied with it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -195,14 +194,6 @@ pub(crate) fn signature_names(digest: &Digest) -> [String; 3] {
     SUFFIXES.map(|suffix| format!("{}-{}.{suffix}", digest.algorithm_name(), digest.encoded()))
 }
 
-/// Whether a tag is made of a digest: the list of its referrers, or one of cosign's.
-pub fn is_digest_tag(tag: &str) -> bool {
-    let stem = SUFFIXES.iter().find_map(|suffix| tag.strip_suffix(suffix)?.strip_suffix('.'));
-    let stem = stem.unwrap_or(tag);
-    let digest = stem.split_once('-').map(|(algorithm, hex)| format!("{algorithm}:{hex}"));
-    digest.is_some_and(|text| text.parse::<Digest>().is_ok_and(|digest| digest.algorithm().is_ok()))
-}
-
 /// What a place calls the tag of a repository: the local store has whole references.
 pub(crate) fn in_words_of(place: &Location, tag: &str) -> Result<Tag> {
     match place {
@@ -224,6 +215,7 @@ async fn tag_set(source: &dyn Source) -> Option<HashSet<Tag>> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use conex_store::referrers::is_digest_tag;
 
     #[test]
     fn company_is_named() {

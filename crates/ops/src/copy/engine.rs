@@ -232,8 +232,10 @@ impl<'a> Engine<'a> {
             .flat_map(|node| node.manifest.children().into_iter().map(|child| &child.digest))
             .collect();
         let last = |digest: &Digest| {
+            let mut named = graph.attached.iter().filter(|attached| attached.name.is_some());
             !parts.contains(digest)
-                && tasks.iter().any(|task| task.listed && task.root.digest == *digest)
+                && (tasks.iter().any(|task| task.listed && task.root.digest == *digest)
+                    || named.any(|attached| attached.root.digest == *digest))
         };
         let top = graph.manifests.iter().map(|node| node.height).max().unwrap_or_default();
         for height in 1..=top {

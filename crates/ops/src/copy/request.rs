@@ -8,9 +8,10 @@ use futures_util::{StreamExt, TryStreamExt, future, stream};
 use serde::Serialize;
 
 use conex_spec::{Descriptor, Digest, Error, Kind, Location, Name, Platform, Result, Tag};
+use conex_store::referrers::is_digest_tag;
 use conex_store::{Event, Sink, Source};
 
-use super::belongings::{in_words_of, is_digest_tag};
+use super::belongings::in_words_of;
 use super::engine::{Engine, Task, WIDTH, standing};
 use super::nowhere::Nowhere;
 use super::remembered::Remembered;

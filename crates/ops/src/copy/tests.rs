@@ -100,3 +100,78 @@ async fn layers_that_may_not_be_distributed_are_left_out_when_missing() {
     assert_eq!(summary.left_out, Count { blobs: 1, bytes: 5 });
     assert!(to.has(&root).await.unwrap());
 }
+
+/// A source whose lists of referrers are somebody else's invention.
+#[derive(Debug)]
+struct Lying {
+    memory: Memory,
+    listed: Vec<Descriptor>,
+}
+
+impl conex_store::source::Place for Lying {
+    fn location(&self) -> &Location {
+        self.memory.location()
+    }
+}
+
+#[async_trait::async_trait]
+impl Source for Lying {
+    async fn resolve(&self, name: Option<&Name>) -> Result<Descriptor> {
+        self.memory.resolve(name).await
+    }
+
+    async fn open(
+        &self,
+        blob: &Descriptor,
+        range: std::ops::Range<u64>,
+    ) -> Result<conex_store::ByteStream> {
+        self.memory.open(blob, range).await
+    }
+
+    async fn referrers(&self, _subject: &conex_spec::Digest) -> Result<Vec<Descriptor>> {
+        Ok(self.listed.clone())
+    }
+
+    fn tags(&self) -> futures_util::stream::BoxStream<'_, Result<Tag>> {
+        self.memory.tags()
+    }
+}
+
+/// Every manifest is listed as a referrer of every other, itself included, and one is gone
+/// (rule R11, and row 73 of hostile documents: a cycle through subjects).
+#[tokio::test(flavor = "multi_thread")]
+async fn lists_of_referrers_are_not_believed() {
+    let (from, to) = (Memory::new(), Memory::new());
+    let root = images::two_platforms(&from);
+    let children = from.children(&root).await.unwrap();
+    let stranger = images::image(&from, &Platform::new("linux", "s390x"), 7, 70);
+    let empty = from.add(MediaType::EMPTY, "{}");
+    let mut manifest = conex_spec::ImageManifest::new(empty.clone(), vec![empty]);
+    manifest.subject = Some(root.bare());
+    let document = conex_spec::Document::new(manifest).unwrap();
+    let honest = from.add(MediaType::MANIFEST, document.bytes().clone());
+    let gone = Descriptor::new(MediaType::MANIFEST, images::nowhere(), 5);
+    let mut listed = vec![root.clone(), stranger.clone(), honest.clone(), gone];
+    listed.extend(children);
+    let from = Lying { memory: from, listed };
+    let summary = run(&from, &root, &to).await.unwrap();
+    assert_eq!(summary.referrers.blobs, 1);
+    assert!(to.has(&honest).await.unwrap() && !to.has(&stranger).await.unwrap());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_flood_of_referrers_ends_in_one_clear_error() {
+    let from = Memory::new();
+    let root = images::two_platforms(&from);
+    let one = |n: u32| {
+        let digest = conex_spec::Digest::sha256(&n.to_be_bytes());
+        Descriptor::new(MediaType::MANIFEST, digest, 100)
+    };
+    let from = Lying { memory: from, listed: (0..10_001).map(one).collect() };
+    let to = Memory::new();
+    let err = run(&from, &root, &to).await.unwrap_err();
+    assert_eq!(err.kind(), Kind::Limit);
+    assert!(err.hint_text().unwrap().contains("--with none"), "{err}");
+    let options = CopyOptions::default().alone();
+    assert!(copy(&from, &root, &to, None, &options, &nobody()).await.is_ok());
+}

@@ -130,7 +130,15 @@ impl Place for OciArchive {
 #[async_trait]
 impl Source for OciArchive {
     async fn resolve(&self, name: Option<&Name>) -> Result<Descriptor> {
-        let roots = self.roots().await?;
+        let mut roots = self.roots().await?;
+        if name.is_none() && roots.len() > 1 {
+            let archive = self.archive().await?;
+            roots = blocking(move || {
+                let read = |root: &_| Ok(manifest(&archive, root)?.map(Document::into_value));
+                referrers::without(&roots, read)
+            })
+            .await?;
+        }
         let missing = match (choice::find(&roots, name, &self.location), name) {
             (Err(err), Some(Name::Digest(digest))) => (err, digest),
             (found, _) => return found,

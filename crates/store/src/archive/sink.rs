@@ -158,8 +158,9 @@ impl State {
                 return Err(err);
             }
             self.output = None;
-            // What a stream took is there for good, so that no retry can help.
-            return Err(err.with_kind(Kind::Io));
+            // What a stream took is there for good, so that no retry can help. Unsound content
+            // stays what it is.
+            return Err(if err.kind() == Kind::Network { err.with_kind(Kind::Io) } else { err });
         }
         self.written.insert(blob.digest.clone(), (blob.size, kept.map(Bytes::from)));
         Ok(())
