@@ -7,9 +7,10 @@
 #              whiteouts, an opaque folder, links, xattrs, devices, odd names and modes
 #   big        1 layer of 1 GiB in 8 files, half of it random
 #   many       1 layer of 100,000 small files in 1,000 folders
+#   one        1 layer of 64 MiB that does not shrink; `ten` the same in 10 layers
 #   NAME-zstd  the same layers compressed with zstd
 
-ALL_IMAGES="debian wordpress big many debian-zstd wordpress-zstd big-zstd many-zstd"
+ALL_IMAGES="debian wordpress big many one ten debian-zstd wordpress-zstd big-zstd many-zstd"
 CORPUS_VERSION=1
 
 # need_image NAME: makes it unless it is there. Returns 1 where this machine cannot make it.
@@ -56,6 +57,20 @@ make_big() {
     { random 67108864 "$i"; for _ in {1..16}; do cat "$scratch/make/text"; done; } >"$tree/file-$i"
   done
   to_tar "$tree" 1
+}
+
+make_one() { make_random 1 67108864; }
+make_ten() { make_random 10 6710886; }
+
+# make_random LAYERS BYTES
+make_random() {
+  local layer tree=$scratch/make/random
+  for ((layer = 1; layer <= $1; layer++)); do
+    rm -rf "$tree"
+    mkdir -p "$tree"
+    random "$2" "$layer" >"$tree/file-$layer"
+    to_tar "$tree" "$layer"
+  done
 }
 
 # random BYTES SEED: the same bytes each time where openssl is there.

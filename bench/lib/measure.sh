@@ -58,6 +58,7 @@ machine_cpu() { awk '/^cpu / { print $2 + $3 + $4 + $7 + $8 + $9 }' /proc/stat; 
 own_cpu() {
   local files=("/proc/$$/stat")
   [[ -z $server_pid ]] || files+=("/proc/$server_pid/stat")
+  [[ -z ${wire_pid:-} ]] || files+=("/proc/$wire_pid/stat")
   # The name of a process may hold spaces, so fields count from its closing parenthesis.
   cat "${files[@]}" | sed 's/.*) //' | awk '{ sum += $12 + $13 + $14 + $15 } END { print sum }'
 }
@@ -72,7 +73,7 @@ one_run() {
   timed "${commands[$1]}" || status=$?
   end=${EPOCHREALTIME/./}
   if ((status)); then
-    faults[$1]="exit $status: $(grep -v '^[[:space:]]*$' "$scratch/log" | tail -n 1 | cut -c 1-200)"
+    faults[$1]="exit $status: $({ grep -v '^[[:space:]]*$' "$scratch/log" || true; } | tail -n 1 | cut -c 1-200)"
     return
   fi
   [[ -z $sized ]] || size=$(find "$OUT" -type f -printf '%s\n' | awk '{ sum += $1 } END { printf "%d", sum }')
