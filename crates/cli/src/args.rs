@@ -9,6 +9,7 @@ use conex_spec::{Error, Kind};
 use conex_store::rate::Rate;
 use conex_template::Template;
 
+use crate::registries::Registries;
 use crate::{commands, failure};
 
 /// One toolkit for OCI images and artifacts: copy, inspect, build, unpack and serve them.
@@ -42,6 +43,9 @@ Environment:
   CONEX_STORE          the folder of the local store
   REGISTRY_AUTH_FILE   the one file with logins to use
   DOCKER_CONFIG        the folder of Docker's config.json; then only that file has logins
+  HTTPS_PROXY, HTTP_PROXY, ALL_PROXY, NO_PROXY    proxies, and who is asked without one
+  CONTAINERS_REGISTRIES_CONF    the file of mirrors, blocked and insecure registries
+  SSL_CERT_FILE, SSL_CERT_DIR   certificates to trust instead of the system's
   SOURCE_DATE_EPOCH    the time in seconds that `conex pack` writes";
 
 /// Options that every command has.
@@ -58,9 +62,6 @@ pub struct Global {
     /// The folder of the local store
     #[arg(long, global = true, value_name = "DIR")]
     pub store: Option<PathBuf>,
-    /// Speak plain HTTP to registries; without it only this machine's own are spoken to so
-    #[arg(long, global = true)]
-    pub plain_http: bool,
     /// How many bytes per second move to and from registries, in all: 500K, 10M, 1G
     #[arg(long, global = true, value_name = "RATE", value_parser = typed::<Rate>)]
     pub limit_rate: Option<Rate>,
@@ -74,6 +75,8 @@ pub struct Global {
     /// Do not wait until the disk has what is written: for work that may be lost with the machine
     #[arg(long, global = true)]
     pub no_sync: bool,
+    #[command(flatten)]
+    pub registries: Registries,
 }
 
 /// Parses an argument with the library's own parser, so that the hint of its error is shown too.

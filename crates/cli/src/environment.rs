@@ -1,6 +1,10 @@
 //! What the program reads from its surroundings, and nothing else does.
 #![expect(clippy::disallowed_methods, reason = "this is the one place that reads the environment")]
 
+mod hosts;
+
+pub use hosts::{certificates, proxies, registry_files};
+
 use std::env;
 use std::path::PathBuf;
 use std::time::SystemTime;

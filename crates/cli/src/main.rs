@@ -9,6 +9,7 @@ mod environment;
 mod failure;
 mod output;
 mod progress;
+mod registries;
 mod terminal;
 
 use std::process::ExitCode;

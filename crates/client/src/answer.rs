@@ -8,9 +8,9 @@ use http::header::{CONTENT_LENGTH, CONTENT_TYPE, HeaderName, LOCATION};
 use http::{HeaderMap, StatusCode};
 use reqwest::{Response, Url};
 
+use crate::hosts::failure;
 use crate::options::Timeouts;
 use crate::origin::shown;
-use crate::transport;
 
 /// distribution-spec calls this header by Docker's name.
 pub(crate) const DIGEST: HeaderName = HeaderName::from_static("docker-content-digest");
@@ -130,7 +130,7 @@ impl Pace {
         let chunk = match next {
             Ok(Ok(chunk)) => chunk,
             Ok(Err(err)) => {
-                return Err(transport::fault(err, &answer.url).context("the body broke off"));
+                return Err(failure::fault(err, &answer.url).context("the body broke off"));
             }
             Err(_) => return Err(self.stalled(answer)),
         };

@@ -24,7 +24,9 @@ impl Client {
         page: Option<usize>,
     ) -> Result<BoxStream<'static, Result<String>>> {
         // Some repository names the registry to the client; this one is never asked for.
-        let registry = self.registry(&Reference::new(registry, "x")?);
+        let some = self.repository(&Reference::new(registry, "x")?);
+        some.check()?;
+        let registry = some.registry().clone();
         let what = format!("repositories of {}", registry.name);
         let list = List {
             registry: registry.clone(),

@@ -18,7 +18,6 @@ use crate::auth::{Scope, Sent};
 use crate::origin::{self, Reach, may_see_secrets, shown};
 use crate::registry::{Registry, no_answer};
 use crate::retry::{is_transient, retry_after};
-use crate::transport;
 
 /// How many redirects are followed.
 const MAX_HOPS: usize = 10;
@@ -162,9 +161,9 @@ impl Registry {
                 () => self.reach(),
             };
             let request = ask.request(&method, &url, authorization)?;
-            let response = self.execute(ask.wait, request, ceiling).await?;
+            let response = self.execute(ask.wait, request, ceiling, own && !elsewhere).await?;
             if own {
-                self.note_reach(&url, &response);
+                self.note_reach(&url, &response).await;
                 self.note_warnings(response.headers());
             }
             let timeouts = self.options().timeouts;
@@ -187,22 +186,25 @@ impl Registry {
         wait: Option<Duration>,
         request: Sendable,
         ceiling: Reach,
+        own: bool,
     ) -> Result<Response> {
         let Sendable { request, upload } = request;
         let url = request.url().clone();
-        let pool = self.shared.transport.pool(self.options(), &url, ceiling)?;
+        let line = self.line(&request, ceiling, own).await?;
         let timeouts = self.options().timeouts;
         let wait = wait.unwrap_or(timeouts.answer);
-        let answer = pool.execute(request);
+        let answer = line.pool.execute(request);
         let answer = match &upload {
             None => tokio::time::timeout(wait, answer).await.map_err(|_| no_answer(&url, wait))?,
             Some(upload) => upload.watch(answer, &url, timeouts.stall * 4, wait).await?,
         };
-        answer.map_err(|err| {
+        let mut response = answer.map_err(|err| {
             // A source that broke off is the true cause.
             let source = upload.and_then(|upload| upload.fault());
-            source.unwrap_or_else(|| transport::fault(err, &url))
-        })
+            source.unwrap_or_else(|| self.unanswered(err, &url))
+        })?;
+        line.pass.until_read(&mut response);
+        Ok(response)
     }
 }
 

@@ -17,12 +17,13 @@
 //! | looking for | module |
 //! |---|---|
 //! | what a program can set | [`options`] |
+//! | mirrors, certificates, proxies: what people configured | [`hosts`] |
 //! | which server may see which secret, and where a redirect may lead | `origin` |
 //! | the URLs of the API | `paths` |
 //! | user names, passwords, Docker's `config.json`, helper programs | [`credentials`] |
 //! | trying a login, and keeping it | `login`, `credentials::keep` |
 //! | `WWW-Authenticate`, bearer tokens | `challenge`, `auth`, `scope`, `token` |
-//! | one request with its redirects, login and retries | `exchange` |
+//! | one request with its redirects, login and retries | `exchange`, `dispatch` |
 //! | what a registry's error means | `fault` |
 //! | tag → descriptor | `resolve` |
 //! | a blob as a stream that mends itself | `pull` |
@@ -42,6 +43,7 @@
 
 pub mod credentials;
 pub mod daemon;
+pub mod hosts;
 pub mod options;
 pub mod secret;
 
@@ -52,6 +54,7 @@ mod challenge;
 mod chunked;
 mod date;
 mod delete;
+mod dispatch;
 mod exchange;
 mod fault;
 mod link;
@@ -77,7 +80,11 @@ mod upload;
 
 pub use credentials::{Credentials, Domain, Login, LoginKind};
 pub use daemon::Engine;
+pub use hosts::addresses::Pin;
+pub use hosts::certs::CertificateFolders;
+pub use hosts::proxy::{Proxies, Proxy};
+pub use hosts::registries::RegistryFiles;
 pub use login::{Checked, LoginProof};
-pub use options::{Options, PlainHttp, Proxies, Retry, Timeouts, Uploads};
+pub use options::{Options, PlainHttp, Retry, Timeouts, Uploads};
 pub use repository::{Client, Repository};
 pub use secret::Secret;

@@ -10,6 +10,13 @@ use conex_store::rate::Limiter;
 
 use crate::credentials::Credentials;
 use crate::daemon::Engine;
+use crate::hosts::addresses::Pin;
+use crate::hosts::certs::CertificateFolders;
+use crate::hosts::proxy::Proxies;
+use crate::hosts::registries::RegistryFiles;
+
+/// How many requests one host gets at a time, unless told otherwise.
+const PER_HOST: usize = 16;
 
 /// How a [`crate::Client`] talks to registries.
 #[derive(Clone)]
@@ -33,6 +40,17 @@ pub struct Options {
     pub proxies: Proxies,
     /// Certificates of authorities to trust beside the system's, each file in PEM.
     pub extra_roots: Vec<Vec<u8>>,
+    /// Certificates of single registries: authorities to trust, and client certificates.
+    pub certificates: CertificateFolders,
+    /// Mirrors, other locations, blocked and insecure registries.
+    pub registries: RegistryFiles,
+    /// Registries, each as `host` or `host:port`, whose certificates are not verified, and which
+    /// may be spoken to without TLS where they do not speak it.
+    pub insecure: Vec<String>,
+    /// Addresses of names, whatever the name service says.
+    pub addresses: Vec<Pin>,
+    /// How many requests that read, and how many that write, one host gets at a time.
+    pub per_host: usize,
     /// Pairs of a registry and the host of a token server outside its domain that may see its
     /// passwords. Docker's own pair is built in.
     pub token_servers: Vec<(String, String)>,
@@ -65,6 +83,11 @@ impl Default for Options {
             chunk_size: None,
             proxies: Proxies::default(),
             extra_roots: Vec::new(),
+            certificates: CertificateFolders::default(),
+            registries: RegistryFiles::default(),
+            insecure: Vec::new(),
+            addresses: Vec::new(),
+            per_host: PER_HOST,
             token_servers: Vec::new(),
             limiter: None,
             uploads: None,
@@ -140,27 +163,5 @@ impl Default for Timeouts {
             stall: Duration::from_secs(30),
             least: 30 << 10,
         }
-    }
-}
-
-/// Through which proxies requests go, in the words of the usual environment variables.
-#[derive(Clone, Default, PartialEq, Eq)]
-pub struct Proxies {
-    /// For `http` URLs, as `HTTP_PROXY`.
-    pub http: Option<String>,
-    /// For `https` URLs, as `HTTPS_PROXY`.
-    pub https: Option<String>,
-    /// Hosts that are asked directly, as `NO_PROXY`.
-    pub direct: Option<String>,
-}
-
-/// A proxy's URL may hold a password.
-impl fmt::Debug for Proxies {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Proxies")
-            .field("http", &self.http.is_some())
-            .field("https", &self.https.is_some())
-            .field("direct", &self.direct)
-            .finish()
     }
 }

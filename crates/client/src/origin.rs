@@ -36,7 +36,7 @@ pub(crate) struct Origin {
 }
 
 /// How near to this machine an address is; the later, the nearer.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) enum Reach {
     /// Anywhere.
     Public,

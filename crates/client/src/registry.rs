@@ -1,7 +1,7 @@
 //! One registry: where it is, how near, who asks, and what it said by the way.
 
 use std::collections::{HashMap, HashSet};
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
@@ -14,12 +14,14 @@ use tokio::sync::OnceCell;
 
 use crate::auth::Auth;
 use crate::fault::escaped;
-use crate::options::{Options, PlainHttp, Proxies};
+use crate::hosts::failure;
+use crate::hosts::registries::{Place, Registries};
+use crate::options::{Options, PlainHttp};
 use crate::origin::{Origin, Reach, shown};
 use crate::paths;
 use crate::retry::Tries;
 use crate::sessions::{Found, Key};
-use crate::transport::{self, Transport};
+use crate::transport::{To, Transport};
 
 /// "A registry MUST NOT send more than 4096 bytes of warning data from all headers combined."
 const MAX_WARNINGS: usize = 4096;
@@ -29,7 +31,31 @@ const MAX_WARNINGS: usize = 4096;
 pub(crate) struct Shared {
     pub(crate) options: Options,
     pub(crate) transport: Transport,
+    registries: OnceLock<Result<Registries>>,
 }
+
+impl Shared {
+    pub(crate) fn new(options: Options) -> Self {
+        Self { options, transport: Transport::default(), registries: OnceLock::new() }
+    }
+
+    /// What is configured about registries, read when first asked for.
+    pub(crate) fn registries(&self) -> Result<&Registries, &Error> {
+        self.registries.get_or_init(|| self.options.registries.load()).as_ref()
+    }
+}
+
+/// What is configured about a registry.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+pub(crate) struct Setting {
+    pub(crate) insecure: bool,
+    pub(crate) mirror: bool,
+    /// Where it says so.
+    pub(crate) place: Option<Place>,
+}
+
+/// How often a mirror is asked at most: there are other places.
+const MIRROR_ATTEMPTS: u32 = 2;
 
 #[derive(Debug)]
 pub(crate) struct Registry {
@@ -43,6 +69,10 @@ pub(crate) struct Registry {
     pub(crate) uploads: Mutex<HashMap<Key, Found>>,
     /// Held while the referrers tag is read, changed and written.
     pub(crate) referrers: tokio::sync::Mutex<()>,
+    setting: Setting,
+    /// As a mirror, whether it is passed over, and whether that was told.
+    passed_over: AtomicBool,
+    told_of: AtomicBool,
     is_loopback: bool,
     origin: OnceCell<Origin>,
     reach: OnceLock<Reach>,
@@ -50,7 +80,7 @@ pub(crate) struct Registry {
 }
 
 impl Registry {
-    pub(crate) fn new(shared: Arc<Shared>, reference: &Reference) -> Self {
+    pub(crate) fn new(shared: Arc<Shared>, reference: &Reference, setting: Setting) -> Self {
         Self {
             shared,
             name: reference.registry().to_owned(),
@@ -58,6 +88,9 @@ impl Registry {
             wants_chunks: AtomicBool::new(false),
             uploads: Mutex::default(),
             referrers: tokio::sync::Mutex::default(),
+            setting,
+            passed_over: AtomicBool::new(false),
+            told_of: AtomicBool::new(false),
             is_loopback: reference.is_loopback(),
             origin: OnceCell::new(),
             reach: OnceLock::new(),
@@ -79,14 +112,51 @@ impl Registry {
         self.reach.get().copied().unwrap_or(Reach::Public)
     }
 
-    /// Takes note of who answered at the registry's own URL. Behind a proxy that is not known.
-    pub(crate) fn note_reach(&self, url: &Url, response: &Response) {
-        let proxied = self.options().proxies != Proxies::default();
-        let connected = response.remote_addr().filter(|_| !proxied);
-        let reach = Reach::of_literal(url).or(connected.map(|address| Reach::of(address.ip())));
-        if let Some(reach) = reach {
+    /// Takes note of who answered at the registry's own URL.
+    pub(crate) async fn note_reach(&self, url: &Url, response: &Response) {
+        if self.reach.get().is_some() {
+            return;
+        }
+        let proxied = !matches!(self.options().proxies.choose(url), Ok(None));
+        let reach = if proxied {
+            let found = self.shared.transport.behind_proxy(self.options(), url).await;
+            Some(found.ok().flatten().unwrap_or(Reach::Public))
+        } else {
+            response.remote_addr().map(|address| Reach::of(address.ip()))
+        };
+        if let Some(reach) = Reach::of_literal(url).or(reach) {
             let _ = self.reach.set(reach);
         }
+    }
+
+    /// Whether its certificate is not verified.
+    pub(crate) fn is_insecure(&self) -> bool {
+        self.setting.insecure || self.is_listed(&self.options().insecure)
+    }
+
+    /// What it is for, where a file says so.
+    pub(crate) fn role(&self) -> Option<String> {
+        let place = self.setting.place.as_ref()?;
+        let what = if self.setting.mirror { "mirror" } else { "registry" };
+        Some(format!("{what} {} ({place})", self.name))
+    }
+
+    pub(crate) fn known_origin(&self) -> Option<&Origin> {
+        self.origin.get()
+    }
+
+    pub(crate) fn is_passed_over(&self) -> bool {
+        self.passed_over.load(Ordering::Relaxed)
+    }
+
+    /// As a mirror it is not asked again.
+    pub(crate) fn pass_over(&self) {
+        self.passed_over.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether its failure was told already; true from the second call on.
+    pub(crate) fn is_told_of(&self) -> bool {
+        self.told_of.swap(true, Ordering::Relaxed)
     }
 
     /// Tells of a failure that is followed by another try, and waits.
@@ -96,7 +166,11 @@ impl Registry {
     }
 
     pub(crate) fn tries(&self) -> Tries {
-        Tries::new(self.options().retry)
+        let mut policy = self.options().retry;
+        if self.setting.mirror {
+            policy.attempts = policy.attempts.min(MIRROR_ATTEMPTS);
+        }
+        Tries::new(policy)
     }
 
     pub(crate) fn warn(&self, text: &str) {
@@ -130,30 +204,43 @@ impl Registry {
             || match &self.options().plain_http {
                 PlainHttp::Loopback => false,
                 PlainHttp::Any => true,
-                PlainHttp::Hosts(hosts) => hosts.iter().any(|host| {
-                    *host == self.name
-                        || self.name.rsplit_once(':').is_some_and(|(name, _)| name == host)
-                }),
+                PlainHttp::Hosts(hosts) => self.is_listed(hosts),
             }
+    }
+
+    /// Whether a list of `host` and `host:port` names it.
+    fn is_listed(&self, hosts: &[String]) -> bool {
+        let host = self.name.rsplit_once(':').map_or(&*self.name, |(host, _)| host);
+        hosts.iter().any(|listed| *listed == self.name || listed == host)
     }
 
     async fn find_origin(&self) -> Result<Origin> {
         let host = paths::api_host(&self.name);
-        let secure = Origin::new("https", host)?;
-        if !self.may_be_plain() {
-            return Ok(secure);
+        let (secure, plain) = (Origin::new("https", host)?, Origin::new("http", host)?);
+        if self.may_be_plain() {
+            return self.find_plain_first(plain, secure).await;
         }
-        let plain = Origin::new("http", host)?;
+        if self.is_insecure() {
+            return self.find_secure_first(plain, secure).await;
+        }
+        Ok(secure)
+    }
+
+    async fn find_plain_first(&self, plain: Origin, secure: Origin) -> Result<Origin> {
         let mut tries = self.tries();
         loop {
             match self.probe(&plain).await {
                 Probe::Http => return Ok(plain),
                 // A server of TLS answers plain words with an alert, with 400 or not at all.
                 Probe::Other => {
-                    let tls = matches!(self.probe(&secure).await, Probe::Http | Probe::Distrusted);
-                    return Ok(if tls { secure } else { plain });
+                    return match self.probe(&secure).await {
+                        Probe::Http | Probe::Distrusted => Ok(secure),
+                        Probe::Unreachable(fault) if fault.kind() != Kind::Network => Err(fault),
+                        Probe::Other | Probe::Unreachable(_) => Ok(plain),
+                    };
                 }
                 Probe::Distrusted => return Ok(plain),
+                Probe::Unreachable(fault) if fault.kind() != Kind::Network => return Err(fault),
                 Probe::Unreachable(fault) => match tries.pause(None) {
                     Some(pause) => self.pause(&fault, pause).await,
                     None => return Err(fault),
@@ -162,27 +249,50 @@ impl Registry {
         }
     }
 
+    /// "If `insecure` is set to `true`, unencrypted HTTP as well as TLS connections with untrusted
+    /// certificates are allowed" (containers-registries.conf(5)).
+    async fn find_secure_first(&self, plain: Origin, secure: Origin) -> Result<Origin> {
+        let mut tries = self.tries();
+        loop {
+            let fault = match self.probe(&secure).await {
+                Probe::Http | Probe::Distrusted => return Ok(secure),
+                Probe::Other => return Ok(plain),
+                Probe::Unreachable(fault) if fault.kind() != Kind::Network => return Err(fault),
+                Probe::Unreachable(fault) => fault,
+            };
+            // Without a port in its name the two are behind different ones.
+            if matches!(self.probe(&plain).await, Probe::Http) {
+                return Ok(plain);
+            }
+            match tries.pause(None) {
+                Some(pause) => self.pause(&fault, pause).await,
+                None => return Err(fault),
+            }
+        }
+    }
+
     /// Asks for nothing, without any secret, to see what is spoken there.
     async fn probe(&self, origin: &Origin) -> Probe {
         let asked = async {
             let url = paths::root(origin)?;
-            let pool = self.shared.transport.pool(self.options(), &url, Reach::Special)?;
+            let insecure = self.is_insecure();
+            let to = To { url: &url, ceiling: Reach::Special, own: true, insecure };
+            let pool = self.shared.transport.pool(self.options(), to)?;
             let request = reqwest::Request::new(Method::GET, url.clone());
             Ok::<_, Error>((pool.execute(request).await, url))
         };
         let limit = self.options().timeouts.answer;
         match tokio::time::timeout(limit, asked).await {
             Ok(Ok((Ok(response), url))) if response.status() != StatusCode::BAD_REQUEST => {
-                self.note_reach(&url, &response);
+                self.note_reach(&url, &response).await;
                 self.auth.learn(response.headers());
                 Probe::Http
             }
             Ok(Ok((Ok(_), _))) => Probe::Other,
-            Ok(Ok((Err(err), _))) if transport::is_not_http(&err) => Probe::Other,
-            Ok(Ok((Err(err), url))) => match transport::fault(err, &url) {
-                fault if fault.kind() == Kind::Denied => Probe::Distrusted,
-                fault => Probe::Unreachable(fault),
-            },
+            Ok(Ok((Err(err), _))) if failure::is_no_tls(&err) => Probe::Other,
+            Ok(Ok((Err(err), _))) if failure::is_about_trust(&err) => Probe::Distrusted,
+            Ok(Ok((Err(err), _))) if failure::is_not_http(&err) => Probe::Other,
+            Ok(Ok((Err(err), url))) => Probe::Unreachable(self.unanswered(err, &url)),
             Ok(Err(err)) => Probe::Unreachable(err),
             Err(_) => Probe::Other,
         }

@@ -19,13 +19,14 @@ use crate::credentials::Credentials;
 use crate::daemon::Engine;
 use crate::exchange::Ask;
 use crate::fault::fault;
+use crate::hosts::mirrored::Read;
+use crate::hosts::registries::{self, Table};
 use crate::options::Options;
 use crate::origin::Origin;
 use crate::paths;
 use crate::push::Input;
-use crate::registry::{Registry, Shared};
+use crate::registry::{Registry, Setting, Shared};
 use crate::scope::{Access, Actions};
-use crate::transport::Transport;
 
 /// How many manifests, and bytes of them, are kept so that they can be tagged.
 const MAX_RECENT: (usize, usize) = (16, 16 << 20);
@@ -35,33 +36,95 @@ const MAX_RECENT: (usize, usize) = (16, 16 << 20);
 #[derive(Clone, Debug)]
 pub struct Client {
     shared: Arc<Shared>,
-    registries: Arc<Mutex<HashMap<String, Arc<Registry>>>>,
+    registries: Arc<Mutex<HashMap<(String, Setting), Arc<Registry>>>>,
 }
 
 impl Client {
     /// A client with these options.
     pub fn new(options: Options) -> Self {
-        let shared = Shared { options, transport: Transport::default() };
-        Self { shared: Arc::new(shared), registries: Arc::default() }
+        Self { shared: Arc::new(Shared::new(options)), registries: Arc::default() }
     }
 
-    /// The repository of a reference; its tag and digest are not looked at.
+    /// The repository of a reference; its tag and digest are not looked at. Mirrors and what else
+    /// [`crate::RegistryFiles`] say is followed; where that fails, every request does.
     pub fn repository(&self, reference: &Reference) -> Repository {
+        let reference = reference.without_name();
+        let table = match self.shared.registries() {
+            Ok(registries) => registries.find(&reference),
+            Err(err) => return self.barred(reference, again(err)),
+        };
+        let Some(table) = table else {
+            return self.plain(reference, Setting::default(), Vec::new(), None);
+        };
+        if table.blocked {
+            let blocked = Error::new(Kind::Denied, format!("{reference} is blocked"))
+                .found(format!("`blocked = true` in {}", table.place))
+                .hint("change that file if you are the one to decide");
+            return self.barred(reference, blocked);
+        }
+        let setting = |insecure, mirror, place: &registries::Place| Setting {
+            insecure,
+            mirror,
+            place: Some(place.clone()),
+        };
+        let own = setting(table.insecure, false, &table.place);
+        match self.reads(&reference, table, &own, setting) {
+            Ok(reads) => self.plain(reference, own, reads, None),
+            Err(err) => self.barred(reference, err),
+        }
+    }
+
+    /// The places to read from, the one that the name says last.
+    fn reads(
+        &self,
+        reference: &Reference,
+        table: &Table,
+        own: &Setting,
+        setting: impl Fn(bool, bool, &registries::Place) -> Setting,
+    ) -> Result<Vec<Read>> {
+        let primary = table.primary(reference)?;
+        if primary.is_none() && table.mirrors.is_empty() {
+            return Ok(Vec::new());
+        }
+        let mut reads = Vec::new();
+        for mirror in &table.mirrors {
+            let at = table.mirrored(reference, mirror)?;
+            let setting = setting(mirror.insecure, true, &mirror.place);
+            reads.push(Read::new(self.plain(at, setting, Vec::new(), None), Some(mirror.serves)));
+        }
+        let at = primary.unwrap_or_else(|| reference.clone());
+        reads.push(Read::new(self.plain(at, own.clone(), Vec::new(), None), None));
+        Ok(reads)
+    }
+
+    fn barred(&self, reference: Reference, err: Error) -> Repository {
+        self.plain(reference, Setting::default(), Vec::new(), Some(err))
+    }
+
+    fn plain(
+        &self,
+        reference: Reference,
+        setting: Setting,
+        reads: Vec<Read>,
+        barred: Option<Error>,
+    ) -> Repository {
         Repository {
             inner: Arc::new(Inner {
-                registry: self.registry(reference),
+                registry: self.registry(&reference, setting),
                 name: reference.repository().into(),
-                location: Location::Registry(reference.without_name()),
+                location: Location::Registry(reference),
+                reads,
+                barred,
                 recent: Mutex::default(),
             }),
         }
     }
 
-    pub(crate) fn registry(&self, reference: &Reference) -> Arc<Registry> {
+    fn registry(&self, reference: &Reference, setting: Setting) -> Arc<Registry> {
         let mut registries = self.registries.lock().unwrap_or_else(PoisonError::into_inner);
         let registry = registries
-            .entry(reference.registry().to_owned())
-            .or_insert_with(|| Arc::new(Registry::new(self.shared.clone(), reference)));
+            .entry((reference.registry().to_owned(), setting.clone()))
+            .or_insert_with(|| Arc::new(Registry::new(self.shared.clone(), reference, setting)));
         registry.clone()
     }
 
@@ -108,6 +171,10 @@ struct Inner {
     registry: Arc<Registry>,
     name: Arc<str>,
     location: Location,
+    /// Where to read from, if not just where the name says.
+    reads: Vec<Read>,
+    /// Why nothing is asked.
+    barred: Option<Error>,
     recent: Mutex<VecDeque<(Digest, Bytes)>>,
 }
 
@@ -118,9 +185,10 @@ impl Repository {
     /// # Errors
     /// `NotFound` where it is not there; `Unsupported` where the registry does not tell its size.
     pub async fn find_blob(&self, digest: &Digest) -> Result<Descriptor> {
-        let url = paths::blob(self.origin().await?, self.name(), digest)?;
-        let answer = self.registry().send(Ask::new(Method::HEAD, url, Scope::pull(self.name())));
-        let answer = answer.await?;
+        let place = self.primary();
+        let url = paths::blob(place.origin().await?, place.name(), digest)?;
+        let ask = Ask::new(Method::HEAD, url, Scope::pull(place.name()));
+        let answer = place.registry().send(ask).await?;
         let what = || format!("cannot find blob {digest} in {}", self.location());
         if answer.status() != StatusCode::OK {
             return Err(fault(answer, what()).await);
@@ -154,7 +222,17 @@ impl Repository {
     }
 
     pub(crate) async fn origin(&self) -> Result<&Origin> {
+        self.check()?;
         self.inner.registry.origin().await
+    }
+
+    /// Fails where nothing may be asked.
+    pub(crate) fn check(&self) -> Result<()> {
+        self.inner.barred.as_ref().map_or(Ok(()), |err| Err(again(err)))
+    }
+
+    pub(crate) fn reads(&self) -> &[Read] {
+        &self.inner.reads
     }
 
     pub(crate) fn name(&self) -> &Arc<str> {
@@ -189,6 +267,21 @@ impl Repository {
     }
 }
 
+/// An error once more.
+fn again(err: &Error) -> Error {
+    let mut copy = Error::new(err.kind(), err.message());
+    if let Some(expected) = err.expected_value() {
+        copy = copy.expected(expected);
+    }
+    if let Some(found) = err.found_value() {
+        copy = copy.found(found);
+    }
+    match err.hint_text() {
+        Some(hint) => copy.hint(hint.to_owned()),
+        None => copy,
+    }
+}
+
 impl Place for Repository {
     fn location(&self) -> &Location {
         &self.inner.location
@@ -199,17 +292,17 @@ impl Place for Repository {
 impl Source for Repository {
     async fn resolve(&self, name: Option<&Name>) -> Result<Descriptor> {
         match name {
-            Some(name) => self.resolve_name(name).await,
-            None => self.resolve_name(&Name::Tag(Tag::latest())).await,
+            Some(name) => self.resolve_anywhere(name).await,
+            None => self.resolve_anywhere(&Name::Tag(Tag::latest())).await,
         }
     }
 
     async fn open(&self, blob: &Descriptor, range: Range<u64>) -> Result<ByteStream> {
-        Ok(self.limited(self.pull(blob, range).await?))
+        Ok(self.limited(self.open_anywhere(blob, range).await?))
     }
 
     async fn referrers(&self, subject: &Digest) -> Result<Vec<Descriptor>> {
-        self.referrers_of_type(subject, None).await
+        self.referrers_anywhere(subject).await
     }
 
     /// In the order in which the registry lists them.

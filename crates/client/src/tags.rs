@@ -3,7 +3,7 @@
 use conex_spec::{Result, Tag};
 use conex_store::source::Place;
 use futures_util::stream::BoxStream;
-use futures_util::{StreamExt, TryStreamExt};
+use futures_util::{StreamExt, TryStreamExt, stream};
 
 use crate::auth::Scope;
 use crate::fault::escaped;
@@ -21,7 +21,12 @@ impl Repository {
         last: Option<&Tag>,
         page: Option<usize>,
     ) -> BoxStream<'static, Result<Tag>> {
-        let (registry, name) = (self.registry().clone(), self.name().clone());
+        if let Err(err) = self.check() {
+            return stream::once(async { Err(err) }).boxed();
+        }
+        // A list of a mirror may be old or partial.
+        let place = self.primary();
+        let (registry, name) = (place.registry().clone(), place.name().clone());
         let what = format!("tags of {}", self.location());
         let (page, last) = (page.unwrap_or(PAGE).clamp(1, PAGE), last.cloned());
         let list = List {

@@ -18,11 +18,10 @@ use crate::date;
 use crate::fault::fault;
 use crate::origin::{self, Origin, Reach, may_see_secrets, shown};
 use crate::paths;
-use crate::registry::{Registry, no_answer};
+use crate::registry::Registry;
 use crate::retry::{is_transient, retry_after};
 use crate::scope::Access;
 use crate::secret::Secret;
-use crate::transport;
 
 /// What token servers may call this client in their logs.
 const CLIENT: &str = "conex";
@@ -192,11 +191,9 @@ impl Question {
         // The registry itself may be its own token server, wherever it is.
         let own = registry.origin().await.is_ok_and(|origin| may_see_secrets(origin, &url));
         let ceiling = if own { Reach::Special } else { registry.reach() };
-        let pool = registry.shared.transport.pool(registry.options(), &url, ceiling)?;
         let timeouts = registry.options().timeouts;
-        let response = tokio::time::timeout(timeouts.answer, pool.execute(request)).await;
-        let response = response.map_err(|_| no_answer(&url, timeouts.answer))?;
-        let response = response.map_err(|err| transport::fault(err, &url))?;
+        let shown = own && !elsewhere;
+        let response = registry.dispatch(request, timeouts.answer, ceiling, shown).await?;
         Ok(Answer { response, url, elsewhere, timeouts, sent: None })
     }
 }

@@ -1,44 +1,191 @@
-//! The connections: one pool for each way of trusting, made when first needed.
+//! The connections: one pool for each way to a server, made when first needed.
 //!
 //! HTTP/1.1 only: several blobs then move over several connections, which is faster than
 //! HTTP/2's streams in one. Redirects, retries and logins are not left to the HTTP library.
 
-use std::io;
-use std::net::SocketAddr;
-use std::sync::{Arc, OnceLock};
+use std::collections::HashMap;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use conex_spec::{Error, Kind, Result};
 use reqwest::dns::{Addrs, Name, Resolve, Resolving};
-use reqwest::{Certificate, Client, ClientBuilder, NoProxy, Proxy, Url};
+use reqwest::{Certificate, Client, ClientBuilder, Identity, Proxy, Url};
 use rustls::{ClientConfig, RootCertStore};
 
-use crate::options::{Options, Proxies};
-use crate::origin::{self, Reach, shown};
+use crate::hosts::addresses::pinned;
+use crate::hosts::certs::Certificates;
+use crate::hosts::failure::Near;
+use crate::hosts::gate::Gates;
+use crate::hosts::proxy::Via;
+use crate::options::Options;
+use crate::origin::{self, Origin, Reach, shown};
 
-/// How many idle connections to one host are kept.
-const IDLE: usize = 16;
+/// How long the name service may take where its answer only guards a proxy.
+const LOOKUP: Duration = Duration::from_secs(2);
+/// How many of its answers are kept.
+const MAX_KNOWN: usize = 1024;
 
-/// The pools, by TLS and by the nearest address that they connect to.
+/// One request's URL, and what it may do.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct To<'a> {
+    pub(crate) url: &'a Url,
+    /// The nearest address that may answer, `Special` for any.
+    pub(crate) ceiling: Reach,
+    /// Whether the client certificate of the URL's host may be shown: only where the URL is no
+    /// stranger's word (rule C7).
+    pub(crate) own: bool,
+    /// Whether any certificate will do.
+    pub(crate) insecure: bool,
+}
+
+/// The pools, the certificates of each host, and how many requests each has.
 #[derive(Debug, Default)]
 pub(crate) struct Transport {
-    pools: [[OnceLock<Client>; 4]; 2],
+    pools: Mutex<HashMap<Way, Client>>,
+    certificates: Mutex<HashMap<Origin, Arc<Certificates>>>,
+    /// What this machine's name service says of hosts behind a proxy.
+    known: Mutex<HashMap<String, Option<Reach>>>,
+    pub(crate) gates: Gates,
+}
+
+/// What connections have in common that may be used for each other's requests.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+struct Way {
+    trust: Trust,
+    ceiling: Reach,
+    via: Option<Via>,
+    pinned: Option<Vec<IpAddr>>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+enum Trust {
+    /// There is no TLS.
+    Plain,
+    /// The system's certificates.
+    System,
+    /// Those of one host besides, and perhaps its client certificate.
+    Host { origin: Origin, shows: bool, verifies: bool },
+    /// Any certificate.
+    Anyone,
 }
 
 impl Transport {
-    /// The pool for a URL; `ceiling` is the nearest address that may answer, `Special` for any.
-    pub(crate) fn pool(&self, options: &Options, url: &Url, ceiling: Reach) -> Result<&Client> {
-        let tls = url.scheme() == "https";
-        origin::check_literal(url, ceiling)?;
-        let cell = &self.pools[usize::from(tls)][ceiling as usize];
-        if let Some(pool) = cell.get() {
-            return Ok(pool);
+    /// The pool for a request.
+    pub(crate) fn pool(&self, options: &Options, to: To<'_>) -> Result<Client> {
+        origin::check_literal(to.url, to.ceiling)?;
+        let via = options.proxies.choose(to.url)?;
+        let (trust, certificates) = self.trust(options, to)?;
+        check_tls_proxy(via.as_ref(), &certificates, to.url)?;
+        let (pinned, ceiling) = match &via {
+            // What is connected to is the proxy, which the person chose.
+            Some(via) if via.resolves() => (None, Reach::Special),
+            _ => (pinned(&options.addresses, to.url), to.ceiling),
+        };
+        let way = Way { trust, ceiling, via, pinned };
+        let mut pools = self.pools.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(pool) = pools.get(&way) {
+            return Ok(pool.clone());
         }
-        let made = make(options, tls, ceiling)?;
-        Ok(cell.get_or_init(|| made))
+        let pool = make(options, &way, &certificates)?;
+        pools.insert(way, pool.clone());
+        Ok(pool)
+    }
+
+    /// Fails where a proxy would be asked for a name that means an address nearer than `ceiling`,
+    /// as far as this machine knows (rule C3).
+    pub(crate) async fn judge(&self, options: &Options, to: To<'_>) -> Result<()> {
+        if to.ceiling >= Reach::Special {
+            return Ok(());
+        }
+        match self.behind_proxy(options, to.url).await? {
+            Some(reach) if reach > to.ceiling => Err(Error::new(
+                Kind::Denied,
+                "a server leads to a name that means an address nearer to this machine than the registry",
+            )
+            .found(shown(to.url))),
+            _ => Ok(()),
+        }
+    }
+
+    /// How near the host of a URL is that is asked through a proxy, as far as this machine knows.
+    pub(crate) async fn behind_proxy(&self, options: &Options, url: &Url) -> Result<Option<Reach>> {
+        let via = options.proxies.choose(url)?.filter(Via::resolves);
+        let (Some(via), Some(host)) = (via, url.host_str()) else { return Ok(None) };
+        if let Some(reach) = Reach::of_literal(url) {
+            return Ok(Some(reach));
+        }
+        if host == "localhost" || host.ends_with(".localhost") {
+            return Ok(Some(Reach::Loopback));
+        }
+        if via.hides_names() {
+            return Ok(None);
+        }
+        if let Some(known) = self.known().get(host) {
+            return Ok(*known);
+        }
+        let found = tokio::time::timeout(LOOKUP, tokio::net::lookup_host((host, 0))).await;
+        let found = found.ok().and_then(|found| found.ok());
+        let reach = found.and_then(|found| found.map(|address| Reach::of(address.ip())).max());
+        let mut known = self.known();
+        if known.len() >= MAX_KNOWN {
+            known.clear();
+        }
+        known.insert(host.to_owned(), reach);
+        Ok(reach)
+    }
+
+    fn known(&self) -> MutexGuard<'_, HashMap<String, Option<Reach>>> {
+        self.known.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn trust(&self, options: &Options, to: To<'_>) -> Result<(Trust, Arc<Certificates>)> {
+        if to.url.scheme() != "https" {
+            return Ok((Trust::Plain, Arc::default()));
+        }
+        let origin = Origin::of(to.url)?;
+        let found = self.certificates(options, &origin, to.url)?;
+        let shows = to.own && found.identity.is_some();
+        let trust = match () {
+            () if shows || !(to.insecure || found.roots.is_empty()) => {
+                Trust::Host { origin, shows, verifies: !to.insecure }
+            }
+            () if to.insecure => Trust::Anyone,
+            () => Trust::System,
+        };
+        Ok((trust, found))
+    }
+
+    fn certificates(&self, options: &Options, of: &Origin, url: &Url) -> Result<Arc<Certificates>> {
+        let mut known = self.certificates.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(found) = known.get(of) {
+            return Ok(found.clone());
+        }
+        let (host, port) = (url.host_str().unwrap_or_default(), url.port_or_known_default());
+        let found = Arc::new(options.certificates.find(host, port.unwrap_or_default())?);
+        known.insert(of.clone(), found.clone());
+        Ok(found)
     }
 }
 
-fn make(options: &Options, tls: bool, ceiling: Reach) -> Result<Client> {
+/// The HTTP library speaks to a server and to its TLS proxy with the same certificates, and the
+/// proxy must not see them (rule C7).
+fn check_tls_proxy(via: Option<&Via>, certificates: &Certificates, url: &Url) -> Result<()> {
+    match via.filter(|via| via.is_tls() && !certificates.is_empty()) {
+        None => Ok(()),
+        Some(via) => Err(Error::new(
+            Kind::Unsupported,
+            format!(
+                "{} has certificates of its own, which a proxy behind TLS must not see",
+                shown(url)
+            ),
+        )
+        .found(format!("the proxy {}", via.shown))
+        .hint("use a proxy with an `http://` URL: TLS to the registry goes through it unread")),
+    }
+}
+
+fn make(options: &Options, way: &Way, certificates: &Certificates) -> Result<Client> {
     let fault = |err| Error::new(Kind::Io, "cannot set up HTTP").source(err);
     let mut builder = Client::builder()
         .http1_only()
@@ -48,16 +195,28 @@ fn make(options: &Options, tls: bool, ceiling: Reach) -> Result<Client> {
         .no_proxy()
         .user_agent(&options.user_agent)
         .connect_timeout(options.timeouts.connect)
-        .pool_max_idle_per_host(IDLE);
-    builder = proxied(builder, &options.proxies)?;
-    // A proxy resolves names itself; only its own would be judged.
-    if ceiling < Reach::Special && options.proxies == Proxies::default() {
-        builder = builder.dns_resolver(Arc::new(Guard { ceiling }));
+        .pool_max_idle_per_host(options.per_host);
+    if let Some(via) = &way.via {
+        let no_url = |err: reqwest::Error| {
+            Error::new(Kind::Usage, format!("cannot use the proxy {}", via.shown))
+                .source(err.without_url())
+        };
+        builder = builder.proxy(Proxy::all(via.url.clone()).map_err(no_url)?);
     }
-    builder = if tls {
-        trusting(builder, options)?
-    } else {
-        builder.tls_backend_preconfigured(untrusting()?)
+    if way.ceiling < Reach::Special || way.pinned.is_some() {
+        let guard = Guard { ceiling: way.ceiling, pinned: way.pinned.clone() };
+        builder = builder.dns_resolver(Arc::new(guard));
+    }
+    let builder = match &way.trust {
+        Trust::Plain if way.via.as_ref().is_none_or(|via| !via.is_tls()) => {
+            builder.tls_backend_preconfigured(untrusting()?)
+        }
+        Trust::Plain | Trust::System => trusting(builder, options)?,
+        Trust::Anyone => trusting(builder, options)?.tls_danger_accept_invalid_certs(true),
+        Trust::Host { shows, verifies, .. } => {
+            let builder = of_host(trusting(builder, options)?, certificates, *shows)?;
+            builder.tls_danger_accept_invalid_certs(!verifies)
+        }
     };
     builder.build().map_err(fault)
 }
@@ -67,11 +226,27 @@ fn trusting(mut builder: ClientBuilder, options: &Options) -> Result<ClientBuild
     // Another part of the program may have chosen a provider; then that one serves.
     let _ = rustls::crypto::ring::default_provider().install_default();
     for pem in &options.extra_roots {
-        let roots = Certificate::from_pem_bundle(pem)
-            .map_err(|err| Error::invalid("not a certificate in PEM").source(err))?;
-        builder = builder.tls_certs_merge(roots);
+        builder = builder.tls_certs_merge(parse(pem)?);
     }
     Ok(builder)
+}
+
+fn of_host(mut builder: ClientBuilder, own: &Certificates, shows: bool) -> Result<ClientBuilder> {
+    for (path, pem) in &own.roots {
+        let roots = parse(pem).map_err(|err| err.context(path.display()))?;
+        builder = builder.tls_certs_merge(roots);
+    }
+    if let Some((path, pem)) = own.identity.as_ref().filter(|_| shows) {
+        let identity = Identity::from_pem(pem)
+            .map_err(|_| Error::invalid(format!("{} is no client certificate", path.display())))?;
+        builder = builder.identity(identity);
+    }
+    Ok(builder)
+}
+
+fn parse(pem: &[u8]) -> Result<Vec<Certificate>> {
+    Certificate::from_pem_bundle(pem)
+        .map_err(|err| Error::invalid("not a certificate in PEM").source(err))
 }
 
 /// For plain HTTP: no time is spent on reading the system's certificates.
@@ -83,32 +258,22 @@ pub(crate) fn untrusting() -> Result<ClientConfig> {
     Ok(config.with_root_certificates(RootCertStore::empty()).with_no_client_auth())
 }
 
-fn proxied(mut builder: ClientBuilder, proxies: &Proxies) -> Result<ClientBuilder> {
-    let direct = proxies.direct.as_deref().and_then(NoProxy::from_string);
-    let fault = |err: reqwest::Error| {
-        Error::new(Kind::Usage, "not the URL of a proxy").source(err.without_url())
-    };
-    if let Some(url) = &proxies.http {
-        builder = builder.proxy(Proxy::http(url).map_err(fault)?.no_proxy(direct.clone()));
-    }
-    if let Some(url) = &proxies.https {
-        builder = builder.proxy(Proxy::https(url).map_err(fault)?.no_proxy(direct));
-    }
-    Ok(builder)
-}
-
 /// A name service whose answers are judged when the connection is made.
 #[derive(Debug)]
 struct Guard {
     ceiling: Reach,
+    /// Addresses that are given for the only name that is asked for.
+    pinned: Option<Vec<IpAddr>>,
 }
 
 impl Resolve for Guard {
     fn resolve(&self, name: Name) -> Resolving {
-        let ceiling = self.ceiling;
+        let (ceiling, pinned) = (self.ceiling, self.pinned.clone());
         Box::pin(async move {
-            let found: Vec<SocketAddr> =
-                tokio::net::lookup_host((name.as_str(), 0)).await?.collect();
+            let found: Vec<SocketAddr> = match pinned {
+                Some(pinned) => pinned.into_iter().map(|address| (address, 0).into()).collect(),
+                None => tokio::net::lookup_host((name.as_str(), 0)).await?.collect(),
+            };
             let allowed: Vec<SocketAddr> =
                 found.into_iter().filter(|address| Reach::of(address.ip()) <= ceiling).collect();
             if allowed.is_empty() {
@@ -119,63 +284,14 @@ impl Resolve for Guard {
     }
 }
 
-/// A name that means an address which a server has no business to lead to.
-#[derive(Debug)]
-struct Near(String);
-
-impl std::fmt::Display for Near {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "{:?} means an address nearer to this machine than the registry", self.0)
-    }
-}
-
-impl std::error::Error for Near {}
-
-/// The fault of a request that got no answer. A server that cannot be trusted is no passing
-/// failure of the network.
-pub(crate) fn fault(err: reqwest::Error, url: &Url) -> Error {
-    let trust = causes(&err).any(|cause| cause.is::<rustls::Error>());
-    let near = causes(&err).any(|cause| cause.is::<Near>());
-    let what = if trust {
-        "cannot trust"
-    } else if err.is_connect() {
-        "cannot connect to"
-    } else {
-        "no answer from"
-    };
-    let kind = if trust || near { Kind::Denied } else { Kind::Network };
-    // Only the innermost cause says something to people.
-    let cause = causes(&err).last().map(ToString::to_string).unwrap_or_default();
-    let fault = Error::new(kind, format!("{what} {}: {cause}", shown(url)));
-    if trust {
-        return fault.hint("a certificate of an own authority is added to those of the system");
-    }
-    fault
-}
-
-/// Whether the other side answered with something that is no HTTP, as TLS does.
-pub(crate) fn is_not_http(err: &reqwest::Error) -> bool {
-    !err.is_connect() && !err.is_timeout()
-}
-
-fn causes(err: &reqwest::Error) -> impl Iterator<Item = &(dyn std::error::Error + 'static)> {
-    let first: &(dyn std::error::Error + 'static) = err;
-    std::iter::successors(Some(first), |err| cause(*err))
-}
-
-fn cause<'a>(
-    err: &'a (dyn std::error::Error + 'static),
-) -> Option<&'a (dyn std::error::Error + 'static)> {
-    match err.downcast_ref::<io::Error>() {
-        // An I/O error hides what it wraps from `source`.
-        Some(io) => io.get_ref().map(|inner| inner as _),
-        None => err.source(),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::hosts::failure::fault;
+
+    fn to(url: &Url, ceiling: Reach) -> To<'_> {
+        To { url, ceiling, own: false, insecure: false }
+    }
 
     /// A name is judged by the addresses that it means when the connection is made (rule C3).
     #[tokio::test]
@@ -185,27 +301,17 @@ mod tests {
         let url: Url = format!("http://localhost:{port}/").parse().unwrap();
         let (options, transport) = (Options::default(), Transport::default());
         for ceiling in [Reach::Public, Reach::Private] {
-            let pool = transport.pool(&options, &url, ceiling).unwrap();
+            let pool = transport.pool(&options, to(&url, ceiling)).unwrap();
             let err = pool.get(url.clone()).send().await.unwrap_err();
             let err = fault(err, &url);
             assert_eq!(err.kind(), Kind::Denied, "{err}");
             assert!(err.message().contains("nearer to this machine"), "{err}");
         }
-        let pool = transport.pool(&options, &url, Reach::Loopback).unwrap();
+        let pool = transport.pool(&options, to(&url, Reach::Loopback)).unwrap();
         let (sent, accepted) = tokio::join!(
-            tokio::time::timeout(std::time::Duration::from_millis(200), pool.get(url).send()),
+            tokio::time::timeout(Duration::from_millis(200), pool.get(url.clone()).send()),
             listener.accept()
         );
         assert!(sent.is_err() && accepted.is_ok(), "the connection is made");
-    }
-
-    #[test]
-    fn a_proxy_that_is_no_url_shows_no_password() {
-        let proxies = Proxies { https: Some("http://u:canary@[".into()), ..Proxies::default() };
-        let options = Options { proxies, ..Options::default() };
-        let url = "https://r.example/".parse().unwrap();
-        let err = Transport::default().pool(&options, &url, Reach::Special).unwrap_err();
-        assert_eq!(err.kind(), Kind::Usage);
-        assert!(!format!("{err} {options:?}").contains("canary"), "{err}");
     }
 }

@@ -27,7 +27,7 @@ use std::time::{Duration, UNIX_EPOCH};
 
 use tokio::signal::unix::{SignalKind, signal};
 
-use conex_client::{Client, Credentials, Options, PlainHttp, Uploads};
+use conex_client::{Client, Credentials, Options, Uploads};
 use conex_ops::{Context, CopyOptions, Summary};
 use conex_spec::{Error, Kind, Platform, Result};
 use conex_store::Observer;
@@ -143,11 +143,11 @@ fn client_options(global: &Global, observer: Arc<dyn Observer>) -> Options {
     for file in environment::login_files(global.auth_file.as_ref()) {
         credentials = credentials.with_docker_config(file);
     }
-    let plain_http = if global.plain_http { PlainHttp::Any } else { PlainHttp::Loopback };
     let engine = environment::engine();
     let limiter = global.limit_rate.map(Limiter::new);
     let uploads = uploads(global);
-    Options { credentials, plain_http, observer, limiter, uploads, engine, ..Options::default() }
+    let given = Options { credentials, observer, limiter, uploads, engine, ..Options::default() };
+    global.registries.apply(given)
 }
 
 /// Uploads that break off are remembered beside the local store.

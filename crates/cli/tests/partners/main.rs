@@ -24,6 +24,7 @@ mod docker_registry;
 mod fixture;
 mod many;
 mod podman;
+mod registries;
 mod runtime;
 mod schemas;
 mod skopeo;
@@ -42,6 +43,7 @@ const CASES: &[Case] = cases! {
     docker_registry::pulls_what_skopeo_pushed, needs ROOT "docker-registry" "skopeo" "debootstrap" "tar" "zstd" "setcap";
     docker_registry::logs_in_from_docker_config, needs "docker-registry" "skopeo";
     docker_registry::a_wrong_password_names_the_credential, needs "docker-registry";
+    registries::one_configuration_for_conex_and_skopeo, needs "docker-registry" "skopeo";
     skopeo::pulls_what_conex_pushed, needs ROOT "skopeo" "debootstrap" "tar" "zstd" "setcap";
     skopeo::copies_an_index, needs "skopeo";
     templates::podman_prints_the_same, needs "podman";

@@ -1,6 +1,7 @@
 //! Daemons: `conex serve` and others. Each is stopped when its value is dropped.
 
 use std::io::{BufRead, BufReader, Read};
+use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
@@ -186,9 +187,20 @@ pub struct DockerRegistry {
 impl DockerRegistry {
     /// Serves a folder; `htpasswd` guards it where there is one.
     pub fn start(scratch: &Scratch, htpasswd: Option<&str>) -> Self {
+        Self::configured(scratch, htpasswd, "")
+    }
+
+    /// Serves a folder over TLS, to who shows a certificate of these authorities.
+    pub fn start_tls(scratch: &Scratch, pem: &Path, clients: &Path) -> Self {
+        let tls =
+            format!(", tls: {{certificate: {pem:?}, key: {pem:?}, clientcas: [{clients:?}]}}");
+        Self::configured(scratch, None, &tls)
+    }
+
+    fn configured(scratch: &Scratch, htpasswd: Option<&str>, tls: &str) -> Self {
         let mut config = format!(
             "version: 0.1\nlog: {{level: info}}\nstorage: {{filesystem: {{rootdirectory: {:?}}}}}\n\
-             http: {{addr: \"127.0.0.1:0\", secret: not-very}}\n",
+             http: {{addr: \"127.0.0.1:0\", secret: not-very{tls}}}\n",
             scratch.join("docker-registry")
         );
         if let Some(htpasswd) = htpasswd {
@@ -203,7 +215,7 @@ impl DockerRegistry {
         let program = super::program::find("docker-registry").unwrap();
         let mut daemon = Daemon::start(scratch, Command::new(program).arg("serve").arg(&file));
         let rest = daemon.after("listening on ");
-        let address = rest.split('"').next().unwrap().to_owned();
+        let address = rest.split(['"', ',']).next().unwrap().to_owned();
         Self { _daemon: daemon, address }
     }
 

@@ -94,7 +94,12 @@ impl Conex {
         let mut command = Command::new(CONEX);
         command.args(args).stdin(Stdio::null());
         command.env("CONEX_STORE", &self.store).env("DOCKER_CONFIG", &self.config);
-        command.env_remove("SOURCE_DATE_EPOCH");
+        for name in ["SOURCE_DATE_EPOCH", "CONTAINERS_REGISTRIES_CONF"] {
+            command.env_remove(name);
+        }
+        for name in ["http_proxy", "https_proxy", "all_proxy", "no_proxy"] {
+            command.env_remove(name).env_remove(name.to_uppercase());
+        }
         command
     }
 

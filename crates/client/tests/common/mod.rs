@@ -11,6 +11,7 @@
 
 pub mod docker;
 pub mod fake;
+pub mod forward;
 
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
