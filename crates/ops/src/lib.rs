@@ -15,30 +15,43 @@
 //! | a user of an image by name | [`user`] |
 //! | `conex index create` | [`index`] |
 //! | `conex images`, `conex tag`, `conex rm` | [`images`], [`tag`], [`rm`] |
+//! | `conex tags`, `conex repos`, `conex digest` | [`tags`], [`repos`], [`digest`] |
+//! | patterns and orders of names | [`glob`], [`order`] |
+//! | `conex manifest`, `conex blob` | [`manifest`], [`blob`] |
+//! | `conex untag`, `conex delete` | [`untag`], [`delete`] |
 //! | `conex gc`, `conex du` | [`gc`], [`du`] |
 //! | `conex fsck`, `conex repair` | [`fsck`], [`repair`] |
 //! | what the roots of a place need, damage or not | [`reach`] |
 
+pub mod blob;
 pub mod bundle;
 pub mod choose;
 pub mod copy;
+pub mod delete;
+pub mod digest;
 pub mod du;
 pub mod fsck;
 pub mod gc;
+pub mod glob;
 pub mod images;
 pub mod index;
 pub mod inspect;
 pub mod json_file;
+pub mod manifest;
 pub mod open;
+pub mod order;
 pub mod pack;
 pub mod pull;
 pub mod push;
 pub mod reach;
 pub mod repair;
+pub mod repos;
 pub mod rm;
 pub mod runtime_config;
 pub mod tag;
+pub mod tags;
 pub mod unpack;
+pub mod untag;
 pub mod user;
 pub mod validate;
 pub mod walk;

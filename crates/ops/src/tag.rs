@@ -3,6 +3,7 @@
 use serde::Serialize;
 
 use conex_spec::{Descriptor, Error, Kind, Location, Name, Reference, Result, Tag};
+use conex_store::SourceExt;
 
 use crate::copy::tag_for;
 use crate::open::{Context, written_once};
@@ -16,15 +17,27 @@ pub struct Report {
     pub root: Descriptor,
 }
 
-/// Gives an image or artifact another name in the same place.
-pub async fn tag(context: &Context, from: &Location, new: &str) -> Result<Report> {
-    let location = named(from, new)?;
-    let (_, root) = context.resolve(from).await?;
-    let tag = tag_for(&root, &location)?;
-    let sink = context.sink(&location)?;
-    sink.tag(&root, tag.as_ref()).await?;
+/// Gives an image or artifact more names in the same place. A registry gets the bytes of the
+/// manifest once more and no blob, under as many names at once as it takes.
+pub async fn tag(context: &Context, from: &Location, new: &[String]) -> Result<Vec<Report>> {
+    let locations: Vec<Location> = new.iter().map(|new| named(from, new)).collect::<Result<_>>()?;
+    let Some(place) = locations.first() else { return Ok(Vec::new()) };
+    let (source, root) = context.resolve(from).await?;
+    let mut tags = Vec::new();
+    for location in &locations {
+        tags.extend(tag_for(&root, location)?);
+    }
+    let sink = context.sink(place)?;
+    if matches!(place, Location::Registry(_)) && root.media_type.is_manifest() {
+        let bytes = source.read(&root).await?;
+        sink.publish(&root, bytes, &tags).await?;
+    } else {
+        for tag in &tags {
+            sink.tag(&root, Some(tag)).await?;
+        }
+    }
     sink.finish().await?;
-    Ok(Report { location, root })
+    Ok(locations.into_iter().map(|location| Report { location, root: root.clone() }).collect())
 }
 
 /// What a new name means beside an image: a tag, or in the local store any name, or the whole

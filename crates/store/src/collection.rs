@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use conex_spec::{Descriptor, Name, Result};
+use conex_spec::{Descriptor, Name, Result, Tag};
 
 use crate::commit::Folder;
 use crate::sink::Sink;
@@ -29,4 +29,8 @@ pub trait Collection: Source + Sink {
     /// all names of the root go. The content stays until it is collected. Returns what was
     /// removed, each as [`Entry::name`] has it; nothing where there was no such name.
     fn remove(&self, name: &Name) -> Result<Vec<String>>;
+
+    /// Takes a tag away, durably. What it stood for stays a root, without a name where it has no
+    /// other. Returns whether there was such a tag.
+    fn unname(&self, tag: &Tag) -> Result<bool>;
 }

@@ -288,6 +288,13 @@ impl Collection for Layout {
         })?;
         Ok(removed.into_inner())
     }
+
+    fn unname(&self, tag: &Tag) -> Result<bool> {
+        match self.home.existing() {
+            Some(folder) => self.change_index(folder, |index| index.unnamed(tag)),
+            None => Ok(false),
+        }
+    }
 }
 
 #[async_trait]

@@ -228,6 +228,19 @@ impl Collection for LocalStore {
         let removed = folder.remove(&file_of(name))?;
         Ok(removed.then(|| name.to_string()).into_iter().collect())
     }
+
+    fn unname(&self, tag: &Tag) -> Result<bool> {
+        let Some(folder) = self.home.existing() else { return Ok(false) };
+        let name = Name::Tag(tag.clone());
+        let Some(entry) = read_entry(folder, &file_of(&name))? else { return Ok(false) };
+        let other =
+            |known: &Entry| known.root.digest == entry.root.digest && known.name != entry.name;
+        if !self.entries()?.iter().any(other) {
+            let digest = Name::Digest(entry.root.digest.clone());
+            self.record(&digest, digest.as_str(), &entry.root)?;
+        }
+        folder.remove(&file_of(&name))
+    }
 }
 
 #[async_trait]

@@ -9,27 +9,31 @@ use conex_spec::{Location, Result};
 use crate::args::typed;
 use crate::output::Output;
 
-/// Give an image another name in the same place
+/// Give an image more names in the same place
+///
+/// In a registry only the manifest is sent again, never a blob.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
   conex tag oci:./build:1.2 latest
-  conex tag registry.example/team/app:1.2 stable
+  conex tag registry.example/team/app:1.2.3 1.2 1 latest
   conex tag store:debian:12 registry.example/team/base:12")]
 pub struct Tag {
     /// The image or artifact
     #[arg(value_parser = typed::<Location>)]
     image: Location,
-    /// Its new name: a tag, or in the local store any reference
-    #[arg(value_name = "NAME")]
-    name: String,
+    /// Its new names: tags, or in the local store any references
+    #[arg(value_name = "NAME", required = true)]
+    names: Vec<String>,
 }
 
 impl Tag {
     pub async fn run(&self, context: &Context, output: &Output) -> Result<()> {
-        let report = tag(context, &self.image, &self.name).await?;
-        output.report(&report, |report| {
-            format!("tagged {}\n{}\n", report.location, report.root.digest)
+        let reports = tag(context, &self.image, &self.names).await?;
+        output.report(&reports, |reports| {
+            let names = reports.iter().map(|report| format!("tagged {}\n", report.location));
+            let digest = reports.first().map(|report| format!("{}\n", report.root.digest));
+            names.chain(digest).collect()
         })
     }
 }

@@ -127,6 +127,25 @@ impl<'a> Index<'a> {
         Ok(Some((self.changed(&kept)?, names.map(ToString::to_string).collect())))
     }
 
+    /// The bytes without a tag; the last entry of a root stays, without its name. Nothing where
+    /// there is no such tag.
+    pub(super) fn unnamed(&self, tag: &Tag) -> Result<Option<Vec<u8>>> {
+        let Some(at) = self.entries.iter().position(|entry| entry.has_name(tag)) else {
+            return Ok(None);
+        };
+        let digest = &self.entries[at].digest;
+        let others = || self.entries.iter().filter(|entry| !entry.has_name(tag));
+        let mut root = self.entries[at].descriptor()?;
+        root.annotations.shift_remove(REF_NAME);
+        let nameless = serde_json::to_string(&root)
+            .map_err(|err| Error::invalid("root cannot be listed").source(err))?;
+        let mut texts: Vec<_> = others().map(|entry| entry.text).collect();
+        if !others().any(|entry| entry.digest == *digest) {
+            texts.push(&nameless);
+        }
+        self.changed(&texts).map(Some)
+    }
+
     fn changed(&self, entries: &[&str]) -> Result<Vec<u8>> {
         let unchanged = entries.len() == self.entries.len()
             && entries.iter().zip(&self.entries).all(|(new, old)| *new == old.text);
@@ -266,6 +285,25 @@ mod tests {
             .map(Option::unwrap)
             .collect();
         assert_eq!(names, [tag("1"), tag("2")]);
+    }
+
+    #[test]
+    fn a_root_outlives_its_last_tag() {
+        let mut root = Descriptor::of(MediaType::MANIFEST, b"x");
+        let empty = index(&[]);
+        let names = ["a", "b"].map(|text| Tag::new(text).unwrap());
+        root.annotations.insert("k".into(), "v".into());
+        let one =
+            Index::parse(empty.as_bytes()).unwrap().with_root(&root, Some(&names[0])).unwrap();
+        let both = Index::parse(&one).unwrap().with_root(&root, Some(&names[1])).unwrap();
+        // One of two names goes with its entry, the last one leaves its entry behind.
+        let left = Index::parse(&both).unwrap().unnamed(&names[1]).unwrap().unwrap();
+        assert_eq!(left, one);
+        let left = Index::parse(&left).unwrap().unnamed(&names[0]).unwrap().unwrap();
+        let left = Index::parse(&left).unwrap();
+        assert_eq!(left.entries().len(), 1);
+        assert_eq!(left.entries()[0].descriptor().unwrap(), root);
+        assert_eq!(left.unnamed(&names[0]).unwrap(), None);
     }
 
     /// Rules J1 to J4.

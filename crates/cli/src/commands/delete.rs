@@ -1,0 +1,125 @@
+//! `conex delete`
+
+use std::io::{BufRead, IsTerminal, Write};
+
+use clap::Args;
+
+use conex_ops::Context;
+use conex_ops::delete::{Options, Plan, execute, plan};
+use conex_spec::{Descriptor, Error, Kind, Location, Result};
+
+use crate::args::typed;
+use crate::output::{Output, escape};
+
+/// Delete images or artifacts with all that goes with them, once that is seen and agreed to
+///
+/// With a manifest go all of its tags and, of an index, the manifests that no other tag leads to.
+/// What refers to it, as signatures do, goes with --referrers. All of that is named first.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  conex delete registry.example/team/app:1.2
+  conex delete --dry-run registry.example/team/app@sha256:…
+  conex delete --yes --referrers registry.example/team/app:1.2 registry.example/team/app:1.3
+  conex delete --yes oci:./mirror:debian-12
+
+`conex untag` removes a tag alone. On this machine `conex gc` then removes the content.")]
+pub struct Delete {
+    /// What to delete
+    #[arg(required = true, value_name = "LOCATION", value_parser = typed::<Location>)]
+    locations: Vec<Location>,
+    /// Delete what refers to it as well
+    #[arg(long)]
+    referrers: bool,
+    /// Of an index, leave its manifests alone
+    #[arg(long)]
+    keep_children: bool,
+    /// Only tell what would be deleted
+    #[arg(long, conflicts_with = "yes")]
+    dry_run: bool,
+    /// Do not ask
+    #[arg(short, long)]
+    yes: bool,
+}
+
+impl Delete {
+    pub async fn run(&self, context: &Context, jobs: usize, output: &Output) -> Result<()> {
+        let (referrers, keep_children) = (self.referrers, self.keep_children);
+        let options = Options { referrers, keep_children, jobs };
+        let mut plans: Vec<Plan> = Vec::new();
+        for location in &self.locations {
+            let plan = plan(context, location, &options).await?;
+            // Two tags of one manifest are one plan.
+            if !plans.iter().any(|known| same(known, &plan)) {
+                plans.push(plan);
+            }
+        }
+        if !self.dry_run {
+            self.agree(&plans)?;
+            for plan in &mut plans {
+                execute(context, plan).await?;
+            }
+        }
+        output.report(&plans, |plans| plans.iter().map(text).collect())
+    }
+
+    /// Asks on a terminal. Elsewhere nobody could answer.
+    fn agree(&self, plans: &[Plan]) -> Result<()> {
+        if self.yes {
+            return Ok(());
+        }
+        if !std::io::stdin().is_terminal() || !std::io::stderr().is_terminal() {
+            return Err(Error::new(Kind::Usage, "nobody is there to agree to what would be deleted")
+                .hint("`--dry-run` shows it, `--yes` agrees to it"));
+        }
+        let told: String = plans.iter().map(text).collect();
+        let mut stderr = std::io::stderr();
+        // Whoever cannot see the question cannot answer it with yes.
+        let _ = write!(stderr, "{told}Delete this? [y/N] ").and_then(|()| stderr.flush());
+        let mut answer = String::new();
+        let read = std::io::stdin().lock().read_line(&mut answer);
+        read.map_err(|err| Error::from_io(err, || "cannot read the answer".into()))?;
+        match answer.trim().to_ascii_lowercase().as_str() {
+            "y" | "yes" => Ok(()),
+            _ => Err(Error::new(Kind::Usage, "nothing was deleted")),
+        }
+    }
+}
+
+fn same(a: &Plan, b: &Plan) -> bool {
+    a.root.digest == b.root.digest && place(&a.location) == place(&b.location)
+}
+
+/// A location without what it names there.
+fn place(location: &Location) -> String {
+    match location {
+        Location::Registry(reference) => reference.without_name().to_string(),
+        Location::Store(_) => "store:".into(),
+        other => other.path().map(|path| path.display().to_string()).unwrap_or_default(),
+    }
+}
+
+fn text(plan: &Plan) -> String {
+    let verb = if plan.deleted { "deleted" } else { "would delete" };
+    let mut text = format!("{verb} {} of {}\n", plan.root.digest, place(&plan.location));
+    for tag in &plan.tags {
+        text += &format!("  its tag      {}\n", escape(tag));
+    }
+    for child in &plan.children {
+        text += &format!("  in the index {}\n", described(child));
+    }
+    let referrer = if plan.with_referrers { "refers to it" } else { "stays behind" };
+    for node in &plan.referrers {
+        text += &format!("  {referrer} {}\n", described(node));
+    }
+    text
+}
+
+fn described(node: &Descriptor) -> String {
+    let kind = node.artifact_type.as_ref().map(|kind| escape(kind.as_str()));
+    let platform = node.platform.as_ref().map(|platform| escape(&platform.to_string()));
+    match platform.or(kind) {
+        Some(what) => format!("{} ({what})", node.digest),
+        None => node.digest.to_string(),
+    }
+}

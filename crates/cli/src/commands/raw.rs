@@ -1,0 +1,59 @@
+//! Bytes from files and to files, for the commands that move them as they are.
+
+use std::fs::File;
+use std::io::{self, Read, Write};
+use std::os::fd::AsFd;
+use std::path::Path;
+
+use bytes::Bytes;
+use futures_util::StreamExt;
+
+use conex_spec::document::LIMIT;
+use conex_spec::{Error, Kind, Result};
+use conex_store::ByteStream;
+use conex_store::archive::Output as Replacement;
+
+use crate::output::Output;
+
+/// Opens a file to read from; `-` is standard input.
+pub fn open(path: &Path) -> Result<File> {
+    if path != Path::new("-") {
+        return File::open(path).map_err(|err| Error::io("cannot open", path, err));
+    }
+    let stdin = io::stdin().as_fd().try_clone_to_owned();
+    stdin.map(File::from).map_err(|err| Error::from_io(err, || "cannot open standard input".into()))
+}
+
+/// A whole document, which is never larger than 8 MiB.
+pub fn read(path: &Path) -> Result<Bytes> {
+    let mut bytes = Vec::new();
+    let read = open(path)?.take(LIMIT as u64 + 1).read_to_end(&mut bytes);
+    read.map_err(|err| Error::io("cannot read", path, err))?;
+    if bytes.len() > LIMIT {
+        return Err(Error::new(Kind::Limit, format!("{} is too large", path.display()))
+            .expected(format!("a document of at most {LIMIT} bytes")));
+    }
+    Ok(bytes.into())
+}
+
+/// Writes content to a file, which is replaced when all of it is there and sound, or to standard
+/// output, which gets it as it comes.
+pub async fn write(
+    mut content: ByteStream,
+    to: Option<&Path>,
+    durable: bool,
+    output: &Output,
+) -> Result<()> {
+    let Some(path) = to.filter(|path| *path != Path::new("-")) else {
+        while let Some(chunk) = content.next().await {
+            output.print_bytes(&chunk?)?;
+        }
+        return Ok(());
+    };
+    let cannot = |err: Error| err.context(path.display());
+    let mut file = Replacement::create(path, durable).map_err(cannot)?;
+    while let Some(chunk) = content.next().await {
+        file.write_all(&chunk?).map_err(|err| Error::io("cannot write", path, err))?;
+    }
+    file.finish().map_err(cannot)
+}

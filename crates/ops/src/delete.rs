@@ -1,0 +1,236 @@
+//! `conex delete`: a manifest and what goes with it. First all of it is found, then it is deleted.
+//!
+//! What goes: the manifest with every tag of it; of an index the manifests below it that no other
+//! tag leads to; and with `referrers` what refers to any of them. Blobs are collected by whoever
+//! keeps them: a registry by itself, a place of this machine by `conex gc`.
+
+use std::collections::HashSet;
+
+use futures_util::TryStreamExt;
+use serde::Serialize;
+
+use conex_spec::{Descriptor, Digest, Error, Kind, Location, Manifest, Name, Result, Tag};
+use conex_store::{Source, SourceExt, bridge};
+
+use crate::manifest::whole_archive;
+use crate::open::{Context, name_in};
+use crate::walk::MAX_NODES;
+
+/// What to delete along with a manifest, and how to find out.
+#[derive(Clone, Copy, Debug)]
+pub struct Options {
+    /// Delete what refers to it as well.
+    pub referrers: bool,
+    /// Leave the manifests below an index alone.
+    pub keep_children: bool,
+    /// How many tags are looked into at a time.
+    pub jobs: usize,
+}
+
+/// All that goes with a manifest.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Plan {
+    /// What was named.
+    pub location: Location,
+    /// What that stands for.
+    pub root: Descriptor,
+    /// Every tag that goes.
+    pub tags: Vec<String>,
+    /// Manifests of the index that no other tag leads to.
+    pub children: Vec<Descriptor>,
+    /// What refers to any of these.
+    pub referrers: Vec<Descriptor>,
+    /// Whether the referrers go too. Else they stay, and refer to nothing.
+    pub with_referrers: bool,
+    /// Whether it was done, and not only planned.
+    pub deleted: bool,
+}
+
+/// A manifest that is gone.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Deleted {
+    /// What was named.
+    pub location: Location,
+    /// What that stood for.
+    pub digest: Digest,
+}
+
+/// Finds all that goes with a manifest. Nothing is changed.
+pub async fn plan(context: &Context, location: &Location, options: &Options) -> Result<Plan> {
+    check(location)?;
+    let (source, root) = context.resolve(location).await?;
+    let source = source.as_ref();
+    if !root.media_type.is_manifest() {
+        return Err(Error::new(Kind::Usage, format!("{} is no manifest", root.digest))
+            .found(&root.media_type)
+            .hint("`conex blob delete` deletes a blob of a registry"));
+    }
+    let roots = roots(source, options.jobs.max(1)).await?;
+    let of_root = |(_, other): &&(Tag, Descriptor)| other.digest == root.digest;
+    let tags: Vec<String> = roots.iter().filter(of_root).map(|(tag, _)| tag.to_string()).collect();
+    let children = match root.media_type.is_index() && !options.keep_children {
+        true => orphans(source, &root, &roots).await?,
+        false => Vec::new(),
+    };
+    let mut going = vec![root.clone()];
+    going.extend(children.iter().cloned());
+    let referrers = referrers(source, going).await?;
+    Ok(Plan {
+        location: location.clone(),
+        root,
+        tags,
+        children,
+        referrers,
+        with_referrers: options.referrers,
+        deleted: false,
+    })
+}
+
+/// Deletes what a plan names, the root first: what is left when it breaks off is what nothing
+/// leads to any more.
+pub async fn execute(context: &Context, plan: &mut Plan) -> Result<()> {
+    drop_root(context, &plan.location, &plan.root).await?;
+    let referrers = if plan.with_referrers { plan.referrers.as_slice() } else { &[] };
+    for manifest in plan.children.iter().chain(referrers) {
+        match drop_root(context, &plan.location, manifest).await {
+            // Some registries delete what only an index leads to along with it.
+            Err(err) if err.kind() == Kind::NotFound => {}
+            done => done?,
+        }
+    }
+    if let (Location::Registry(reference), true) = (&plan.location, plan.with_referrers) {
+        let repository = context.client.repository(reference);
+        for manifest in std::iter::once(&plan.root).chain(&plan.children) {
+            repository.forget_referrers(&manifest.digest).await?;
+        }
+    }
+    plan.deleted = true;
+    Ok(())
+}
+
+/// Deletes one manifest with all its names.
+pub(crate) async fn drop_root(
+    context: &Context,
+    location: &Location,
+    root: &Descriptor,
+) -> Result<()> {
+    check(location)?;
+    if let Location::Registry(reference) = location {
+        return context.client.repository(reference).delete_manifest(root).await;
+    }
+    let collection = context.keep_of(location)?;
+    let digest = root.digest.clone();
+    bridge::blocking(move || {
+        for entry in collection.entries()? {
+            if entry.root.digest != digest {
+                continue;
+            }
+            let name = match entry.name.parse::<Digest>() {
+                Ok(digest) => Name::Digest(digest),
+                Err(_) => Name::Tag(Tag::new(&entry.name)?),
+            };
+            collection.remove(&name)?;
+        }
+        Ok(())
+    })
+    .await
+}
+
+fn check(location: &Location) -> Result<()> {
+    match location {
+        Location::OciArchive { .. } | Location::DockerArchive { .. } => {
+            return Err(whole_archive(location));
+        }
+        Location::DockerDaemon(_) | Location::Memory => {
+            return Err(Error::new(Kind::Unsupported, "an engine's images are its own")
+                .hint("`docker rmi NAME` deletes one there"));
+        }
+        _ => {}
+    }
+    // Nobody means `latest` who leaves it out here.
+    if matches!(location, Location::Registry(_) | Location::Store(_)) && location.name().is_none() {
+        return Err(Error::new(Kind::Usage, format!("{location} names no image"))
+            .expected("a tag or a digest: LOCATION:TAG, LOCATION@DIGEST"));
+    }
+    name_in(location).map(drop)
+}
+
+/// All tags and what they stand for.
+async fn roots(source: &dyn Source, jobs: usize) -> Result<Vec<(Tag, Descriptor)>> {
+    let resolve = |tag: Tag| async move {
+        match source.resolve(Some(&Name::Tag(tag.clone()))).await {
+            // Taken away since it was listed.
+            Err(err) if err.kind() == Kind::NotFound => Ok(None),
+            root => Ok(Some((tag, root?))),
+        }
+    };
+    let roots: Vec<Option<(Tag, Descriptor)>> =
+        source.tags().map_ok(resolve).try_buffered(jobs).try_collect().await?;
+    Ok(roots.into_iter().flatten().collect())
+}
+
+/// The manifests below an index that no other tag leads to.
+async fn orphans(
+    source: &dyn Source,
+    root: &Descriptor,
+    roots: &[(Tag, Descriptor)],
+) -> Result<Vec<Descriptor>> {
+    let mut needed = HashSet::new();
+    for (_, other) in roots.iter().filter(|(_, other)| other.digest != root.digest) {
+        if needed.contains(&other.digest) {
+            continue;
+        }
+        needed.insert(other.digest.clone());
+        if other.media_type.is_index() {
+            let graph = walk_index(source, other).await?;
+            needed.extend(graph.into_iter().map(|node| node.digest));
+        }
+    }
+    let below = walk_index(source, root).await?;
+    let gone = |node: &Descriptor| node.digest != root.digest && !needed.contains(&node.digest);
+    Ok(below.into_iter().filter(gone).collect())
+}
+
+/// The manifests below an index, itself included; those that are missing need nothing.
+async fn walk_index(source: &dyn Source, root: &Descriptor) -> Result<Vec<Descriptor>> {
+    let (mut found, mut waiting) = (Vec::new(), vec![root.clone()]);
+    let mut seen = HashSet::new();
+    while let Some(node) = waiting.pop() {
+        if !node.media_type.is_manifest() || !seen.insert(node.digest.clone()) {
+            continue;
+        }
+        if seen.len() > MAX_NODES {
+            return Err(Error::new(Kind::Limit, "an index lists too much")
+                .expected(format!("at most {MAX_NODES} manifests")));
+        }
+        if node.media_type.is_index() {
+            match source.manifest(&node).await.map(|manifest| manifest.into_value()) {
+                Ok(Manifest::Index(index)) => waiting.extend(index.manifests),
+                Ok(_) => {}
+                Err(err) if err.kind() == Kind::NotFound => {}
+                Err(err) => return Err(err),
+            }
+        }
+        found.push(node);
+    }
+    Ok(found)
+}
+
+/// What refers to manifests, and to that in turn.
+async fn referrers(source: &dyn Source, subjects: Vec<Descriptor>) -> Result<Vec<Descriptor>> {
+    let mut seen: HashSet<Digest> = subjects.iter().map(|node| node.digest.clone()).collect();
+    let (mut found, mut waiting) = (Vec::new(), subjects);
+    while let Some(subject) = waiting.pop() {
+        for referrer in source.referrers(&subject.digest).await? {
+            if seen.insert(referrer.digest.clone()) {
+                if seen.len() > MAX_NODES {
+                    return Err(Error::new(Kind::Limit, "too much refers to the manifest"));
+                }
+                waiting.push(referrer.clone());
+                found.push(referrer);
+            }
+        }
+    }
+    Ok(found)
+}
