@@ -155,7 +155,16 @@ pub enum Command {
     Index(commands::index::Index),
     Images(commands::images::Images),
     Tag(commands::tag::Tag),
+    Untag(commands::untag::Untag),
     Rm(commands::rm::Rm),
+    Delete(commands::delete::Delete),
+    Tags(commands::tags::Tags),
+    Repos(commands::repos::Repos),
+    Digest(commands::digest::Digest),
+    #[command(subcommand)]
+    Manifest(commands::manifest::ManifestCommand),
+    #[command(subcommand)]
+    Blob(commands::blob::BlobCommand),
     Gc(commands::gc::Gc),
     Du(commands::du::Du),
     Fsck(commands::fsck::Fsck),

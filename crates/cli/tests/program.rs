@@ -8,7 +8,7 @@ use std::process::{Command, Output};
 
 use serde_json::Value;
 
-const COMMANDS: [&[&str]; 22] = [
+const COMMANDS: [&[&str]; 34] = [
     &[],
     &["inspect"],
     &["copy"],
@@ -21,6 +21,18 @@ const COMMANDS: [&[&str]; 22] = [
     &["images"],
     &["tag"],
     &["rm"],
+    &["untag"],
+    &["delete"],
+    &["tags"],
+    &["repos"],
+    &["digest"],
+    &["manifest", "get"],
+    &["manifest", "put"],
+    &["manifest", "delete"],
+    &["blob", "get"],
+    &["blob", "put"],
+    &["blob", "head"],
+    &["blob", "delete"],
     &["gc"],
     &["du"],
     &["fsck"],

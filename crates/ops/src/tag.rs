@@ -11,18 +11,18 @@ use crate::open::{Context, written_once};
 /// What was named.
 #[derive(Clone, Debug, Serialize)]
 pub struct Report {
-    /// Its new name.
-    pub location: Location,
-    /// What that stands for.
+    /// Its new names.
+    pub locations: Vec<Location>,
+    /// What they stand for.
     pub root: Descriptor,
 }
 
 /// Gives an image or artifact more names in the same place. A registry gets the bytes of the
 /// manifest once more and no blob, under as many names at once as it takes.
-pub async fn tag(context: &Context, from: &Location, new: &[String]) -> Result<Vec<Report>> {
+pub async fn tag(context: &Context, from: &Location, new: &[String]) -> Result<Report> {
     let locations: Vec<Location> = new.iter().map(|new| named(from, new)).collect::<Result<_>>()?;
-    let Some(place) = locations.first() else { return Ok(Vec::new()) };
     let (source, root) = context.resolve(from).await?;
+    let Some(place) = locations.first() else { return Ok(Report { locations, root }) };
     let mut tags = Vec::new();
     for location in &locations {
         tags.extend(tag_for(&root, location)?);
@@ -37,7 +37,7 @@ pub async fn tag(context: &Context, from: &Location, new: &[String]) -> Result<V
         }
     }
     sink.finish().await?;
-    Ok(locations.into_iter().map(|location| Report { location, root: root.clone() }).collect())
+    Ok(Report { locations, root })
 }
 
 /// What a new name means beside an image: a tag, or in the local store any name, or the whole

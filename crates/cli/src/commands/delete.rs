@@ -69,8 +69,11 @@ impl Delete {
             return Ok(());
         }
         if !std::io::stdin().is_terminal() || !std::io::stderr().is_terminal() {
-            return Err(Error::new(Kind::Usage, "nobody is there to agree to what would be deleted")
-                .hint("`--dry-run` shows it, `--yes` agrees to it"));
+            return Err(Error::new(
+                Kind::Usage,
+                "nobody is there to agree to what would be deleted",
+            )
+            .hint("`--dry-run` shows it, `--yes` agrees to it"));
         }
         let told: String = plans.iter().map(text).collect();
         let mut stderr = std::io::stderr();

@@ -84,8 +84,7 @@ impl ManifestCommand {
 
 impl Get {
     async fn run(&self, context: &Context, durable: bool, output: &Output) -> Result<()> {
-        let (root, bytes) =
-            manifest::get(context, &self.location, self.platform.as_ref()).await?;
+        let (root, bytes) = manifest::get(context, &self.location, self.platform.as_ref()).await?;
         let content = bytes_stream(bytes, 0..root.size);
         raw::write(content, self.output.as_deref(), durable, output).await
     }
@@ -97,7 +96,10 @@ impl Put {
         let media_type = self.media_type.as_ref().map(|text| MediaType::new(text.clone()));
         let report = manifest::put(context, &self.location, bytes, media_type.as_ref()).await?;
         output.report(&report, |report| {
-            format!("put {} as {}\n{}\n", report.location, report.root.media_type, report.root.digest)
+            format!(
+                "put {} as {}\n{}\n",
+                report.location, report.root.media_type, report.root.digest
+            )
         })
     }
 }

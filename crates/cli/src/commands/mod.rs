@@ -1,8 +1,11 @@
 //! One file for each command: arguments → verb → text or JSON.
 
 pub mod auth;
+pub mod blob;
 pub mod copy;
+pub mod delete;
 pub mod demo;
+pub mod digest;
 pub mod du;
 pub mod fsck;
 pub mod gc;
@@ -11,14 +14,19 @@ pub mod index;
 pub mod inspect;
 pub mod login;
 pub mod logout;
+pub mod manifest;
 pub mod pack;
 pub mod pull;
 pub mod push;
+mod raw;
 pub mod repair;
+pub mod repos;
 pub mod rm;
 pub mod serve;
 pub mod tag;
+pub mod tags;
 pub mod unpack;
+pub mod untag;
 pub mod validate;
 
 use std::process::ExitCode;
@@ -110,6 +118,13 @@ async fn dispatch(args: &Args, output: &Output, progress: &Arc<dyn Show>) -> Res
         Command::Index(command) => command.run(&context(), &options(global), output).await?,
         Command::Images(command) => command.run(&context(), output).await?,
         Command::Tag(command) => command.run(&context(), output).await?,
+        Command::Untag(command) => command.run(&context(), output).await?,
+        Command::Delete(command) => command.run(&context(), global.jobs, output).await?,
+        Command::Tags(command) => command.run(&context(), global.jobs, output).await?,
+        Command::Repos(command) => command.run(&context(), output).await?,
+        Command::Digest(command) => command.run(&context(), output).await?,
+        Command::Manifest(command) => command.run(&context(), !global.no_sync, output).await?,
+        Command::Blob(command) => command.run(&context(), !global.no_sync, output).await?,
         Command::Rm(command) => command.run(&context(), output).await?,
         Command::Gc(command) => command.run(&context(), output).await?,
         Command::Du(command) => command.run(&context(), output).await?,

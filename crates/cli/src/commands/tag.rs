@@ -29,11 +29,10 @@ pub struct Tag {
 
 impl Tag {
     pub async fn run(&self, context: &Context, output: &Output) -> Result<()> {
-        let reports = tag(context, &self.image, &self.names).await?;
-        output.report(&reports, |reports| {
-            let names = reports.iter().map(|report| format!("tagged {}\n", report.location));
-            let digest = reports.first().map(|report| format!("{}\n", report.root.digest));
-            names.chain(digest).collect()
+        let report = tag(context, &self.image, &self.names).await?;
+        output.report(&report, |report| {
+            let names = report.locations.iter().map(|location| format!("tagged {location}\n"));
+            names.collect::<String>() + &format!("{}\n", report.root.digest)
         })
     }
 }

@@ -63,7 +63,8 @@ enum SortBy {
 
 impl Tags {
     pub async fn run(&self, context: &Context, jobs: usize, output: &Output) -> Result<()> {
-        let free = !matches!(self.place, Place::At(Location::Registry(_) | Location::DockerDaemon(_)));
+        let free =
+            !matches!(self.place, Place::At(Location::Registry(_) | Location::DockerDaemon(_)));
         let options = Options {
             details: (free || self.details) && !self.quiet,
             sort: self.sort.map(|sort| match sort {

@@ -27,7 +27,9 @@ pub struct Untag {
 impl Untag {
     pub async fn run(&self, context: &Context, output: &Output) -> Result<()> {
         output.report(&untag(context, &self.locations).await?, |rows| {
-            rows.iter().map(|row| format!("untagged {} ({})\n", row.location, row.root.digest)).collect()
+            rows.iter()
+                .map(|row| format!("untagged {} ({})\n", row.location, row.root.digest))
+                .collect()
         })
     }
 }
