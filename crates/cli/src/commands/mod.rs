@@ -48,6 +48,8 @@ use crate::progress::{self, Show};
 
 /// How many layers are validated at a time: each takes memory for what unpacks it.
 const VALIDATORS: usize = 4;
+/// How many names are looked into at a time, where nobody says it.
+const LOOKS: usize = 8;
 /// How long threads may take to put away what they were doing.
 const SHUTDOWN: Duration = Duration::from_secs(5);
 
@@ -119,8 +121,12 @@ async fn dispatch(args: &Args, output: &Output, progress: &Arc<dyn Show>) -> Res
         Command::Images(command) => command.run(&context(), output).await?,
         Command::Tag(command) => command.run(&context(), output).await?,
         Command::Untag(command) => command.run(&context(), output).await?,
-        Command::Delete(command) => command.run(&context(), global.jobs, output).await?,
-        Command::Tags(command) => command.run(&context(), global.jobs, output).await?,
+        Command::Delete(command) => {
+            command.run(&context(), global.jobs.unwrap_or(LOOKS), output).await?
+        }
+        Command::Tags(command) => {
+            command.run(&context(), global.jobs.unwrap_or(LOOKS), output).await?
+        }
         Command::Repos(command) => command.run(&context(), output).await?,
         Command::Digest(command) => command.run(&context(), output).await?,
         Command::Manifest(command) => command.run(&context(), !global.no_sync, output).await?,
