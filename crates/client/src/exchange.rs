@@ -109,7 +109,7 @@ impl Registry {
                 _ => return result,
             };
             let pause = if ask.once || ask.is_stream() { None } else { tries.pause(asked) };
-            let Some(pause) = pause else { return result };
+            let Some(pause) = pause else { return result.map_err(|err| tries.gave_up(err)) };
             let fault = match result {
                 Ok(answer) => {
                     let told = format!("{} answers {}", shown(&answer.url), answer.status());

@@ -139,7 +139,7 @@ impl Pull {
     async fn mend(&mut self, err: Error) -> Result<()> {
         self.since = 0;
         let Some(pause) = self.tries.pause(None) else {
-            return Err(err.context(self.what()));
+            return Err(self.tries.gave_up(err).context(self.what()));
         };
         let observer = &self.repository.registry().options().observer;
         observer.event(Event::Retry(&err, pause));

@@ -114,7 +114,7 @@ impl Repository {
                     self.registry().options().observer.event(Event::Retry(&err, pause));
                     tokio::time::sleep(pause).await;
                 }
-                None => return Err(err),
+                None => return Err(tries.gave_up(err)),
             }
         }
     }

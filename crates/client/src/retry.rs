@@ -4,7 +4,8 @@ use std::collections::hash_map::RandomState;
 use std::hash::{BuildHasher, Hasher};
 use std::time::Duration;
 
-use http::header::RETRY_AFTER;
+use conex_spec::Error;
+use http::header::{DATE, RETRY_AFTER};
 use http::{HeaderMap, StatusCode};
 
 use crate::options::Retry;
@@ -33,6 +34,15 @@ impl Tries {
         Some(pause.min(self.policy.longest))
     }
 
+    /// The failure that ended the work, with the number of tries where there was more than one.
+    pub(crate) fn gave_up(&self, err: Error) -> Error {
+        if self.failures < 2 {
+            err
+        } else {
+            err.context(format_args!("gave up after {} tries", self.failures))
+        }
+    }
+
     /// The work went on a good deal, so failures so far no longer count.
     pub(crate) fn progress(&mut self) {
         self.failures = 0;
@@ -46,19 +56,48 @@ fn jitter(pause: Duration) -> Duration {
     pause.mul_f64(share)
 }
 
-/// Whether a later try of the same request may succeed.
+/// Whether a later try of the same request may succeed. Of the server's errors (5xx) these do not pass:
+/// what it does not know (501, 505, 510), how it is set up (506, 508), its full disk (507), and a
+/// network that wants a login (511).
 pub(crate) fn is_transient(status: StatusCode) -> bool {
-    matches!(status.as_u16(), 408 | 429 | 500 | 502 | 503 | 504)
+    match status.as_u16() {
+        408 | 429 => true,
+        501 | 505..=508 | 510 | 511 => false,
+        code => (500..600).contains(&code),
+    }
 }
 
-/// The seconds of `Retry-After`. The form that names a date needs a clock, which this crate
-/// does not have; it counts as absent, like any nonsense.
+/// `Retry-After`: seconds, or a date. This crate has no clock, so that a date counts from the `Date` of
+/// the same answer. Nonsense counts as absent. RFC 9110, 10.2.3.
 pub(crate) fn retry_after(headers: &HeaderMap) -> Option<Duration> {
-    let seconds = headers.get(RETRY_AFTER)?.to_str().ok()?.trim();
-    if seconds.is_empty() || !seconds.bytes().all(|b| b.is_ascii_digit()) {
-        return None;
+    let text = |name| headers.get(name)?.to_str().ok().map(str::trim);
+    let asked = text(RETRY_AFTER)?;
+    if !asked.is_empty() && asked.bytes().all(|b| b.is_ascii_digit()) {
+        return Some(Duration::from_secs(asked.parse().unwrap_or(u64::MAX)));
     }
-    Some(Duration::from_secs(seconds.parse().unwrap_or(u64::MAX)))
+    let (then, now) = (seconds(asked)?, seconds(text(DATE)?)?);
+    Some(Duration::from_secs(then.saturating_sub(now)))
+}
+
+/// `Sun, 06 Nov 1994 08:49:37 GMT` as seconds since the year 0; the older forms of dates, which nobody
+/// may send any more, are none. RFC 9110, 5.6.7.
+fn seconds(date: &str) -> Option<u64> {
+    const MONTHS: &str = "JanFebMarAprMayJunJulAugSepOctNovDec";
+    let words: Vec<&str> = date.split(' ').collect();
+    let [_, day, month, year, time, "GMT"] = words.as_slice() else { return None };
+    let number = |text: &str, least: u64, most: u64| {
+        let digits = text.bytes().all(|b| b.is_ascii_digit());
+        text.parse().ok().filter(|number| digits && (least..=most).contains(number))
+    };
+    let month = (MONTHS.find(*month).filter(|at| month.len() == 3 && at % 3 == 0)? / 3) as u64;
+    let (day, year) = (number(day, 1, 31)?, number(year, 1, 9999)?);
+    let mut clock = time.split(':');
+    let mut next = |most| number(clock.next()?, 0, most);
+    let (hours, minutes, seconds) = (next(23)?, next(59)?, next(60)?);
+    // A year that begins in March has its leap day at the end, and months of 153 days in each five.
+    let (year, month) = if month < 2 { (year - 1, month + 10) } else { (year, month - 2) };
+    let days = year * 365 + year / 4 - year / 100 + year / 400 + (month * 153 + 2) / 5 + day;
+    Some(((days * 24 + hours) * 60 + minutes) * 60 + seconds)
 }
 
 #[cfg(test)]
@@ -101,8 +140,57 @@ mod tests {
         for nonsense in ["-1", "1.5", "", "soon", "Fri, 31 Dec 1999 23:59:59 GMT"] {
             assert_eq!(asked(nonsense), None, "{nonsense}");
         }
+        let dated = |then: &str| {
+            let mut headers = HeaderMap::new();
+            headers.insert(DATE, "Wed, 28 Feb 2024 23:59:50 GMT".parse().unwrap());
+            headers.insert(RETRY_AFTER, then.parse().unwrap());
+            retry_after(&headers).map(|pause| pause.as_secs())
+        };
+        for (then, pause) in [
+            ("Wed, 28 Feb 2024 23:59:57 GMT", Some(7)),
+            ("Thu, 29 Feb 2024 00:00:00 GMT", Some(10)),
+            ("Fri, 01 Mar 2024 00:00:00 GMT", Some(10 + 86_400)),
+            ("Sat, 01 Mar 2025 00:00:00 GMT", Some(10 + 366 * 86_400)),
+            ("Fri, 31 Dec 1999 23:59:59 GMT", Some(0)),
+            ("Sunday, 06-Nov-94 08:49:37 GMT", None),
+            ("Thu, 29 anF 2024 00:00:00 GMT", None),
+            ("Thu, 29 Feb 2024 24:00:00 GMT", None),
+            ("Thu, 99 Feb 2024 00:00:00 GMT", None),
+            ("Thu, 29 Feb 2024 00:00:00", None),
+            ("Thu, 29 Feb 0 00:00:00 GMT", None),
+        ] {
+            assert_eq!(dated(then), pause, "{then}");
+        }
         let huge = asked("99999999999999999999999999");
         assert_eq!(tries(3).pause(huge), Some(Duration::from_secs(120)));
+    }
+
+    #[test]
+    fn what_may_pass() {
+        for (status, passes) in [
+            (400, false),
+            (404, false),
+            (408, true),
+            (429, true),
+            (500, true),
+            (501, false),
+            (503, true),
+            (505, false),
+            (507, false),
+            (520, true),
+            (600, false),
+        ] {
+            assert_eq!(is_transient(StatusCode::from_u16(status).unwrap()), passes, "{status}");
+        }
+    }
+
+    #[test]
+    fn the_error_says_how_often_it_was_tried() {
+        let mut tries = tries(3);
+        let fault = || Error::new(conex_spec::Kind::Network, "cut");
+        assert_eq!(tries.gave_up(fault()).to_string(), "cut");
+        while tries.pause(None).is_some() {}
+        assert_eq!(tries.gave_up(fault()).to_string(), "gave up after 3 tries: cut");
     }
 
     #[test]

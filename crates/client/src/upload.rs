@@ -31,8 +31,16 @@ impl Repository {
     /// Uploads a blob of which not all is held in memory.
     pub(crate) async fn push_large(&self, blob: &Descriptor, mut content: Input<'_>) -> Result<()> {
         let (slot, tries) = (self.slot(blob).await, self.registry().tries());
-        let mut upload =
-            Upload { repository: self, blob, slot, tries, furthest: 0, busy: 0, anew: false };
+        let mut upload = Upload {
+            repository: self,
+            blob,
+            slot,
+            tries,
+            furthest: 0,
+            busy: 0,
+            over: false,
+            anew: false,
+        };
         loop {
             let Err(err) = upload.go_on(&mut content).await else {
                 upload.slot.forget();
@@ -52,6 +60,8 @@ pub(crate) struct Upload<'a> {
     /// How many bytes the registry had at most.
     furthest: u64,
     busy: u32,
+    /// Whether another try is of no use.
+    over: bool,
     /// Whether what the registry had turned out to be wrong.
     anew: bool,
 }
@@ -65,7 +75,11 @@ enum Status {
 
 impl Upload<'_> {
     async fn go_on(&mut self, content: &mut Input<'_>) -> Result<()> {
-        let Some((session, sent)) = self.start().await? else { return Ok(()) };
+        let busy = self.busy;
+        let started = self.start().await;
+        // The requests of a start are repeated one by one.
+        self.over = started.is_err() && busy == self.busy;
+        let Some((session, sent)) = started? else { return Ok(()) };
         if sent == self.blob.size {
             return self.commit(&session).await;
         }
@@ -195,8 +209,10 @@ impl Upload<'_> {
     async fn mend(&mut self, err: Error, content: &mut Input<'_>) -> Result<()> {
         let spent = content.is_spent();
         if err.kind() == Kind::Network {
-            let pause = if spent { None } else { self.tries.pause(None) };
-            let Some(pause) = pause else { return Err(err) };
+            let pause = if spent || self.over { None } else { self.tries.pause(None) };
+            let Some(pause) = pause else {
+                return Err(if self.over { err } else { self.tries.gave_up(err) });
+            };
             self.repository.registry().pause(&err, pause).await;
             return Ok(());
         }

@@ -8,6 +8,7 @@ use common::{all, blob, noise, quick, repository, stream};
 use conex_client::{Client, Credentials, Secret};
 use conex_spec::{Descriptor, Document, ImageManifest, Kind, Manifest, MediaType, Name, Tag};
 use conex_store::{Memory, Sink, Source, SourceExt};
+use conex_testkit::faults::Pair;
 use conex_testkit::images;
 use futures_util::TryStreamExt;
 
@@ -27,6 +28,7 @@ fn main() -> std::process::ExitCode {
         docker::case("docker_referrers_live_under_a_tag", docker_referrers_live_under_a_tag),
         docker::case("docker_basic_logins", docker_basic_logins),
         docker::case("docker_deletes", docker_deletes),
+        docker::case("docker_behind_a_bad_wire", docker_behind_a_bad_wire),
     ];
     libtest_mimic::run(&libtest_mimic::Arguments::from_args(), cases.into()).exit_code()
 }
@@ -40,6 +42,26 @@ async fn push_all(from: &Memory, root: &Descriptor, to: &dyn Sink) {
 
 fn tag(text: &str) -> Name {
     Name::Tag(text.parse().unwrap())
+}
+
+/// It forgets an upload of which a request broke off, so that a blob is sent again from its start.
+async fn docker_behind_a_bad_wire() {
+    for chunk_size in [None, Some(2 << 20)] {
+        let docker = DockerRegistry::start(false).await;
+        let repository = move |reference: &str| {
+            let (mut options, _) = quick();
+            options.timeouts.commit = std::time::Duration::from_millis(800);
+            options.chunk_size = chunk_size;
+            repository(options, reference)
+        };
+        let method = if chunk_size.is_some() { "PATCH" } else { "PUT" };
+        let pair = Pair { registry: docker.address.clone(), repository, method, slack: None };
+        if chunk_size.is_none() {
+            pair.downloads().await;
+        }
+        pair.uploads().await;
+        pair.random_cuts(7, 12).await;
+    }
 }
 
 async fn docker_images_come_back_as_they_went() {

@@ -4,6 +4,7 @@
 //! |---|---|
 //! | the suite that every store runs | [`conformance`] |
 //! | small sound images, and what breaks them | [`images`] |
+//! | what a client must stand between itself and a registry | [`faults`] |
 //! | a wire that cuts, stalls, throttles and lies | [`proxy`] |
 #![allow(
     clippy::unwrap_used,
@@ -13,5 +14,6 @@
 )]
 
 pub mod conformance;
+pub mod faults;
 pub mod images;
 pub mod proxy;

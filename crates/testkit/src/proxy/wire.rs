@@ -128,11 +128,11 @@ impl Pass<'_> {
                 piece[0] ^= 1;
             }
             let started = Instant::now();
-            self.to.write_all(&piece[..count])?;
             at += count as u64;
             if let Some(counter) = self.count.filter(|_| at > length) {
                 counter.fetch_add((count as u64).min(at - length), Ordering::SeqCst);
             }
+            self.to.write_all(&piece[..count])?;
             if self.rate > 0 && at > length {
                 let due = Duration::from_secs_f64(count as f64 / self.rate as f64);
                 sleep(due.saturating_sub(started.elapsed()));

@@ -1,0 +1,64 @@
+//! Client and server with a bad wire between them.
+#![allow(clippy::unwrap_used, reason = "a test may stop at the first surprise")]
+
+use std::time::Duration;
+
+use conex_client::{Client, Options, Repository, Retry, Timeouts};
+use conex_server::{Config, Server};
+use conex_testkit::faults::Pair;
+
+/// How many transfers are cut at random bytes; more with `CONEX_CUTS=1000`.
+const CUTS: u64 = 24;
+
+fn pair(registry: &str, chunk_size: Option<u64>) -> Pair<impl Fn(&str) -> Repository + use<>> {
+    let repository = move |reference: &str| {
+        let retry = Retry { pause: Duration::from_millis(5), ..Retry::default() };
+        let stall = Duration::from_millis(300);
+        let answer = Duration::from_millis(800);
+        let timeouts = Timeouts { stall, answer, commit: answer, ..Timeouts::default() };
+        let options = Options { retry, timeouts, chunk_size, ..Options::default() };
+        Client::new(options).repository(&reference.parse().unwrap())
+    };
+    let method = if chunk_size.is_some() { "PATCH" } else { "PUT" };
+    // A chunk that came whole is lost with its connection as long as it is not written.
+    let slack = Some(chunk_size.unwrap_or(64 << 10));
+    Pair { registry: registry.to_owned(), repository, method, slack }
+}
+
+async fn registry() -> (String, tempfile::TempDir) {
+    let dir = tempfile::tempdir().unwrap();
+    let mut config = Config::new(dir.path().join("registry"), ([127, 0, 0, 1], 0).into());
+    config.limits.body_time = Duration::from_secs(2);
+    let server = Server::bind(config).await.unwrap();
+    let address = server.local_addr().to_string();
+    tokio::spawn(server.run(std::future::pending::<()>()));
+    (address, dir)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn downloads_stand_every_fault() {
+    let (address, _dir) = registry().await;
+    pair(&address, None).downloads().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn uploads_in_one_piece_stand_every_fault() {
+    let (address, _dir) = registry().await;
+    pair(&address, None).uploads().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn uploads_in_chunks_stand_every_fault() {
+    let (address, _dir) = registry().await;
+    pair(&address, Some(2 << 20)).uploads().await;
+}
+
+/// Rule C12.
+#[tokio::test(flavor = "multi_thread")]
+async fn random_cuts() {
+    #[allow(clippy::disallowed_methods, reason = "whoever runs the test may want more")]
+    let runs = std::env::var("CONEX_CUTS").map_or(CUTS, |runs| runs.parse().unwrap());
+    let (address, _dir) = registry().await;
+    pair(&address, None).random_cuts(1, runs).await;
+    pair(&address, Some(1 << 20)).random_cuts(1_000_000, runs.div_ceil(4)).await;
+}
