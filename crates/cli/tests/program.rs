@@ -303,9 +303,9 @@ fn images_are_listed_as_other_commands_take_them() {
     let blob = home.join("x/blobs").join(digest.replace(':', "/"));
     for (word, spoil) in [("unreadable", true), ("missing", false)] {
         if spoil {
-            fs::write(&blob, "{").unwrap()
+            fs::write(&blob, "{").unwrap();
         } else {
-            fs::remove_file(&blob).unwrap()
+            fs::remove_file(&blob).unwrap();
         }
         let listed = done(home, &["images", "oci:x"]);
         let lines: Vec<_> = listed.lines().collect();

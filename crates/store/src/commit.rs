@@ -6,6 +6,7 @@
 //!   .conex/
 //!     key             where the folder is a person's own: what makes its seals, see `seal`
 //!     lock            held by who changes a file that several change: an index; see `lock`
+//!     turn            held by a collector that waits for the others; see `lock`
 //!     stage/UUID      a file being written; its writer holds a lock on it
 //!     partial/NAME    a large blob being written, which a later writer goes on with; see `partial`
 //! ```
@@ -29,6 +30,7 @@ use std::io::{self, Read, Write};
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
 use std::sync::atomic::AtomicBool;
 
 use rustix::fs::{
@@ -46,6 +48,7 @@ mod partial;
 mod stage;
 mod take;
 
+use lock::User;
 pub use lock::{Claim, Lock};
 pub use partial::Begun;
 pub use stage::{Identity, Staged};
@@ -54,6 +57,7 @@ const KEY: &str = ".conex/key";
 const STAGE: &str = ".conex/stage";
 const PARTIAL: &str = ".conex/partial";
 const LOCK: &str = ".conex/lock";
+const TURN: &str = ".conex/turn";
 
 /// A folder that content is committed to, held open.
 #[derive(Debug)]
@@ -64,6 +68,8 @@ pub struct Folder {
     durable: bool,
     /// Whether the file system was found not to share blocks between files.
     no_reflink: AtomicBool,
+    /// Known once there is a share.
+    user: OnceLock<User>,
 }
 
 impl Folder {
@@ -71,8 +77,8 @@ impl Folder {
     pub fn open(path: &Path) -> Result<Self> {
         let flags = OFlags::DIRECTORY | OFlags::CLOEXEC | OFlags::RDONLY;
         let fd = open(path, flags, Mode::empty()).map_err(|err| cannot_open(path, err))?;
-        let no_reflink = AtomicBool::new(false);
-        Ok(Self { fd, path: path.into(), key: None, durable: true, no_reflink })
+        let (no_reflink, user) = (AtomicBool::new(false), OnceLock::new());
+        Ok(Self { fd, path: path.into(), key: None, durable: true, no_reflink, user })
     }
 
     /// Opens a folder, making it and those above it durable where they are missing.

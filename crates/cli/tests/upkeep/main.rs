@@ -34,6 +34,7 @@ const CASES: &[Case] = cases! {
     damage::is_found_by_image_and_repaired;
     damage::is_replaced_by_a_copy;
     many::tags_while_the_collector_loops;
+    many::a_place_that_is_never_idle_is_collected;
     many::tags_in_one_layout;
     nothing::is_left_by_a_refused_command;
     nothing::is_needed_of_a_home;
@@ -42,5 +43,8 @@ const CASES: &[Case] = cases! {
 };
 
 fn main() -> ExitCode {
+    if let Some(dir) = std::env::var_os(many::SHARES) {
+        many::take_shares_for_ever(dir.as_ref());
+    }
     support::case::main(CASES)
 }

@@ -1,9 +1,13 @@
 //! Many at once, and many names.
 
 use std::fs;
-use std::process::Stdio;
+use std::path::Path;
+use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
+use std::time::Duration;
+
+use conex_store::commit::Folder;
 
 use crate::collect::noise;
 use crate::support::layout::{Handmade, tags};
@@ -12,6 +16,40 @@ use crate::support::scratch::Scratch;
 
 const PROCESSES: usize = 64;
 const NAMES: usize = 10_000;
+/// In the environment of a process that only takes shares: the folder.
+pub const SHARES: &str = "CONEX_TEST_SHARES";
+
+/// Shares of four processes overlap without end; the collector has its turn all the same.
+pub fn a_place_that_is_never_idle_is_collected() {
+    let scratch = Scratch::new("busy");
+    let conex = Conex::new(&scratch);
+    let made = Handmade::new(scratch.join("layout"));
+    let image = made.finish(&made.image(&[&noise(1, 100)]));
+    made.blob("application/octet-stream", b"garbage");
+    let this = std::env::current_exe().unwrap();
+    let place = format!("oci:{}", made.dir.display());
+    let start = |_| Command::new(&this).env(SHARES, &made.dir).spawn().unwrap();
+    let mut users: Vec<_> = (0..4).map(start).collect();
+    thread::sleep(Duration::from_millis(300));
+    for removed in [1, 0, 0] {
+        let report = conex.json(&["gc", &place, "--grace=0s", "--wait=20s"]);
+        assert_eq!(report["removed"]["blobs"], removed, "{report}");
+        conex.ok(&["inspect", &image]);
+    }
+    for user in &mut users {
+        assert!(user.try_wait().unwrap().is_none());
+        user.kill().unwrap();
+        user.wait().unwrap();
+    }
+}
+
+pub fn take_shares_for_ever(dir: &Path) -> ! {
+    loop {
+        let folder = Folder::open(dir).unwrap();
+        folder.share();
+        thread::sleep(Duration::from_millis(40));
+    }
+}
 
 /// Each process puts an image of its own, whose blobs nobody needs until its tag is there, and
 /// the collector leaves content no time at all.

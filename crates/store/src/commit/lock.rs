@@ -4,20 +4,30 @@
 //! - [`Folder::share`]: everyone who reads or writes content has a share in the folder, from the
 //!   first look to the last; [`Folder::claim`] waits until nobody else has, and then content may
 //!   be removed. So what another process uses is never collected, whatever its age.
+//!
+//! Where shares overlap without end, a claim would never get its turn. So who waits for a claim
+//! closes a turnstile, which everyone passes on the way to a share: those that are inside end,
+//! and nobody follows. A process with a share in the folder passes freely, for the claim waits
+//! for that share already. The turnstile is closed for a second at a time, so that one long copy
+//! does not keep all others out for as long as the claim is ready to wait.
 
+use std::collections::BTreeMap;
 use std::os::fd::OwnedFd;
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::Duration;
 
-use rustix::fs::{FlockOperation, OFlags, flock};
+use rustix::fs::{FlockOperation, Mode, OFlags, flock, fstat};
 use rustix::io::Errno;
 
 use conex_spec::{Error, Kind, Result};
 
-use super::{Folder, LOCK, retry};
+use super::{Folder, LOCK, TURN, retry};
 
 /// How long a claim waits before it looks again.
 const PAUSE: Duration = Duration::from_millis(10);
+/// For how many pauses the turnstile stays closed, and then open.
+const CLOSED: u32 = 100;
 
 impl Folder {
     /// Waits for the folder's lock; it is held until the value is dropped, or the process dies.
@@ -40,8 +50,20 @@ impl Folder {
 
     /// Takes a share in the folder, until it is closed. Waits while someone else has a claim.
     pub fn share(&self) {
+        let is_new = self.user.get().is_none();
+        let is_first = self.user.get_or_init(|| User::of(&self.fd)).is_first;
+        let turn = if is_new && is_first { self.pass() } else { None };
         // Where a file system has no such locks, nobody can have a claim either.
         let _ = retry(|| flock(&self.fd, FlockOperation::LockShared));
+        drop(turn);
+    }
+
+    /// Goes through the turnstile; it stays open for as long as the value lives. There is none
+    /// before the first claim, and none that can be closed for who may not read it.
+    fn pass(&self) -> Option<OwnedFd> {
+        let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK;
+        let turn = self.openat(TURN, flags, Mode::empty()).ok()??;
+        retry(|| flock(&turn, FlockOperation::LockShared)).ok().map(|()| turn)
     }
 
     /// Turns the share into a claim: nobody else reads or writes content until the value is
@@ -50,9 +72,23 @@ impl Folder {
     /// # Errors
     /// `Conflict` where others still have shares then.
     pub fn claim(&self, attempts: u32) -> Result<Claim<'_>> {
+        // Where it cannot be made, the claim waits for a moment without users.
+        let turn = self.open_or_make(TURN, OFlags::CREATE | OFlags::RDWR | OFlags::NOFOLLOW).ok();
         for attempt in 0..attempts.max(1) {
             if attempt > 0 {
                 thread::sleep(PAUSE);
+            }
+            if let Some(turn) = &turn {
+                let is_closed = (attempt / CLOSED).is_multiple_of(2);
+                // Someone may be on the way through, or another claim may wait; then not now.
+                let _ = flock(
+                    turn,
+                    if is_closed {
+                        FlockOperation::NonBlockingLockExclusive
+                    } else {
+                        FlockOperation::Unlock
+                    },
+                );
             }
             match flock(&self.fd, FlockOperation::NonBlockingLockExclusive) {
                 Ok(()) => return Ok(Claim(self)),
@@ -65,6 +101,44 @@ impl Folder {
         let message = format!("{} is in use by another process", self.path.display());
         Err(Error::new(Kind::Conflict, message).hint("try again when that has ended"))
     }
+}
+
+/// How many open folders of this process have shares, by device and inode.
+static USERS: Mutex<BTreeMap<(u64, u64), usize>> = Mutex::new(BTreeMap::new());
+
+/// One of them.
+#[derive(Debug)]
+pub(super) struct User {
+    place: Option<(u64, u64)>,
+    /// Whether no other of this process had a share then.
+    is_first: bool,
+}
+
+impl User {
+    fn of(folder: &OwnedFd) -> Self {
+        let Ok(stat) = fstat(folder) else { return Self { place: None, is_first: true } };
+        let place = (stat.st_dev, stat.st_ino);
+        let mut users = users();
+        let count = users.entry(place).or_default();
+        *count += 1;
+        Self { place: Some(place), is_first: *count == 1 }
+    }
+}
+
+impl Drop for User {
+    fn drop(&mut self) {
+        let (Some(place), mut users) = (self.place, users()) else { return };
+        if let Some(count) = users.get_mut(&place) {
+            *count -= 1;
+            if *count == 0 {
+                users.remove(&place);
+            }
+        }
+    }
+}
+
+fn users() -> MutexGuard<'static, BTreeMap<(u64, u64), usize>> {
+    USERS.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// A held lock of a folder.

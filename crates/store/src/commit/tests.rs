@@ -121,6 +121,35 @@ fn a_claim_is_had_only_where_nobody_has_a_share() {
 }
 
 #[test]
+fn a_claim_that_waits_holds_back_who_is_not_inside() {
+    let (_dir, folder) = folder();
+    let open = || {
+        let other = Folder::open(folder.path()).unwrap();
+        other.share();
+        other
+    };
+    let is_closed = || {
+        let turn = folder.file(".conex/turn").unwrap();
+        let shared = rustix::fs::FlockOperation::NonBlockingLockShared;
+        turn.is_some_and(|turn| rustix::fs::flock(&turn, shared).is_err())
+    };
+    let inside = open();
+    std::thread::scope(|scope| {
+        let waiting = scope.spawn(|| drop(folder.claim(1000).unwrap()));
+        while !is_closed() {
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        // Whoever is inside goes on: the claim waits for them.
+        let nested = open();
+        assert!(is_closed() && !waiting.is_finished());
+        drop((inside, nested));
+        waiting.join().unwrap();
+    });
+    assert!(!is_closed());
+    drop(open());
+}
+
+#[test]
 fn a_file_that_another_wrote_meanwhile_is_not_published_over() {
     let (_dir, folder) = folder();
     folder.replace("index", b"one").unwrap();
