@@ -59,6 +59,9 @@ pub struct Global {
     /// How progress is shown, on standard error
     #[arg(long, global = true, value_enum, default_value_t = Progress::Auto, value_name = "HOW")]
     pub progress: Progress,
+    /// Tell on standard error of every request to a registry, without anything that may be secret
+    #[arg(short, long, global = true)]
+    pub verbose: bool,
     /// The folder of the local store
     #[arg(long, global = true, value_name = "DIR")]
     pub store: Option<PathBuf>,

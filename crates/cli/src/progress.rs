@@ -26,8 +26,13 @@ pub trait Show: Observer {
     fn finish(&self) {}
 }
 
-/// What shows progress in the form that was asked for.
-pub fn show(progress: Progress) -> Arc<dyn Show> {
+/// What shows progress in the form that was asked for, and where `verbose` every request as well.
+pub fn show(progress: Progress, verbose: bool) -> Arc<dyn Show> {
+    let show = form(progress);
+    if verbose { show } else { Arc::new(Terse(show)) }
+}
+
+fn form(progress: Progress) -> Arc<dyn Show> {
     match progress {
         Progress::Auto if std::io::stderr().is_terminal() => Arc::new(bars::Bars::default()),
         Progress::Bar => Arc::new(bars::Bars::default()),
@@ -45,23 +50,45 @@ fn say(line: &str) {
     let _ = writeln!(std::io::stderr(), "{line}");
 }
 
-/// What is said in words whatever the form: retries and warnings.
+/// Without the requests.
+struct Terse(Arc<dyn Show>);
+
+impl Observer for Terse {
+    fn event(&self, event: Event<'_>) {
+        if !matches!(event, Event::Answered { .. }) {
+            self.0.event(event);
+        }
+    }
+}
+
+impl Show for Terse {
+    fn finish(&self) {
+        self.0.finish();
+    }
+}
+
+/// What is said in words whatever the form: retries, warnings and requests.
 fn remark(event: Event<'_>) -> Option<String> {
     match event {
         Event::Retry(err, pause) => {
             Some(format!("again in {:.1} s: {}", pause.as_secs_f32(), escape(&err.to_string())))
         }
         Event::Warning(text) => Some(format!("warning: {}", escape(text))),
+        Event::Answered { method, url, status, after } => {
+            let status = status.map_or_else(|| "failed".to_owned(), |status| status.to_string());
+            Some(format!("{method} {} {status} in {} ms", escape(url), after.as_millis()))
+        }
         _ => None,
     }
 }
 
-/// Warnings only.
+/// Nothing of what moves.
 struct Silent;
 
 impl Observer for Silent {
     fn event(&self, event: Event<'_>) {
-        if let (Event::Warning(_), Some(line)) = (event, remark(event)) {
+        let told = matches!(event, Event::Warning(_) | Event::Answered { .. });
+        if let Some(line) = remark(event).filter(|_| told) {
             say(&line);
         }
     }

@@ -1,15 +1,16 @@
 //! One request on its way: through which proxy, with which certificates, and how many at a time.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use conex_spec::{Error, Result};
+use conex_store::Event;
 use http::Method;
 use reqwest::{Client, Request, Response, Url};
 
 use crate::hosts::failure;
 use crate::hosts::gate::Pass;
 use crate::hosts::proxy::Via;
-use crate::origin::{Reach, may_see_secrets};
+use crate::origin::{Reach, may_see_secrets, shown};
 use crate::registry::{Registry, no_answer};
 use crate::transport::To;
 
@@ -34,11 +35,29 @@ impl Registry {
     ) -> Result<Response> {
         let url = request.url().clone();
         let line = self.line(&request, ceiling, own).await?;
-        let answer = tokio::time::timeout(wait, line.pool.execute(request)).await;
+        let answer = tokio::time::timeout(wait, self.execute_in(&line.pool, request)).await;
         let answer = answer.map_err(|_| no_answer(&url, wait))?;
         let mut response = answer.map_err(|err| self.unanswered(err, &url))?;
         line.pass.until_read(&mut response);
         Ok(response)
+    }
+
+    /// Sends a request, and tells of it.
+    pub(crate) async fn execute_in(
+        &self,
+        pool: &Client,
+        request: Request,
+    ) -> reqwest::Result<Response> {
+        let (method, url) = (request.method().clone(), shown(request.url()));
+        let began = Instant::now();
+        let answer = pool.execute(request).await;
+        self.options().observer.event(Event::Answered {
+            method: method.as_str(),
+            url: &url,
+            status: answer.as_ref().ok().map(|answer| answer.status().as_u16()),
+            after: began.elapsed(),
+        });
+        answer
     }
 
     /// Waits until a request may be sent.

@@ -193,7 +193,7 @@ impl Registry {
         let line = self.line(&request, ceiling, own).await?;
         let timeouts = self.options().timeouts;
         let wait = wait.unwrap_or(timeouts.answer);
-        let answer = line.pool.execute(request);
+        let answer = self.execute_in(&line.pool, request);
         let answer = match &upload {
             None => tokio::time::timeout(wait, answer).await.map_err(|_| no_answer(&url, wait))?,
             Some(upload) => upload.watch(answer, &url, timeouts.stall * 4, wait).await?,

@@ -279,7 +279,7 @@ impl Registry {
             let to = To { url: &url, ceiling: Reach::Special, own: true, insecure };
             let pool = self.shared.transport.pool(self.options(), to)?;
             let request = reqwest::Request::new(Method::GET, url.clone());
-            Ok::<_, Error>((pool.execute(request).await, url))
+            Ok::<_, Error>((self.execute_in(&pool, request).await, url))
         };
         let limit = self.options().timeouts.answer;
         match tokio::time::timeout(limit, asked).await {

@@ -20,6 +20,17 @@ pub enum Event<'a> {
     Done(&'a Descriptor),
     /// A request failed and is sent again after a while.
     Retry(&'a Error, Duration),
+    /// A server answered a request, or did not.
+    Answered {
+        /// The method of HTTP.
+        method: &'a str,
+        /// Where to, without the query: it may hold a secret.
+        url: &'a str,
+        /// The status; nothing where the request failed.
+        status: Option<u16>,
+        /// How long that took.
+        after: Duration,
+    },
     /// Something a person should know, though the work goes on.
     Warning(&'a str),
 }

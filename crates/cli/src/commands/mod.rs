@@ -69,7 +69,7 @@ pub fn run(args: &Args, output: &Output) -> Result<ExitCode> {
         .enable_all()
         .build()
         .map_err(|err| Error::new(Kind::Io, "cannot start threads").source(err))?;
-    let progress = progress::show(args.global.progress);
+    let progress = progress::show(args.global.progress, args.global.verbose);
     let result = runtime.block_on(until_interrupted(args, output, &progress));
     progress.finish();
     // What still moves when a command has failed is dropped, and its writers remove what they staged.

@@ -8,6 +8,7 @@
 //! | `present`, `adopted` | `digest`, `total` |
 //! | `retry` | `error`, `seconds` |
 //! | `warning` | `message` |
+//! | `request` | `method`, `url`, `status` unless it failed, `seconds`; only with `--verbose` |
 //! | `summary` | `moved`, `reused`, `mounted`, each with `blobs` and `bytes`; `rate`, `seconds` |
 //!
 //! `done` and `total` are in bytes, `rate` in bytes per second. A blob that breaks off and begins
@@ -75,6 +76,8 @@ fn object(event: Event<'_>, state: Option<State>) -> Option<Value> {
             json!({"event": "retry", "error": err.to_string(), "seconds": pause.as_secs_f64()}),
         ),
         Event::Warning(text) => Some(json!({"event": "warning", "message": text})),
+        Event::Answered { method, url, status, after } => Some(json!({"event": "request",
+            "method": method, "url": url, "status": status, "seconds": after.as_secs_f64()})),
         _ => None,
     }
 }

@@ -66,5 +66,11 @@ mod tests {
         blob.size = 10;
         assert_eq!(line(Event::Done(&blob), Some(state)), None);
         assert_eq!(line(Event::Warning("a\u{1b}"), None).unwrap(), "warning: a\\u{1b}");
+        let asked = |status| {
+            let after = Duration::from_millis(12);
+            line(Event::Answered { method: "GET", url: "http://r/v2/", status, after }, None)
+        };
+        assert_eq!(asked(Some(200)).unwrap(), "GET http://r/v2/ 200 in 12 ms");
+        assert_eq!(asked(None).unwrap(), "GET http://r/v2/ failed in 12 ms");
     }
 }
