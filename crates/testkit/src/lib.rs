@@ -5,6 +5,7 @@
 //! | the suite that every store runs | [`conformance`] |
 //! | small sound images, and what breaks them | [`images`] |
 //! | what a client must stand between itself and a registry | [`faults`] |
+//! | a token server that signs what registries check | [`token_server`] |
 //! | a wire that cuts, stalls, throttles and lies | [`proxy`] |
 #![allow(
     clippy::unwrap_used,
@@ -17,3 +18,4 @@ pub mod conformance;
 pub mod faults;
 pub mod images;
 pub mod proxy;
+pub mod token_server;

@@ -6,10 +6,10 @@ use crate::support::layout::{self, Handmade};
 use crate::support::program::{Conex, partner, run, run_partner};
 use crate::support::scratch::Scratch;
 
-const USER: &str = "alice";
-const PASSWORD: &str = "correct horse battery";
+pub const USER: &str = "alice";
+pub const PASSWORD: &str = "correct horse battery";
 /// The password, hashed with bcrypt.
-const HTPASSWD: &str = "alice:$2y$05$conexconexconexconexceLqAqnobfJRokAzAODIKjDZnwKknPzZm\n";
+pub const HTPASSWD: &str = "alice:$2y$05$conexconexconexconexceLqAqnobfJRokAzAODIKjDZnwKknPzZm\n";
 
 pub fn pulls_what_skopeo_pushed() {
     let scratch = Scratch::new("distribution");
@@ -79,7 +79,7 @@ pub fn a_wrong_password_names_the_credential() {
     }
 }
 
-fn small(scratch: &Scratch) -> String {
+pub fn small(scratch: &Scratch) -> String {
     let layout = Handmade::new(scratch.join("small"));
     layout.finish(&layout.image(&[&[0; 1024]]))
 }

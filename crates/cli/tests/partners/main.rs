@@ -22,6 +22,7 @@ mod debian;
 mod docker;
 mod docker_registry;
 mod fixture;
+mod logins;
 mod many;
 mod podman;
 mod registries;
@@ -44,6 +45,9 @@ const CASES: &[Case] = cases! {
     docker_registry::logs_in_from_docker_config, needs "docker-registry" "skopeo";
     docker_registry::a_wrong_password_names_the_credential, needs "docker-registry";
     registries::one_configuration_for_conex_and_skopeo, needs "docker-registry" "skopeo";
+    logins::reads_the_login_of_skopeo, needs "docker-registry" "skopeo";
+    logins::reads_the_login_of_podman, needs "docker-registry" "podman";
+    logins::others_use_its_login, needs "docker-registry" "skopeo" "podman";
     skopeo::pulls_what_conex_pushed, needs ROOT "skopeo" "debootstrap" "tar" "zstd" "setcap";
     skopeo::copies_an_index, needs "skopeo";
     templates::podman_prints_the_same, needs "podman";

@@ -5,6 +5,7 @@ use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
+use conex_testkit::token_server::{CERTIFICATE, TokenServer};
 use libtest_mimic::{Failed, Trial};
 
 const PROGRAM: &str = "/usr/bin/docker-registry";
@@ -39,24 +40,38 @@ pub const USER: (&str, &str) = ("bob", "secret");
 const HTPASSWD: &str = "bob:$2b$04$jbLPRoLv19V6MxSysg5hqu/LnmQay8Vt3maxnUUdL4fqKtKDiRhuG\n";
 
 impl DockerRegistry {
-    /// Starts one.
+    /// Starts one, with or without a password.
     pub async fn start(login: bool) -> Self {
+        Self::start_with(|dir| {
+            let passwords = dir.join("htpasswd");
+            std::fs::write(&passwords, HTPASSWD).unwrap();
+            let path = passwords.display();
+            let auth = format!("auth:\n  htpasswd:\n    realm: test\n    path: {path}\n");
+            if login { auth } else { String::new() }
+        })
+        .await
+    }
+
+    /// Starts one that wants tokens of a token server.
+    pub async fn start_with_tokens(server: &TokenServer) -> Self {
+        Self::start_with(|dir| {
+            let certificate = dir.join("certificate.pem");
+            std::fs::write(&certificate, CERTIFICATE).unwrap();
+            server.docker_config(&certificate)
+        })
+        .await
+    }
+
+    async fn start_with(auth: impl FnOnce(&Path) -> String) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
         let address = format!("127.0.0.1:{port}");
         let root = dir.path().join("data");
-        let passwords = dir.path().join("htpasswd");
-        std::fs::write(&passwords, HTPASSWD).unwrap();
         let mut config = format!(
             "version: 0.1\nlog:\n  level: error\n  accesslog:\n    disabled: true\nstorage:\n  filesystem:\n    rootdirectory: {}\n  delete:\n    enabled: true\nhttp:\n  addr: {address}\n",
             root.display()
         );
-        if login {
-            config += &format!(
-                "auth:\n  htpasswd:\n    realm: test\n    path: {}\n",
-                passwords.display()
-            );
-        }
+        config += &auth(dir.path());
         let file = dir.path().join("config.yml");
         std::fs::write(&file, config).unwrap();
         #[allow(clippy::disallowed_methods, reason = "the partner is a program")]
