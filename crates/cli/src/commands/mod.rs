@@ -78,7 +78,8 @@ pub fn run(args: &Args, output: &Output) -> Result<ExitCode> {
 }
 
 /// Runs the command, or drops it when a signal asks the program to stop; dropped, it removes
-/// what it staged. A service stops by itself.
+/// what it staged. What came of large blobs stays, and open uploads are not cancelled: the same
+/// command goes on with both. A service stops by itself.
 async fn until_interrupted(
     args: &Args,
     output: &Output,
