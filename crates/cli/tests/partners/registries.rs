@@ -56,7 +56,7 @@ pub fn one_configuration_for_conex_and_skopeo() {
 
     let refused = conex(&["inspect", "a.blocked.invalid/app:1"]);
     let error = refused.fails_with(5);
-    assert!(error.contains("is blocked") && error.contains("registries.conf, line 8"), "{error}");
+    assert!(error.contains("is blocked") && error.contains("registries.conf, line 9"), "{error}");
     let skopeo = partner("skopeo")
         .args(["inspect", "docker://a.blocked.invalid/app:1"])
         .env("HOME", &home)
