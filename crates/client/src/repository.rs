@@ -36,8 +36,11 @@ const MAX_RECENT: (usize, usize) = (16, 16 << 20);
 #[derive(Clone, Debug)]
 pub struct Client {
     shared: Arc<Shared>,
-    registries: Arc<Mutex<HashMap<(String, Setting), Arc<Registry>>>>,
+    registries: Arc<Mutex<Registries>>,
 }
+
+/// By name and by what is configured for it: as a mirror it is another one.
+type Registries = HashMap<(String, Setting), Arc<Registry>>;
 
 impl Client {
     /// A client with these options.

@@ -233,7 +233,7 @@ async fn a_client_certificate_stays_with_its_registry() {
     let bytes = noise(10);
     let other = Server::start(GOOD, Asks::Politely, Vec::new(), bytes.to_vec());
     let location = format!("Location: https://{}/x", other.address);
-    let realm = format!("WWW-Authenticate: Bearer realm=\"https://127.0.0.1:1/\"");
+    let realm = "WWW-Authenticate: Bearer realm=\"https://127.0.0.1:1/\"".to_owned();
     let registry = Server::start(GOOD, Asks::Politely, vec![location, realm], Vec::new());
     let hosts = [&*registry.address, &*other.address];
     let (dir, certificates) = certs_d(&hosts, &[CA, PAIR[0], PAIR[1]]);

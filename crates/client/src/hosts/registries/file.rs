@@ -83,6 +83,8 @@ struct File<'a> {
 }
 
 type Tables<'a> = Vec<(&'a dyn TableLike, Place)>;
+/// A string, and where it is.
+type Text<'a> = (&'a str, Option<Range<usize>>);
 
 impl File<'_> {
     fn registry(&self, table: &dyn TableLike, place: Place) -> Result<Table> {
@@ -159,11 +161,7 @@ impl File<'_> {
         }
     }
 
-    fn text_of<'t>(
-        &self,
-        table: &'t dyn TableLike,
-        key: &str,
-    ) -> Result<Option<(&'t str, Option<Range<usize>>)>> {
+    fn text_of<'t>(&self, table: &'t dyn TableLike, key: &str) -> Result<Option<Text<'t>>> {
         let Some(item) = table.get(key) else { return Ok(None) };
         match item.as_str() {
             Some(text) => Ok(Some((text, item.span()))),
