@@ -21,8 +21,9 @@ use crate::source::ByteStream;
 
 /// What is read from a file at once, in bytes.
 const CHUNK: usize = 256 << 10;
-/// How many chunks may wait on either side of the border.
-const QUEUE: usize = 4;
+/// How many chunks may wait on either side of the border. Several blobs move at a time, and memory
+/// grows with each.
+const QUEUE: usize = 2;
 
 /// Runs blocking work on a thread of its own.
 pub async fn blocking<T: Send + 'static>(

@@ -224,7 +224,7 @@ fn summary(summary: &Summary, dry_run: bool) -> String {
     let company = &summary.referrers;
     if company.blobs > 0 {
         text += &format!(
-            "\n{} manifests that belong to it came along, of {} (`--with none` leaves them)",
+            "\nreferrers and signatures: {}, of {} (`--with none` leaves them behind)",
             company.blobs,
             size(company.bytes)
         );

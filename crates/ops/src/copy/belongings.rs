@@ -117,6 +117,11 @@ impl<'a> Belongings<'a> {
         }
     }
 
+    /// Counts from nothing: what one walk holds is bounded, not what a command carries.
+    pub(crate) fn begin(&self) {
+        self.count.store(0, Ordering::Relaxed);
+    }
+
     /// What belongs to a manifest.
     ///
     /// # Errors

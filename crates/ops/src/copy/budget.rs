@@ -3,14 +3,13 @@
 
 use tokio::sync::{Semaphore, SemaphorePermit};
 
-use conex_spec::{Descriptor, Error, Kind, Location, Result};
+use conex_spec::{Descriptor, Error, Kind, Result};
 use conex_store::Sink;
 
 /// What all buffers together may take, in bytes.
-const ROOM: u64 = 16 << 20;
-/// What one blob on its way takes at most: a registry's uploads are held until they are taken.
-const UPLOAD: u64 = 4 << 20;
-const DOWNLOAD: u64 = 5 << 19;
+const ROOM: u64 = 12 << 20;
+/// What one blob on its way takes at most, however large it is.
+const MOST: u64 = 3 << 20;
 /// What is counted, in bytes.
 const UNIT: u64 = 64 << 10;
 
@@ -18,16 +17,13 @@ const UNIT: u64 = 64 << 10;
 pub(crate) struct Budget {
     blobs: Semaphore,
     units: Semaphore,
-    most: u64,
 }
 
 impl Budget {
     pub(crate) fn new(jobs: usize, to: &dyn Sink) -> Self {
-        let uploads = matches!(to.location(), Location::Registry(_));
         Self {
             blobs: Semaphore::new(jobs.min(to.width()).clamp(1, Semaphore::MAX_PERMITS)),
             units: Semaphore::new((ROOM / UNIT) as usize),
-            most: if uploads { UPLOAD } else { DOWNLOAD },
         }
     }
 
@@ -37,9 +33,9 @@ impl Budget {
         blob: &Descriptor,
     ) -> Result<(SemaphorePermit<'_>, SemaphorePermit<'_>)> {
         let closed = |_| Error::new(Kind::Io, "the copy is over");
-        let units = blob.size.min(self.most) / UNIT + 1;
+        let units = blob.size.min(MOST).div_ceil(UNIT).max(1);
         let blobs = self.blobs.acquire().await.map_err(closed)?;
-        // At most 64, by the constants above.
+        // At most 48, by the constants above.
         let units = self.units.acquire_many(units as u32).await.map_err(closed)?;
         Ok((blobs, units))
     }
@@ -66,6 +62,6 @@ mod tests {
     async fn many_small_blobs_or_a_few_large_ones() {
         assert_eq!(together(0).await, 12);
         assert_eq!(together(1 << 20).await, 12);
-        assert_eq!(together(u64::MAX).await, 6);
+        assert_eq!(together(u64::MAX).await, 4);
     }
 }

@@ -99,6 +99,7 @@ impl<'a> Engine<'a> {
     }
 
     async fn batch(&mut self, tasks: &[Task]) -> Result<()> {
+        self.begin();
         let looked = tasks.iter().map(|task| self.unchanged(task));
         let looked: Vec<_> = stream::iter(looked).buffered(WIDTH).try_collect().await?;
         let mut left = Vec::new();
@@ -131,7 +132,14 @@ impl<'a> Engine<'a> {
         }
     }
 
+    fn begin(&self) {
+        if let Some(belongings) = &self.belongings {
+            belongings.begin();
+        }
+    }
+
     async fn copy(&mut self, tasks: &[&Task]) -> Result<()> {
+        self.begin();
         let graph = {
             let mut walk = Walk::new(self.from, self.belongings.as_ref());
             for task in tasks {
@@ -357,7 +365,8 @@ impl<'a> Engine<'a> {
         let bare = Descriptor::new(conex_spec::MediaType::MANIFEST, root.clone(), 0);
         let attached = belongings.of(&bare).await?;
         if attached.iter().any(|attached| attached.name.is_none()) {
-            let listed = there.referrers(root).await?;
+            // Where they cannot be listed they are put, and that tells why.
+            let Ok(listed) = there.referrers(root).await else { return Ok(false) };
             let has = |digest: &Digest| listed.iter().any(|known| known.digest == *digest);
             let mut unnamed = attached.iter().filter(|attached| attached.name.is_none());
             if !unnamed.all(|attached| has(&attached.root.digest)) {
