@@ -175,3 +175,25 @@ async fn a_flood_of_referrers_ends_in_one_clear_error() {
     let options = CopyOptions::default().alone();
     assert!(copy(&from, &root, &to, None, &options, &nobody()).await.is_ok());
 }
+
+/// What a stream took is there for good; the content is at fault all the same, not this machine.
+#[tokio::test(flavor = "multi_thread")]
+async fn unsound_content_on_its_way_into_a_stream_is_unsound() {
+    use conex_store::archive::{ArchiveSink, Form, Output};
+    use std::io::Read;
+    let (memory, dir) = (Memory::new(), tempfile::tempdir().unwrap());
+    let from = Layout::create(dir.path(), None).unwrap();
+    let root = images::two_platforms(&memory);
+    run(&memory, &root, &from).await.unwrap();
+    let manifest = from.manifest(&from.children(&root).await.unwrap()[0]).await.unwrap();
+    let file = dir.path().join(conex_store::blobs::path(&manifest.children()[1].digest).unwrap());
+    let mut bytes = std::fs::read(&file).unwrap();
+    bytes[7] ^= 1;
+    std::fs::write(&file, bytes).unwrap();
+    let (mut reader, writer) = std::io::pipe().unwrap();
+    std::thread::spawn(move || reader.read_to_end(&mut Vec::new()));
+    let writer = std::fs::File::from(std::os::fd::OwnedFd::from(writer));
+    let location: Location = "oci-archive:-".parse().unwrap();
+    let to = ArchiveSink::new(Form::Oci, Output::open_file(writer, true), location).unwrap();
+    assert_eq!(run(&from, &root, &to).await.unwrap_err().kind(), Kind::Mismatch);
+}
