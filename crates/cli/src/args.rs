@@ -178,4 +178,8 @@ pub enum Command {
     Auth(commands::auth::Auth),
     Serve(commands::serve::Serve),
     Demo(commands::demo::Demo),
+    Completion(commands::completion::Completion),
+    Man(commands::man::Man),
+    #[command(name = "__complete", hide = true)]
+    Complete(commands::completion::Complete),
 }

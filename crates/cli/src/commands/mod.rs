@@ -2,6 +2,7 @@
 
 pub mod auth;
 pub mod blob;
+pub mod completion;
 pub mod copy;
 pub mod delete;
 pub mod demo;
@@ -14,6 +15,7 @@ pub mod index;
 pub mod inspect;
 pub mod login;
 pub mod logout;
+pub mod man;
 pub mod manifest;
 pub mod pack;
 pub mod pull;
@@ -141,9 +143,20 @@ async fn dispatch(args: &Args, output: &Output, progress: &Arc<dyn Show>) -> Res
         Command::Logout(command) => command.run(&context(), output).await?,
         Command::Auth(command) => command.run(&context(), output).await?,
         Command::Serve(command) => command.run(output).await?,
+        Command::Completion(command) => command.run(output)?,
+        Command::Man(command) => command.run(output)?,
+        Command::Complete(command) => command.run(&silent(global), output).await?,
         Command::Demo(command) => command.run(output).await?,
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// The same world where nothing may be said but the result, and nobody waits for a second try.
+fn silent(global: &Global) -> Context {
+    let mut options = client_options(global, Arc::new(()));
+    options.retry.attempts = 1;
+    let store = environment::store_folder(global.store.as_ref());
+    Context::new(Client::new(options), store, Arc::new(()))
 }
 
 /// The world of the verbs, as the options of every command describe it.

@@ -1,0 +1,16 @@
+#compdef conex
+# Completion of conex for zsh.
+_conex() {
+    local candidate
+    local -a whole open
+    for candidate in "${(@f)$("${words[1]}" __complete "${(@)words[2,CURRENT]}" 2>/dev/null)}"; do
+        case "$candidate" in
+            '') ;;
+            *[:/=]) open+=("$candidate") ;;
+            *) whole+=("$candidate") ;;
+        esac
+    done
+    compadd -S '' -- "${open[@]}"
+    compadd -- "${whole[@]}"
+}
+compdef _conex conex

@@ -1,0 +1,170 @@
+//! What is wanted at the end of the words so far, told from the commands as clap knows them.
+
+use clap::builder::ValueParser;
+use clap::{Arg, Command, CommandFactory};
+
+use conex_ops::Context;
+
+use super::locations;
+use crate::args::Args;
+
+/// Longer lists help nobody, and keep the shell busy.
+const MOST: usize = 500;
+
+/// The candidates for the last word, each in whole.
+pub async fn candidates(context: &Context, words: &[String]) -> Vec<String> {
+    let mut root = Args::command();
+    root.build();
+    let (last, before) = match words.split_last() {
+        Some((last, before)) => (last.as_str(), before),
+        None => ("", &[][..]),
+    };
+    let mut found = match wanted(&root, before, last) {
+        Wanted::Names(names) => names,
+        Wanted::Location(prefix, text) => {
+            let found = locations::candidates(context, text).await;
+            found.into_iter().map(|location| format!("{prefix}{location}")).collect()
+        }
+        Wanted::File(prefix, text) => {
+            locations::files(text).into_iter().map(|file| format!("{prefix}{file}")).collect()
+        }
+    };
+    found.retain(|candidate| candidate.starts_with(last));
+    found.sort();
+    found.dedup();
+    found.truncate(MOST);
+    found
+}
+
+/// What can stand there.
+#[derive(Debug, PartialEq, Eq)]
+enum Wanted<'a> {
+    Names(Vec<String>),
+    /// A location, after what stands before it in the word.
+    Location(&'a str, &'a str),
+    File(&'a str, &'a str),
+}
+
+fn wanted<'a>(root: &Command, before: &[String], last: &'a str) -> Wanted<'a> {
+    let mut command = root;
+    let (mut positionals, mut only_values) = (0, false);
+    let mut option: Option<&Arg> = None;
+    for word in before {
+        if option.take().is_some() {
+            continue;
+        }
+        if only_values || !word.starts_with('-') || word == "-" {
+            match command.find_subcommand(word).filter(|_| !only_values && positionals == 0) {
+                Some(subcommand) => command = subcommand,
+                None => positionals += 1,
+            }
+        } else if word == "--" {
+            only_values = true;
+        } else if !word.contains('=') {
+            option = find_option(command, word).filter(|arg| arg.get_action().takes_values());
+        }
+    }
+    if let Some(option) = option {
+        return value(option, "", last);
+    }
+    if last.starts_with('-') && !only_values && last != "-" {
+        return match last.split_once('=') {
+            Some((name, text)) => match find_option(command, name) {
+                Some(option) => value(option, &last[..=name.len()], text),
+                None => Wanted::Names(Vec::new()),
+            },
+            None => Wanted::Names(options(command)),
+        };
+    }
+    if last == "-" && !only_values {
+        return Wanted::Names(options(command));
+    }
+    if command.has_subcommands() {
+        let visible = command.get_subcommands().filter(|sub| !sub.is_hide_set());
+        return Wanted::Names(visible.map(|sub| sub.get_name().to_owned()).collect());
+    }
+    let arguments: Vec<&Arg> = command.get_positionals().collect();
+    let argument = arguments.get(positionals).copied().or_else(|| {
+        // The last one may be given several times.
+        let many = |arg: &&Arg| arg.get_num_args().is_some_and(|range| range.max_values() > 1);
+        arguments.last().copied().filter(many)
+    });
+    argument.map_or(Wanted::Names(Vec::new()), |argument| value(argument, "", last))
+}
+
+fn find_option<'c>(command: &'c Command, word: &str) -> Option<&'c Arg> {
+    command.get_opts().find(|arg| match word.strip_prefix("--") {
+        Some(long) => arg.get_long() == Some(long),
+        None => arg.get_short().is_some_and(|short| word == format!("-{short}")),
+    })
+}
+
+fn options(command: &Command) -> Vec<String> {
+    let visible = command.get_arguments().filter(|arg| !arg.is_hide_set());
+    visible.filter_map(|arg| arg.get_long()).map(|long| format!("--{long}")).collect()
+}
+
+fn value<'a>(arg: &Arg, prefix: &'a str, text: &'a str) -> Wanted<'a> {
+    let possible = arg.get_possible_values();
+    if !possible.is_empty() {
+        let names = possible.iter().map(|value| format!("{prefix}{}", value.get_name()));
+        return Wanted::Names(names.collect());
+    }
+    if is_path(arg.get_value_parser()) {
+        return Wanted::File(prefix, text);
+    }
+    // Whoever is called so in a help text is a location.
+    const LOCATIONS: [&str; 9] =
+        ["location", "locations", "from", "to", "image", "images", "place", "names", "target"];
+    match LOCATIONS.contains(&arg.get_id().as_str()) {
+        true => Wanted::Location(prefix, text),
+        false => Wanted::Names(Vec::new()),
+    }
+}
+
+fn is_path(parser: &ValueParser) -> bool {
+    parser.type_id() == std::any::TypeId::of::<std::path::PathBuf>()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn asked(words: &[&str]) -> String {
+        let mut root = Args::command();
+        root.build();
+        let (last, before) = words.split_last().unwrap();
+        let before: Vec<String> = before.iter().map(|word| (*word).to_owned()).collect();
+        match wanted(&root, &before, last) {
+            Wanted::Names(names) => names.join(" "),
+            Wanted::Location(prefix, text) => format!("location {prefix}|{text}"),
+            Wanted::File(prefix, text) => format!("file {prefix}|{text}"),
+        }
+    }
+
+    #[test]
+    fn what_is_wanted_where() {
+        for (words, expected) in [
+            (&["copy", "oci:"][..], "location |oci:"),
+            (&["copy", "--platform", "linux/amd64", "a", "b"], "location |b"),
+            (&["copy", "a", "b", "c"], ""),
+            (&["tag", "oci:x"], "location |oci:x"),
+            (&["rm", "a", "b", ""], "location |"),
+            (&["--store", ""], "file |"),
+            (&["tags", "--sort", ""], "name version date size"),
+            (&["tags", "--sort=d"], "--sort=name --sort=version --sort=date --sort=size"),
+            (&["manifest", ""], "get put delete"),
+            (&["manifest", "get", "--output", "x"], "file |x"),
+            (&["blob", "put", "oci:x", "f"], "file |f"),
+            (&["completion", ""], "bash zsh fish"),
+            (&["digest", "--", "-x"], "location |-x"),
+        ] {
+            assert_eq!(asked(words), expected, "{words:?}");
+        }
+        let commands = asked(&[""]);
+        assert!(commands.contains("copy") && commands.contains("tags"), "{commands}");
+        assert!(!commands.contains("__complete"), "{commands}");
+        let options = asked(&["tags", "--"]);
+        assert!(options.contains("--sort") && options.contains("--progress"), "{options}");
+    }
+}

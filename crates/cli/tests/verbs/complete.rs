@@ -1,0 +1,83 @@
+//! Completion by real shells, and the manual.
+
+use std::fs;
+use std::process::Command;
+
+use crate::support::daemon::Registry;
+use crate::support::program::{Conex, run};
+use crate::support::scratch::Scratch;
+
+/// What bash offers for a line with the cursor at its end.
+fn offered(conex: &Conex, scratch: &Scratch, line: &str) -> Vec<String> {
+    let script = r#"
+        source <("$CONEX" completion bash)
+        PATH="${CONEX%/*}:$PATH"
+        COMP_LINE="$1" COMP_POINT=${#1}
+        _conex
+        printf '%s\n' "${COMPREPLY[@]}"
+    "#;
+    let mut command = Command::new("bash");
+    command.args(["--norc", "-c", script, "bash", line]).current_dir(scratch.path());
+    command.env("CONEX", env!("CARGO_BIN_EXE_conex")).env("CONEX_STORE", conex.store());
+    command.env("DOCKER_CONFIG", conex.config());
+    let output = command.output().unwrap();
+    assert!(output.status.success() && output.stderr.is_empty(), "{output:?}");
+    let text = String::from_utf8(output.stdout).unwrap();
+    text.lines().filter(|line| !line.is_empty()).map(str::to_owned).collect()
+}
+
+pub fn commands_options_and_places() {
+    let scratch = Scratch::new("complete");
+    let conex = Conex::new(&scratch);
+    crate::names::layout(&scratch, &conex);
+    conex.ok(&["copy", &format!("oci:{}:1.0", scratch.arg("layout")), "store:r.example/app:1"]);
+    let offered = |line: &str| offered(&conex, &scratch, line);
+    assert_eq!(offered("conex ta"), ["tag", "tags"]);
+    assert_eq!(offered("conex tags --so"), ["--sort"]);
+    assert_eq!(offered("conex tags --sort "), ["date", "name", "size", "version"]);
+    // bash replaces what stands after the last `=` or colon.
+    assert_eq!(offered("conex tags --sort=d"), ["date"]);
+    assert_eq!(offered("conex manifest "), ["delete", "get", "put"]);
+    assert_eq!(offered("conex copy oci:lay"), ["layout:"]);
+    assert_eq!(offered("conex copy oci:layout:1.1"), ["1.10"]);
+    assert_eq!(offered("conex copy store:r.example/app:"), ["1"]);
+    assert_eq!(offered("conex inspect r.ex"), ["r.example/app:"]);
+    assert!(offered("conex copy oci:nowhere:").is_empty());
+    assert!(offered("conex frobnicate --x ").len() < 30);
+    assert!(offered("conex ").contains(&"copy".to_owned()));
+    for shell in ["zsh", "fish"] {
+        assert!(conex.ok(&["completion", shell]).contains("conex __complete") || shell == "zsh");
+        if crate::support::program::find(shell).is_some() {
+            fs::write(scratch.join("script"), conex.ok(&["completion", shell])).unwrap();
+            run(Command::new(shell).arg("-n").arg(scratch.join("script")));
+        }
+    }
+}
+
+pub fn live_tags() {
+    let scratch = Scratch::new("live");
+    let conex = Conex::new(&scratch);
+    let registry = Registry::start(&scratch);
+    let place = crate::names::layout(&scratch, &conex);
+    crate::names::push(&conex, &place, &registry.image("app"));
+    let line = format!("conex inspect {}:1.", registry.image("app"));
+    assert_eq!(offered(&conex, &scratch, &line), ["1.0", "1.10", "1.9"]);
+    // Nobody is there, or nobody who was ever asked: nothing is said, and soon.
+    for line in ["conex inspect 127.0.0.1:1/app:", "conex inspect stranger.example/app:"] {
+        assert!(offered(&conex, &scratch, line).is_empty());
+    }
+}
+
+pub fn pages_of_the_manual() {
+    let scratch = Scratch::new("man");
+    let conex = Conex::new(&scratch);
+    conex.ok(&["man", "--output", &scratch.arg("pages")]);
+    let page = |name: &str| fs::read_to_string(scratch.join("pages").join(name)).unwrap();
+    assert!(page("conex.1").contains(".SH \"EXIT CODES\""));
+    let copy = page("conex-copy.1");
+    for part in [".TH conex-copy", ".SH \"EXAMPLES\"", "conex copy alpine", ".SH \"EXIT STATUS\""] {
+        assert!(copy.contains(part), "{part}\n{copy}");
+    }
+    assert!(page("conex-manifest-get.1").contains("conex manifest get alpine"));
+    assert!(!scratch.join("pages/conex-__complete.1").exists());
+}

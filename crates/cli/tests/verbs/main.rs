@@ -1,0 +1,48 @@
+//! The verbs on names, manifests and blobs, against conex's own registry and docker-registry, and
+//! what they leave there.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::disallowed_methods,
+    unreachable_pub,
+    reason = "tests stop at the first surprise, and run programs"
+)]
+
+#[path = "../support/mod.rs"]
+mod support;
+
+mod complete;
+mod names;
+mod raw;
+mod removal;
+mod shown;
+
+use std::process::ExitCode;
+
+use support::case::Case;
+
+const CASES: &[Case] = cases! {
+    names::tags_are_listed_in_every_order;
+    names::details_cost_one_request_a_name_and_some_a_digest;
+    names::repositories_are_listed;
+    names::a_digest_is_one_head_request;
+    names::a_registry_tags_without_blobs;
+    names::docker_registry_has_the_same_lists, needs "docker-registry";
+    raw::manifests_go_and_come_byte_for_byte;
+    raw::blobs_go_and_come_byte_for_byte;
+    raw::what_is_wrong_is_refused;
+    removal::a_tag_goes_alone;
+    removal::a_manifest_goes_with_all_that_is_named;
+    removal::nothing_goes_unasked;
+    removal::docker_registry_says_what_it_does_not_allow, needs "docker-registry";
+    shown::events_are_json_with_a_sum;
+    shown::a_rate_is_kept;
+    complete::commands_options_and_places, needs "bash";
+    complete::live_tags, needs "bash";
+    complete::pages_of_the_manual;
+};
+
+fn main() -> ExitCode {
+    support::case::main(CASES)
+}
