@@ -8,7 +8,7 @@ use std::process::{Command, Output};
 
 use serde_json::Value;
 
-const COMMANDS: [&[&str]; 34] = [
+const COMMANDS: [&[&str]; 36] = [
     &[],
     &["inspect"],
     &["copy"],
@@ -43,6 +43,8 @@ const COMMANDS: [&[&str]; 34] = [
     &["auth", "check"],
     &["serve"],
     &["demo"],
+    &["completion"],
+    &["man"],
 ];
 
 /// Runs conex in a folder of the test's own.

@@ -32,6 +32,7 @@ impl Client {
             registry: registry.clone(),
             scope: Scope::catalog(),
             what: what.clone(),
+            after: None,
             refused,
         };
         let page = page.unwrap_or(PAGE).clamp(1, PAGE);

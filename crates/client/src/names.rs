@@ -41,6 +41,8 @@ pub(crate) struct List {
     pub(crate) scope: Scope,
     /// What is listed, as in "cannot list the tags of x".
     pub(crate) what: String,
+    /// The name after which the list was to begin.
+    pub(crate) after: Option<String>,
     /// What another answer than a list means.
     pub(crate) refused: fn(StatusCode, Error) -> Error,
 }
@@ -87,7 +89,12 @@ impl List {
         let body: Body = serde_json::from_slice(&bytes).map_err(|err| {
             Error::invalid(format!("{} are no sound list", self.what)).source(err)
         })?;
-        Ok((body.tags.or(body.repositories).unwrap_or_default().into(), next))
+        let mut names = VecDeque::from(body.tags.or(body.repositories).unwrap_or_default());
+        // distribution-spec, "Listing Tags": `last` "will not be included in the results". A
+        // registry that knows no such parameter, as docker-registry 2.8, sends all.
+        let known = names.iter().position(|name| self.after.as_ref() == Some(name));
+        names.drain(..known.map_or(0, |at| at + 1));
+        Ok((names, next))
     }
 
     async fn refused(&self, answer: Answer) -> Error {

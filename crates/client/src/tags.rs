@@ -33,6 +33,7 @@ impl Repository {
             registry: registry.clone(),
             scope: Scope::pull(&name),
             what: what.clone(),
+            after: last.as_ref().map(Tag::to_string),
             refused: |_, err| err,
         };
         let tags = list.names(move |origin| paths::tags(origin, &name, page, last.as_ref()));

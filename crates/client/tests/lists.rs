@@ -366,6 +366,10 @@ async fn tags_begin_where_they_are_asked_for() {
     let tags: Vec<_> = source.tags_after(Some(&last), Some(5)).try_collect().await.unwrap();
     assert_eq!(tags, [Tag::registry("c").unwrap()]);
     assert_eq!(fake.lines(), ["GET /v2/a/tags/list?n=5&last=b"]);
+    // A registry that does not know the parameter sends all, in an order of its own.
+    let (source, _fake, _) = client(|_| reply(200, &[], r#"{"tags":["x","b","a","c"]}"#)).await;
+    let tags: Vec<_> = source.tags_after(Some(&last), None).try_collect().await.unwrap();
+    assert_eq!(tags, ["a", "c"].map(|tag| Tag::registry(tag).unwrap()));
 }
 
 #[tokio::test]

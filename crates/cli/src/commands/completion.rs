@@ -59,7 +59,8 @@ impl Completion {
 #[command(hide = true)]
 pub struct Complete {
     /// The words after `conex`; the last one is being typed
-    #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+    // All stand after `--`: an option among them is none of this command.
+    #[arg(last = true)]
     words: Vec<String>,
 }
 

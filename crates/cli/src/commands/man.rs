@@ -80,7 +80,7 @@ fn sections(after: &str) -> Vec<(String, String)> {
     for line in after.lines() {
         match line.strip_suffix(':').filter(|heading| !heading.starts_with(' ')) {
             Some(heading) => {
-                sections.push((format!("\"{}\"", heading.to_uppercase()), String::new()))
+                sections.push((format!("\"{}\"", heading.to_uppercase()), String::new()));
             }
             None => match sections.last_mut() {
                 Some((_, lines)) => *lines += &roff(line),

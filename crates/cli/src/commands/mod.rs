@@ -125,10 +125,10 @@ async fn dispatch(args: &Args, output: &Output, progress: &Arc<dyn Show>) -> Res
         Command::Tag(command) => command.run(&context(), output).await?,
         Command::Untag(command) => command.run(&context(), output).await?,
         Command::Delete(command) => {
-            command.run(&context(), global.jobs.unwrap_or(LOOKS), output).await?
+            command.run(&context(), global.jobs.unwrap_or(LOOKS), output).await?;
         }
         Command::Tags(command) => {
-            command.run(&context(), global.jobs.unwrap_or(LOOKS), output).await?
+            command.run(&context(), global.jobs.unwrap_or(LOOKS), output).await?;
         }
         Command::Repos(command) => command.run(&context(), output).await?,
         Command::Digest(command) => command.run(&context(), output).await?,

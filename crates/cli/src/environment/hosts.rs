@@ -82,11 +82,11 @@ mod tests {
         let found = files(None, &system, Some(&home));
         assert_eq!(found.main, Some(system.join("registries.conf")));
         assert_eq!(found.folders, [system_d.clone(), home_d.clone()]);
-        assert_eq!(files(None, &system, None).folders, [system_d.clone()]);
+        assert_eq!(files(None, &system, None).folders, std::slice::from_ref(&system_d));
         std::fs::write(home.join("registries.conf"), "").unwrap();
         let found = files(None, &system, Some(&home));
         assert_eq!(found.main, Some(home.join("registries.conf")));
-        assert_eq!(found.folders, [home_d.clone()]);
+        assert_eq!(found.folders, std::slice::from_ref(&home_d));
         assert!(!found.required);
         let found = files(Some("/named".into()), &system, Some(&home));
         assert!(found.required && found.main == Some("/named".into()));

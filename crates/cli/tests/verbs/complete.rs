@@ -34,6 +34,13 @@ pub fn commands_options_and_places() {
     let offered = |line: &str| offered(&conex, &scratch, line);
     assert_eq!(offered("conex ta"), ["tag", "tags"]);
     assert_eq!(offered("conex tags --so"), ["--sort"]);
+    // Options before the command are words of the line, and not those of who completes it.
+    assert_eq!(offered("conex --sto"), ["--store"]);
+    assert_eq!(offered("conex --format json --plain-http tags --so"), ["--sort"]);
+    assert_eq!(offered("conex digest -- oci:lay"), ["layout:"]);
+    fs::create_dir(scratch.join("laystuff")).unwrap();
+    assert_eq!(offered("conex pack lay"), ["layout/", "laystuff/"]);
+    fs::remove_dir(scratch.join("laystuff")).unwrap();
     assert_eq!(offered("conex tags --sort "), ["date", "name", "size", "version"]);
     // bash replaces what stands after the last `=` or colon.
     assert_eq!(offered("conex tags --sort=d"), ["date"]);
@@ -45,13 +52,35 @@ pub fn commands_options_and_places() {
     assert!(offered("conex copy oci:nowhere:").is_empty());
     assert!(offered("conex frobnicate --x ").len() < 30);
     assert!(offered("conex ").contains(&"copy".to_owned()));
-    for shell in ["zsh", "fish"] {
-        assert!(conex.ok(&["completion", shell]).contains("conex __complete") || shell == "zsh");
-        if crate::support::program::find(shell).is_some() {
-            fs::write(scratch.join("script"), conex.ok(&["completion", shell])).unwrap();
-            run(Command::new(shell).arg("-n").arg(scratch.join("script")));
-        }
+}
+
+pub fn fish_offers_the_same() {
+    let scratch = Scratch::new("complete-fish");
+    let conex = Conex::new(&scratch);
+    crate::names::layout(&scratch, &conex);
+    let script = r#"
+        set PATH (path dirname $CONEX) $PATH
+        conex completion fish | source
+        complete -C $argv[1]
+    "#;
+    for (line, expected) in [
+        ("conex tags --so", "--sort\n"),
+        ("conex copy oci:lay", "oci:layout:\n"),
+        ("conex copy oci:layout:1.1", "oci:layout:1.10\n"),
+    ] {
+        let mut command = Command::new("fish");
+        command.args(["--no-config", "-c", script, line]).current_dir(scratch.path());
+        command.env("CONEX", env!("CARGO_BIN_EXE_conex")).env("HOME", scratch.path());
+        assert_eq!(run(&mut command), expected, "{line}");
     }
+}
+
+/// Its completion needs a terminal; here, that it can read the script.
+pub fn zsh_reads_its_script() {
+    let scratch = Scratch::new("complete-zsh");
+    let conex = Conex::new(&scratch);
+    fs::write(scratch.join("_conex"), conex.ok(&["completion", "zsh"])).unwrap();
+    run(Command::new("zsh").args(["-f", "-n"]).arg(scratch.join("_conex")));
 }
 
 pub fn live_tags() {

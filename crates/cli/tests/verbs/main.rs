@@ -39,6 +39,8 @@ const CASES: &[Case] = cases! {
     shown::events_are_json_with_a_sum;
     shown::a_rate_is_kept;
     complete::commands_options_and_places, needs "bash";
+    complete::fish_offers_the_same, needs "fish";
+    complete::zsh_reads_its_script, needs "zsh";
     complete::live_tags, needs "bash";
     complete::pages_of_the_manual;
 };

@@ -117,8 +117,8 @@ fn goes_with_all(scratch: &Scratch, repository: &str) {
         let all = plan[of].as_array().unwrap().iter();
         all.map(|node| node["digest"].as_str().unwrap().to_owned()).collect()
     };
-    assert_eq!(digests("children"), [world.own.clone()]);
-    assert_eq!(digests("referrers"), [world.signature.clone()]);
+    assert_eq!(digests("children"), std::slice::from_ref(&world.own));
+    assert_eq!(digests("referrers"), std::slice::from_ref(&world.signature));
     assert_eq!((&plan["deleted"], &plan["withReferrers"]), (&json!(false), &json!(false)));
     assert!(there(&world.index));
     conex.ok(&["delete", "--yes", "--referrers", &format!("{repository}:1")]);

@@ -14,6 +14,6 @@ _conex() {
     while IFS= read -r candidate; do
         [[ $candidate == *[:/=] ]] && compopt -o nospace 2>/dev/null
         COMPREPLY+=("${candidate#"$cut"}")
-    done < <("${words[0]}" __complete "${words[@]:1}" 2>/dev/null)
+    done < <("${words[0]}" __complete -- "${words[@]:1}" 2>/dev/null)
 }
 complete -F _conex conex

@@ -28,6 +28,11 @@ pub async fn candidates(context: &Context, words: &[String]) -> Vec<String> {
         Wanted::File(prefix, text) => {
             locations::files(text).into_iter().map(|file| format!("{prefix}{file}")).collect()
         }
+        Wanted::Either(text) => {
+            let mut found = locations::candidates(context, text).await;
+            found.extend(locations::files(text));
+            found
+        }
     };
     found.retain(|candidate| candidate.starts_with(last));
     found.sort();
@@ -43,6 +48,8 @@ enum Wanted<'a> {
     /// A location, after what stands before it in the word.
     Location(&'a str, &'a str),
     File(&'a str, &'a str),
+    /// A folder or a location.
+    Either(&'a str),
 }
 
 fn wanted<'a>(root: &Command, before: &[String], last: &'a str) -> Wanted<'a> {
@@ -61,7 +68,9 @@ fn wanted<'a>(root: &Command, before: &[String], last: &'a str) -> Wanted<'a> {
         } else if word == "--" {
             only_values = true;
         } else if !word.contains('=') {
-            option = find_option(command, word).filter(|arg| arg.get_action().takes_values());
+            // An option that must have an `=` has its value in the same word.
+            option = find_option(command, word)
+                .filter(|arg| arg.get_action().takes_values() && !arg.is_require_equals_set());
         }
     }
     if let Some(option) = option {
@@ -116,9 +125,10 @@ fn value<'a>(arg: &Arg, prefix: &'a str, text: &'a str) -> Wanted<'a> {
     // Whoever is called so in a help text is a location.
     const LOCATIONS: [&str; 9] =
         ["location", "locations", "from", "to", "image", "images", "place", "names", "target"];
-    match LOCATIONS.contains(&arg.get_id().as_str()) {
-        true => Wanted::Location(prefix, text),
-        false => Wanted::Names(Vec::new()),
+    match arg.get_id().as_str() {
+        "places" => Wanted::Either(text),
+        id if LOCATIONS.contains(&id) => Wanted::Location(prefix, text),
+        _ => Wanted::Names(Vec::new()),
     }
 }
 
@@ -139,6 +149,7 @@ mod tests {
             Wanted::Names(names) => names.join(" "),
             Wanted::Location(prefix, text) => format!("location {prefix}|{text}"),
             Wanted::File(prefix, text) => format!("file {prefix}|{text}"),
+            Wanted::Either(text) => format!("either {text}"),
         }
     }
 
@@ -148,6 +159,10 @@ mod tests {
             (&["copy", "oci:"][..], "location |oci:"),
             (&["copy", "--platform", "linux/amd64", "a", "b"], "location |b"),
             (&["copy", "a", "b", "c"], ""),
+            (&["copy", "--plain-http", "oci:"], "location |oci:"),
+            (&["copy", "--plain-http=a", "oci:"], "location |oci:"),
+            (&["copy", "--tag", "t", "--cert-dir", "x"], "file |x"),
+            (&["pack", "a", "oci:"], "either oci:"),
             (&["tag", "oci:x"], "location |oci:x"),
             (&["rm", "a", "b", ""], "location |"),
             (&["--store", ""], "file |"),
