@@ -135,7 +135,8 @@ async fn referrers_come_page_by_page_and_are_filtered() {
     assert_eq!(found.len(), 1);
     assert_eq!(found[0].artifact_type, Some(wanted));
     assert!(fake.lines()[2].ends_with("?artifactType=a%2Fz"), "{:?}", fake.lines());
-    assert!(notes.all().is_empty());
+    let told = |note: &String| !note.starts_with("Answered ");
+    assert!(!notes.all().iter().any(told), "{:?}", notes.all());
 }
 
 #[tokio::test]

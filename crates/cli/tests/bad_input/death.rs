@@ -1,4 +1,4 @@
-//! `kill -9` in the middle of a transfer.
+//! `kill -9` and Ctrl-C in the middle of a transfer.
 
 use std::os::unix::fs::PermissionsExt;
 use std::process::Stdio;
@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use conex_spec::Digest;
 use conex_testkit::proxy::{Fault, Place, Proxy as Wire, What};
+use rustix::process::{Pid, Signal, kill_process};
 
 use crate::proxy::{Proxy, Then};
 use crate::support::daemon::Registry;
@@ -58,11 +59,14 @@ pub fn of_conex_while_pulling() {
     let registry = Registry::start(&world.scratch);
     world.conex.ok(&["push", &registry.image("big:1"), "--from", &big(&world)]);
     let layout = world.scratch.join("to");
-    for to in [EARLIER.replace("earlier", "big"), format!("oci:{}:1", layout.display())] {
+    for (to, signal) in [
+        (EARLIER.replace("earlier", "big"), Signal::KILL),
+        (format!("oci:{}:1", layout.display()), Signal::INT),
+    ] {
         let wire = Wire::start(&registry.address);
         wire.add(Fault::down(Place::Byte(MIDDLE), What::Stall).at(&layer().replace(':', "%3A")));
         wire.add(Fault::down(Place::Byte(MIDDLE), What::Stall).at(&layer()));
-        kill_when_stalled(&world.conex, &wire, &["copy", &wire.image("big:1"), &to]);
+        kill_when_stalled(&world.conex, &wire, &["copy", &wire.image("big:1"), &to], signal);
         assert!(wire.down() >= MIDDLE, "{}", wire.down());
         // The next run removes what the dead one had staged.
         Conex::ok(&world.conex, &["images"]);
@@ -78,13 +82,18 @@ pub fn of_conex_while_pulling() {
 }
 
 pub fn of_conex_while_pushing() {
-    let world = World::new("death-conex-push");
+    for (signal, name) in [(Signal::KILL, "death-push-kill"), (Signal::INT, "death-push-int")] {
+        push_dies_of(signal, &World::new(name));
+    }
+}
+
+fn push_dies_of(signal: Signal, world: &World) {
     let registry = Registry::start(&world.scratch);
-    let image = big(&world);
+    let image = big(world);
     let wire = Wire::start(&registry.address);
     wire.add(Fault::up("PUT", Place::Byte(MIDDLE), What::Stall).at(&layer().replace(':', "%3A")));
     let args = ["push", &wire.image("big:1"), "--from", &image];
-    kill_when_stalled(&world.conex, &wire, &args);
+    kill_when_stalled(&world.conex, &wire, &args, signal);
     let uploads = world.conex.store().join(".conex/uploads");
     let kept: Vec<_> = std::fs::read_dir(&uploads).unwrap().flatten().collect();
     assert_eq!(kept.len(), 1);
@@ -95,14 +104,15 @@ pub fn of_conex_while_pushing() {
     assert!(!uploads.exists(), "a location is kept no longer than its upload");
 }
 
-fn kill_when_stalled(conex: &Conex, wire: &Wire, args: &[&str]) {
+fn kill_when_stalled(conex: &Conex, wire: &Wire, args: &[&str], signal: Signal) {
     let mut child =
         conex.command(args).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
     wire.wait(1);
     // What passed the wire may still be on its way through the program.
     std::thread::sleep(Duration::from_millis(500));
-    child.kill().unwrap();
-    child.wait().unwrap();
+    kill_process(Pid::from_raw(child.id().cast_signed()).unwrap(), signal).unwrap();
+    let ended = child.wait().unwrap();
+    assert_eq!(ended.code(), (signal == Signal::INT).then_some(130));
     wire.hang_up();
     wire.clear();
 }
