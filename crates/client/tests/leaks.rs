@@ -196,7 +196,7 @@ async fn try_cell(cell: Cell) -> bool {
         }
         assert_eq!(elsewhere.count("authorization"), 0, "{cell:?}: {:?}", elsewhere.seen());
     }
-    let told = format!("{told:?} {}", notes.all().concat());
+    let told = format!("{told:?} {}", notes.everything().concat());
     for canary in CANARIES {
         assert!(!told.contains(canary), "{cell:?}: {canary}: {told}");
     }

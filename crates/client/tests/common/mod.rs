@@ -38,7 +38,12 @@ impl Observer for Notes {
 }
 
 impl Notes {
+    /// Without the requests.
     pub fn all(&self) -> Vec<String> {
+        self.everything().into_iter().filter(|note| !note.starts_with("Answered")).collect()
+    }
+
+    pub fn everything(&self) -> Vec<String> {
         self.0.lock().unwrap().clone()
     }
 
