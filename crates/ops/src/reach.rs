@@ -18,7 +18,8 @@ use conex_store::{Collection, Entry};
 pub struct Reach {
     /// What is needed.
     pub content: HashMap<Digest, Descriptor>,
-    /// Manifests that are there but cannot be read, so that nobody knows what they need.
+    /// Manifests that cannot be read, and a root that is not there, so that nobody knows what
+    /// they need. An entry of an index may be elsewhere; then so is what it needs.
     pub unreadable: Vec<Descriptor>,
 }
 
@@ -62,8 +63,10 @@ pub fn reach(folder: &Folder, root: &Descriptor) -> Result<Reach> {
         }
         if may_be_manifest {
             match children(folder, &node)? {
-                Some(children) => waiting.extend(children),
-                None => reach.unreadable.push(node.clone()),
+                Children::Known(children) => waiting.extend(children),
+                Children::Absent if node.digest != root.digest => {}
+                Children::Absent if !node.media_type.is_manifest() => {}
+                Children::Absent | Children::Unknown => reach.unreadable.push(node.clone()),
             }
         }
         reach.content.insert(node.digest.clone(), node);
@@ -110,31 +113,44 @@ fn subject_of(folder: &Folder, blob: &Kept) -> Result<Option<(Descriptor, Digest
     Ok(root.verify(&bytes).is_ok().then(|| (root, subject.digest.clone())))
 }
 
-/// What a root or an entry of an index needs, and whether that may have children itself; nothing
-/// where the document is damaged. One that is not there needs nothing that anybody knows.
-fn children(folder: &Folder, node: &Descriptor) -> Result<Option<Vec<(Descriptor, bool)>>> {
+/// What a document needs.
+enum Children {
+    /// This, and whether it may have children itself.
+    Known(Vec<(Descriptor, bool)>),
+    /// The document is not there.
+    Absent,
+    /// The document is damaged, or not one that conex can read.
+    Unknown,
+}
+
+/// What a root or an entry of an index needs.
+fn children(folder: &Folder, node: &Descriptor) -> Result<Children> {
     let known = node.media_type.is_manifest();
+    let nothing = Children::Known(Vec::new());
     if !known && node.size > LIMIT as u64 {
-        return Ok(Some(Vec::new()));
+        return Ok(nothing);
     }
-    let Ok(path) = conex_store::blobs::path(&node.digest) else { return Ok(Some(Vec::new())) };
+    let Ok(path) = conex_store::blobs::path(&node.digest) else { return Ok(nothing) };
     let bytes = match folder.read(&path, LIMIT) {
         Ok(Some(bytes)) => bytes,
-        Ok(None) => return Ok(Some(Vec::new())),
+        Ok(None) => return Ok(Children::Absent),
         Err(err) if is_failure(&err) => return Err(err),
-        Err(_) => return Ok((!known).then(Vec::new)),
+        Err(_) => return Ok(if known { Children::Unknown } else { nothing }),
     };
     if node.verify(&bytes).is_err() {
-        return Ok(None);
+        return Ok(Children::Unknown);
     }
     match Manifest::parse(bytes.clone(), Some(&node.media_type)) {
         Ok(manifest) => {
             let index = matches!(*manifest, Manifest::Index(_));
             let children = manifest.children().into_iter();
-            Ok(Some(children.map(|child| (child.clone(), index)).collect()))
+            Ok(Children::Known(children.map(|child| (child.clone(), index)).collect()))
         }
+        Err(_) if known => Ok(Children::Unknown),
         // A document of a sort that is not known here still keeps what it names.
-        Err(_) => Ok(Some(serde_json::from_slice(&bytes).map(mentioned).unwrap_or_default())),
+        Err(_) => {
+            Ok(Children::Known(serde_json::from_slice(&bytes).map(mentioned).unwrap_or_default()))
+        }
     }
 }
 
@@ -262,6 +278,46 @@ mod tests {
         let report = crate::du::du(Arc::new(layout)).await.unwrap();
         assert_eq!((report.unneeded, report.total.blobs), (None, 4));
         assert_eq!(report.images[0].damaged, [image.digest]);
+    }
+
+    /// Neither a root that is lost nor one that cannot be read gives up what it needs.
+    #[tokio::test]
+    async fn what_a_lost_or_unknown_root_needs_is_not_collected() {
+        let gc = crate::gc::Options { before: i64::MAX, dry_run: false, patience: 1 };
+        let dir = tempfile::tempdir().unwrap();
+        let (layout, image, _) = layout(dir.path()).await;
+        let file = dir.path().join(conex_store::blobs::path(&image.digest).unwrap());
+        let manifest = std::fs::read_to_string(&file).unwrap();
+        let place: Arc<dyn Collection> = Arc::new(layout);
+        std::fs::remove_file(&file).unwrap();
+        let err = crate::gc::gc(Arc::clone(&place), gc).await.unwrap_err();
+        assert_eq!(err.kind(), Kind::Mismatch, "{err}");
+        assert_eq!(err.found_value(), Some("none"));
+        assert_eq!(crate::du::du(Arc::clone(&place)).await.unwrap().unneeded, None);
+        std::fs::write(&file, &manifest).unwrap();
+        for (right, wrong) in [
+            (r#""layers":["#, r#""layers":[],"layers":["#),
+            (r#""size":100"#, r#""size":-1"#),
+            ("sha256:", "SHA256:"),
+        ] {
+            let bytes = manifest.replacen(right, wrong, 1);
+            assert_ne!(bytes, manifest);
+            let mut unknown = Descriptor::of(image.media_type.clone(), bytes.as_bytes());
+            unknown.annotations = image.annotations.clone();
+            let index = std::fs::read_to_string(dir.path().join("index.json")).unwrap();
+            let listed = index.replace(image.digest.as_str(), unknown.digest.as_str());
+            let size = |of: &Descriptor| format!("\"size\":{}", of.size);
+            let listed = listed.replace(&size(&image), &size(&unknown));
+            std::fs::write(dir.path().join("index.json"), listed).unwrap();
+            let path = conex_store::blobs::path(&unknown.digest).unwrap();
+            std::fs::write(dir.path().join(path), bytes).unwrap();
+            let err = crate::gc::gc(Arc::clone(&place), gc).await.unwrap_err();
+            assert_eq!(err.kind(), Kind::Mismatch, "{err}");
+            assert_eq!(err.found_value(), Some("one that cannot be read"));
+            std::fs::write(dir.path().join("index.json"), index).unwrap();
+        }
+        // Nothing of the image went in all of this.
+        assert_eq!(crate::gc::gc(place, gc).await.unwrap().needed.blobs, 4);
     }
 
     #[tokio::test]

@@ -143,6 +143,9 @@ where
                     let (blob, bytes) = blob(seed, SIZE);
                     // What stalls, the registry believes to be alive for a long time.
                     let slack = self.slack.filter(|_| matches!(what, What::Cut));
+                    // A server that finds the connection gone may not have read what was sent last.
+                    let sent = matches!((direction, place), (Direction::Up, Place::After));
+                    let slack = slack.filter(|_| !sent);
                     proxy.add(Fault::up(self.method, place, what).towards(direction));
                     let (before, happened) = (proxy.up(), proxy.happened());
                     let put = self.through(&proxy).put_from(&blob, &Content(bytes.clone())).await;
