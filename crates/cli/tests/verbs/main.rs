@@ -31,6 +31,7 @@ const CASES: &[Case] = cases! {
     names::docker_registry_has_the_same_lists, needs "docker-registry";
     raw::manifests_go_and_come_byte_for_byte;
     raw::blobs_go_and_come_byte_for_byte;
+    raw::a_large_blob_comes_out_of_an_archive;
     raw::what_is_wrong_is_refused;
     removal::a_tag_goes_alone;
     removal::a_manifest_goes_with_all_that_is_named;

@@ -71,6 +71,25 @@ pub fn blobs_go_and_come_byte_for_byte() {
     conex.run(&["blob", "head", &blob]).fails_with(3);
 }
 
+/// A manifest is read into memory to tell its type; a layer of any size is not.
+pub fn a_large_blob_comes_out_of_an_archive() {
+    let scratch = Scratch::new("large");
+    let conex = Conex::new(&scratch);
+    let content: Vec<u8> = (0..9_u32 << 20).map(|i| (i / 7) as u8).collect();
+    let made = layout::Handmade::new(scratch.join("large"));
+    let image = made.finish(&made.image(&[&content]));
+    let digest = conex_spec::Digest::sha256(&content);
+    let archive = format!("oci-archive:{}", scratch.arg("archive"));
+    conex.ok(&["copy", &image, &format!("{archive}:1")]);
+    let blob = format!("{archive}@{digest}");
+    let got = conex.command(&["blob", "get", &blob]).output().unwrap();
+    assert!(got.status.success(), "{}", String::from_utf8_lossy(&got.stderr));
+    assert!(got.stdout == content);
+    let size = content.len();
+    assert_eq!(conex.ok(&["blob", "head", &blob]), format!("{digest} {size}\n"));
+    conex.run(&["manifest", "get", &blob]).fails_with(2);
+}
+
 pub fn what_is_wrong_is_refused() {
     let scratch = Scratch::new("refused");
     let conex = Conex::new(&scratch);

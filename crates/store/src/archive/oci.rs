@@ -111,14 +111,19 @@ pub(super) fn manifest(archive: &Archive, root: &Descriptor) -> Result<Option<Do
     Manifest::parse(bytes, Some(&root.media_type)).map(Some)
 }
 
-/// The descriptor of a manifest of which only the digest is known.
+/// The descriptor of a manifest or a blob of which only the digest is known.
 fn describe(archive: &Archive, digest: &Digest) -> Result<Option<Descriptor>> {
-    let Some(bytes) = archive.small(&blobs::path(digest)?, LIMIT)? else { return Ok(None) };
-    let size = bytes.len() as u64;
-    let manifest = Manifest::parse(bytes, None);
+    let path = blobs::path(digest)?;
+    let Some(part) = archive.members().find(&path)? else { return Ok(None) };
+    // What is longer than any manifest is a blob, and is not read for its type.
+    let bytes = match part.size > LIMIT as u64 {
+        true => None,
+        false => archive.small(&path, LIMIT)?,
+    };
+    let manifest = bytes.and_then(|bytes| Manifest::parse(bytes, None).ok());
     let media_type =
         manifest.map_or(MediaType::new("application/octet-stream"), |m| m.media_type());
-    Ok(Some(Descriptor::new(media_type, digest.clone(), size)))
+    Ok(Some(Descriptor::new(media_type, digest.clone(), part.size)))
 }
 
 impl Place for OciArchive {
