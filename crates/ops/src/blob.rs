@@ -8,6 +8,7 @@ use std::sync::Arc;
 use serde::Serialize;
 
 use conex_spec::{Descriptor, Digest, Error, Kind, Location, MediaType, Name, Result};
+use conex_store::blobs::Blobs;
 use conex_store::bridge::{blocking, file_stream};
 use conex_store::commit::Folder;
 use conex_store::{ByteStream, Event, Source, SourceExt};
@@ -56,9 +57,28 @@ async fn find(context: &Context, location: &Location) -> Result<(Arc<dyn Source>
                 blob => blob?,
             }
         }
+        // Which image of the local store it belongs to is all one.
+        Location::Store(_) => in_store(context, location, digest).await?,
         _ => source.resolve(Some(&Name::Digest(digest))).await?,
     };
     Ok((source, blob))
+}
+
+async fn in_store(context: &Context, location: &Location, digest: Digest) -> Result<Descriptor> {
+    let keep = context.keep_of(location)?;
+    blocking(move || {
+        let size = match keep.folder() {
+            Some(folder) => Blobs(folder).look(&digest)?,
+            None => None,
+        };
+        match size {
+            Some((size, _)) => {
+                Ok(Descriptor::new(MediaType::new("application/octet-stream"), digest, size))
+            }
+            None => Err(Error::not_found(format!("{digest} is not in the local store"))),
+        }
+    })
+    .await
 }
 
 fn digest_in(location: &Location) -> Result<Digest> {

@@ -122,17 +122,23 @@ pub(crate) async fn drop_root(
     let collection = context.keep_of(location)?;
     let digest = root.digest.clone();
     bridge::blocking(move || {
+        let mut listed = false;
         for entry in collection.entries()? {
             if entry.root.digest != digest {
                 continue;
             }
+            listed = true;
             let name = match entry.name.parse::<Digest>() {
                 Ok(digest) => Name::Digest(digest),
                 Err(_) => Name::Tag(Tag::new(&entry.name)?),
             };
             collection.remove(&name)?;
         }
-        Ok(())
+        if listed {
+            return Ok(());
+        }
+        Err(Error::not_found(format!("{digest} is no image there"))
+            .hint("`conex gc` removes content that no image needs"))
     })
     .await
 }

@@ -35,6 +35,7 @@ pub fn manifests_go_and_come_byte_for_byte() {
         conex.run(&["manifest", "delete", &format!("{place}:new")]).fails_with(2);
         conex.ok(&["manifest", "delete", &format!("{place}@{digest}")]);
         conex.run(&["digest", &format!("{place}:new")]).fails_with(3);
+        conex.run(&["manifest", "delete", &format!("{place}@{digest}")]).fails_with(3);
     }
 }
 
@@ -46,7 +47,7 @@ pub fn blobs_go_and_come_byte_for_byte() {
     let content: Vec<u8> = (0..5_000_000_u32).map(|i| (i / 7) as u8).collect();
     let file = scratch.arg("content");
     fs::write(&file, &content).unwrap();
-    for place in [place, registry.image("app")] {
+    for place in [place, registry.image("app"), "store:r.example/app".into()] {
         let digest = conex.ok(&["blob", "put", &place, &file]).trim().to_owned();
         assert_eq!(digest, conex_spec::Digest::sha256(&content).to_string());
         let blob = format!("{place}@{digest}");
