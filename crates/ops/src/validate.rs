@@ -20,7 +20,7 @@ use std::sync::Arc;
 
 use conex_spec::lint::rules::{is_of_json, json};
 use conex_spec::lint::{self, Form, lint};
-use conex_spec::{Descriptor, Error, Kind, Location, Result};
+use conex_spec::{Descriptor, Digest, Error, Kind, Location, Result};
 use conex_store::Source;
 
 use crate::json_file::{DocumentKind, JsonFile, Target};
@@ -77,14 +77,15 @@ async fn validate_root(
     options: Options,
 ) -> Result<Report> {
     let (findings, read) =
-        roots(source, &[(root.clone(), None)], Findings::default(), options, |_| ()).await?;
+        roots(source, &[(root.clone(), None)], &[], Findings::default(), options, |_| ()).await?;
     Ok(findings.report(target.clone(), Some(root), read))
 }
 
-/// Everything below some roots, together with what was found before.
+/// Everything below some roots and some more blobs, together with what was found before.
 async fn roots(
     source: &Arc<dyn Source>,
     roots: &[(Descriptor, Listed)],
+    others: &[Digest],
     before: Findings,
     options: Options,
     prepare: impl FnOnce(&mut Documents<'_>),
@@ -96,6 +97,7 @@ async fn roots(
         documents.visit_all(root, listed.clone()).await?;
     }
     documents.compare_platforms();
+    documents.visit_unlisted(others).await?;
     let (mut findings, (count, bytes)) = (documents.findings, documents.read);
     let leaves = documents.blobs.check(source, options.jobs, &mut findings).await?;
     Ok((findings, (count + leaves.0, bytes.saturating_add(leaves.1))))

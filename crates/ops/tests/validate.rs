@@ -132,8 +132,9 @@ async fn content_that_is_missing_or_damaged() {
     fs::remove_file(made.blob_path(&other)).unwrap();
     let report = made.validate().await;
     assert_eq!(ids(&report), ["blob-missing", "blob-digest-mismatch", "blob-size-mismatch"]);
-    // Marker, index, manifest, config, and the layer that was read and is another.
-    assert_eq!(report.checked, 5);
+    // Marker, index, manifest, config, the layer that was read and is another, and the config
+    // that nothing refers to any more.
+    assert_eq!(report.checked, 6);
     let [missing, digest, size] = report.findings.as_slice() else { panic!("three") };
     assert_eq!(missing.subject.to_string(), other["digest"]);
     assert_eq!(missing.listed_in.as_deref(), Some("index.json#/manifests/1"));
@@ -402,6 +403,22 @@ async fn files_are_one_document_each() {
     );
     fs::write(&file, "[").unwrap();
     assert_eq!(ids(&run(&target, Some(DocumentKind::Config)).await.unwrap()), ["json-syntax"]);
+}
+
+/// What nothing refers to is to have its digest as well, where all of a layout is looked at.
+#[tokio::test]
+async fn blobs_that_nothing_refers_to() {
+    let made = Made::new();
+    let mut image = made.image();
+    image["annotations"] = json!({"org.opencontainers.image.ref.name": "1"});
+    made.index(&[image]);
+    made.blob(LAYER, b"nobody's");
+    assert_eq!(made.found().await, [""; 0]);
+    let junk = made.path().join("blobs/sha256").join("0".repeat(64));
+    fs::write(&junk, "junk").unwrap();
+    assert_eq!(made.found().await, ["blob-digest-mismatch"]);
+    let named = format!("oci:{}:1", made.path().display()).parse().unwrap();
+    assert!(run(&named, None).await.unwrap().sound, "it is no part of the image");
 }
 
 /// A location's descriptors say what content is; nobody else is asked.

@@ -125,6 +125,16 @@ struct Report {
     #[serde(skip_serializing_if = "Option::is_none")]
     images: Option<usize>,
     seconds: f64,
+    #[serde(skip)]
+    extent: Extent,
+}
+
+/// How much of an index was copied.
+#[derive(Clone, Copy)]
+enum Extent {
+    Whole,
+    Trimmed,
+    Sparse,
 }
 
 impl Copy {
@@ -145,7 +155,12 @@ impl Copy {
         };
         let (root, images) = (only.map(|only| only.root.clone()), only.and_then(|o| o.images));
         let checked = report.check();
-        let report = Report { report, root, images, seconds };
+        let extent = match () {
+            () if self.request().platforms.is_empty() => Extent::Whole,
+            () if self.sparse => Extent::Sparse,
+            () => Extent::Trimmed,
+        };
+        let report = Report { report, root, images, seconds, extent };
         output.beside(&self.to).report(&report, text)?;
         checked
     }
@@ -197,10 +212,17 @@ fn text(report: &Report) -> String {
 fn what(report: &Report) -> String {
     match report.report.copied.as_slice() {
         [Copied { tag: None, root, images, .. }] if root.media_type.is_index() => match images {
-            Some(images) => format!("the whole index of {images} images (`--platform` narrows it)"),
+            Some(images) => match report.extent {
+                Extent::Whole => {
+                    format!("the whole index of {images} images (`--platform` narrows it)")
+                }
+                Extent::Trimmed => format!("the index trimmed to {images} images"),
+                Extent::Sparse => format!("the index of {images} images, and the chosen of them"),
+            },
             None => "the index, which was there,".into(),
         },
         [Copied { tag: None, .. }] => "one image".into(),
+        [_] => "one tag".into(),
         many => format!("{} tags", many.len()),
     }
 }

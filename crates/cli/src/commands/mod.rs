@@ -40,8 +40,8 @@ use tokio::signal::unix::{SignalKind, signal};
 use conex_client::{Client, Credentials, Options, Uploads};
 use conex_ops::{Context, CopyOptions, Summary};
 use conex_spec::{Error, Kind, Platform, Result};
-use conex_store::Observer;
 use conex_store::rate::Limiter;
+use conex_store::{Event, Observer};
 
 use crate::args::{Args, Command, Format, Global};
 use crate::environment;
@@ -92,7 +92,10 @@ async fn until_interrupted(
     }
     tokio::select! {
         result = dispatch(args, output, progress) => result,
-        () = stop_signal() => Ok(ExitCode::from(130)),
+        () = stop_signal() => {
+            progress.event(Event::Warning("interrupted; the same command goes on from here"));
+            Ok(ExitCode::from(130))
+        }
     }
 }
 

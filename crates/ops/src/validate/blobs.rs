@@ -34,6 +34,10 @@ impl Blobs {
         self.0.len()
     }
 
+    pub(super) fn digests(&self) -> impl Iterator<Item = &Digest> {
+        self.0.keys().map(|(digest, _)| digest)
+    }
+
     /// Notes a blob, and perhaps what is to come out of it.
     pub(super) fn add(
         &mut self,

@@ -111,7 +111,9 @@ async fn check(
     let promise = |documents: &mut super::Documents<'_>| {
         entries.iter().for_each(|link| documents.promise(&subject, link));
     };
-    let (findings, below) = roots(&source, &listed, findings, options, promise).await?;
+    let all = files.blobs.iter().flatten().filter(|_| name.is_none());
+    let all: Vec<Digest> = all.filter_map(|name| name.replacen('/', ":", 1).parse().ok()).collect();
+    let (findings, below) = roots(&source, &listed, &all, findings, options, promise).await?;
     let root = match entries.as_slice() {
         [only] => Some(only.descriptor.bare()),
         _ => None,
