@@ -65,6 +65,9 @@ struct Summary {
     /// Of all locations, each with the one that it is of.
     findings: Vec<Told>,
     locations: Vec<Report>,
+    /// Why locations could not be looked at.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    failed: Vec<String>,
 }
 
 #[derive(Debug, Serialize)]
@@ -95,7 +98,7 @@ impl Validate {
             // A log tells of what could not be looked at, too.
             print_sarif(&reports, &failures, output)?;
         } else if !reports.is_empty() {
-            print(reports.clone(), output)?;
+            print(reports.clone(), &failures, output)?;
         }
         fail(failures, output)?;
         let sound = reports.iter().all(|report| report.sound);
@@ -119,8 +122,8 @@ fn print_sarif(reports: &[Report], failures: &[Error], output: &Output) -> Resul
     output.print(&(text + "\n"))
 }
 
-fn print(reports: Vec<Report>, output: &Output) -> Result<()> {
-    let summary = summary(reports);
+fn print(reports: Vec<Report>, failures: &[Error], output: &Output) -> Result<()> {
+    let summary = summary(reports, failures);
     output.report(&summary, |summary| {
         let told = summary.locations.iter().map(|report| {
             let found = summary.findings.iter();
@@ -132,7 +135,7 @@ fn print(reports: Vec<Report>, output: &Output) -> Result<()> {
     })
 }
 
-fn summary(mut locations: Vec<Report>) -> Summary {
+fn summary(mut locations: Vec<Report>, failures: &[Error]) -> Summary {
     let mut findings = Vec::new();
     for report in &mut locations {
         let location = &report.location;
@@ -140,11 +143,12 @@ fn summary(mut locations: Vec<Report>) -> Summary {
         findings.extend(told.map(|finding| Told { location: location.clone(), finding }));
     }
     Summary {
-        sound: locations.iter().all(|report| report.sound),
+        sound: failures.is_empty() && locations.iter().all(|report| report.sound),
         errors: locations.iter().map(|report| report.errors).sum(),
         warnings: locations.iter().map(|report| report.warnings).sum(),
         findings,
         locations,
+        failed: failures.iter().map(ToString::to_string).collect(),
     }
 }
 

@@ -32,6 +32,7 @@ pub struct Report {
     /// How many warnings there are.
     pub warnings: usize,
     /// All of them, up to ten thousand.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
     pub findings: Vec<Finding>,
 }
 

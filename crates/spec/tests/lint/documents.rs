@@ -270,7 +270,7 @@ const MANIFESTS: &[Row] = &[
     ),
     (r#""schemaVersion":2"#, r#""schemaVersion":3"#, &["manifest-schema-version-invalid"]),
     (r#""schemaVersion":2"#, r#""schemaVersion":2.0"#, &["manifest-schema-version-invalid"]),
-    (r#""schemaVersion":2"#, r#""schemaVersion":1"#, &["docker-schema1"]),
+    (r#""schemaVersion":2"#, r#""schemaVersion":1"#, &["manifest-schema-version-invalid"]),
     (MANIFEST, r#"{"schemaVersion":1,"fsLayers":[],"history":[]}"#, &["docker-schema1"]),
     (
         r#""mediaType":"application/vnd.oci.image.manifest.v1+json","#,

@@ -217,8 +217,10 @@ impl Linter<'_> {
 
 fn is_schema1(object: &Object<'_>) -> bool {
     let stated = object.text("mediaType").map(MediaType::new);
+    // What has the members of later formats is one of those, with a wrong number.
+    let is_later = object.has("config") || object.has("layers");
     object.has("fsLayers")
-        || matches!(object.get("schemaVersion"), Some(Node::Unsigned(1)))
+        || (!is_later && matches!(object.get("schemaVersion"), Some(Node::Unsigned(1))))
         || stated.is_some_and(|stated| stated.role() == Role::Schema1)
 }
 
