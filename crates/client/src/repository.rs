@@ -200,7 +200,7 @@ impl Repository {
         let size = answer.length().ok_or_else(|| {
             Error::new(Kind::Unsupported, what()).expected("a Content-Length").found("none")
         })?;
-        Ok(Descriptor::new(MediaType::new("application/octet-stream"), digest.clone(), size))
+        Ok(Descriptor::new(MediaType::OCTETS, digest.clone(), size))
     }
 
     /// Says beforehand that it will be read, so that a login with a token is good for this and for

@@ -131,7 +131,7 @@ impl Repository {
         let answer = self.registry().send(ask).await?;
         answer.check_digest(digest)?;
         let length = answer.length().filter(|_| answer.status() == StatusCode::OK);
-        let media_type = MediaType::new("application/octet-stream");
+        let media_type = MediaType::OCTETS;
         Ok(length.map(|size| Descriptor::new(media_type, digest.clone(), size)))
     }
 }

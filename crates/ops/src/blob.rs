@@ -72,9 +72,7 @@ async fn in_store(context: &Context, location: &Location, digest: Digest) -> Res
             None => None,
         };
         match size {
-            Some((size, _)) => {
-                Ok(Descriptor::new(MediaType::new("application/octet-stream"), digest, size))
-            }
+            Some((size, _)) => Ok(Descriptor::new(MediaType::OCTETS, digest, size)),
             None => Err(Error::not_found(format!("{digest} is not in the local store"))),
         }
     })

@@ -197,7 +197,7 @@ pub fn kept(folder: &Folder) -> Result<Vec<Kept>> {
 }
 
 /// Nothing in place of what is no folder or no regular file.
-fn there<T>(looked: Result<T>) -> Result<Option<T>> {
+pub(crate) fn there<T>(looked: Result<T>) -> Result<Option<T>> {
     match looked {
         Ok(found) => Ok(Some(found)),
         Err(err) if is_failure(&err) => Err(err),

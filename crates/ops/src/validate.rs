@@ -20,7 +20,7 @@ use std::sync::Arc;
 
 use conex_spec::lint::rules::{is_of_json, json};
 use conex_spec::lint::{self, Form, lint};
-use conex_spec::{Descriptor, Digest, Error, Kind, Location, Result};
+use conex_spec::{Descriptor, Error, Kind, Location, Result};
 use conex_store::Source;
 
 use crate::json_file::{DocumentKind, JsonFile, Target};
@@ -77,7 +77,8 @@ async fn validate_root(
     options: Options,
 ) -> Result<Report> {
     let (findings, read) =
-        roots(source, &[(root.clone(), None)], &[], Findings::default(), options, |_| ()).await?;
+        roots(source, &[(root.clone(), None)], Vec::new(), Findings::default(), options, |_| ())
+            .await?;
     Ok(findings.report(target.clone(), Some(root), read))
 }
 
@@ -85,7 +86,7 @@ async fn validate_root(
 async fn roots(
     source: &Arc<dyn Source>,
     roots: &[(Descriptor, Listed)],
-    others: &[Digest],
+    others: Vec<Descriptor>,
     before: Findings,
     options: Options,
     prepare: impl FnOnce(&mut Documents<'_>),
@@ -97,7 +98,7 @@ async fn roots(
         documents.visit_all(root, listed.clone()).await?;
     }
     documents.compare_platforms();
-    documents.visit_unlisted(others).await?;
+    documents.add_unlisted(others);
     let (mut findings, (count, bytes)) = (documents.findings, documents.read);
     let leaves = documents.blobs.check(source, options.jobs, &mut findings).await?;
     Ok((findings, (count + leaves.0, bytes.saturating_add(leaves.1))))

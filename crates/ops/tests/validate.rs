@@ -415,8 +415,10 @@ async fn blobs_that_nothing_refers_to() {
     made.blob(LAYER, b"nobody's");
     assert_eq!(made.found().await, [""; 0]);
     let junk = made.path().join("blobs/sha256").join("0".repeat(64));
-    fs::write(&junk, "junk").unwrap();
-    assert_eq!(made.found().await, ["blob-digest-mismatch"]);
+    for length in [4, 9 << 20] {
+        fs::write(&junk, "junk".repeat(length / 4)).unwrap();
+        assert_eq!(made.found().await, ["blob-digest-mismatch"], "{length}");
+    }
     let named = format!("oci:{}:1", made.path().display()).parse().unwrap();
     assert!(run(&named, None).await.unwrap().sound, "it is no part of the image");
 }

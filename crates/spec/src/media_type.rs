@@ -95,6 +95,8 @@ media_types! {
     FOREIGN_LAYER_ZSTD = "application/vnd.oci.image.layer.nondistributable.v1.tar+zstd", Role::Layer(Compression::Zstd);
     /// image-spec, manifest.md, "Guidance for an Empty Descriptor"
     EMPTY = "application/vnd.oci.empty.v1+json", Role::Empty;
+    /// What nothing more is known of (RFC 2046, 4.5.1)
+    OCTETS = "application/octet-stream", Role::Other;
     /// What clients write as the type of an artifact that has none
     UNKNOWN_ARTIFACT = "application/vnd.unknown.artifact.v1", Role::Other;
     /// image-spec, descriptor.md
@@ -272,7 +274,7 @@ impl Serialize for MediaType {
 
 impl<'de> Deserialize<'de> for MediaType {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let text = Cow::<str>::deserialize(deserializer)?;
+        let text = String::deserialize(deserializer)?;
         Ok(Self::known(&text).unwrap_or_else(|| Self::new(text)))
     }
 }

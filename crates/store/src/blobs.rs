@@ -102,13 +102,9 @@ impl Blobs<'_> {
     /// The descriptor of a document of which only the digest is known; nothing if there is none.
     /// What is no manifest is of no known type.
     pub fn describe(self, digest: &Digest) -> Result<Option<Descriptor>> {
-        let Some(bytes) = self.0.read(&path(digest)?, LIMIT)? else { return Ok(None) };
-        let size = bytes.len() as u64;
-        let media_type = match Manifest::parse(bytes, None) {
-            Ok(manifest) => manifest.media_type(),
-            Err(_) => MediaType::new("application/octet-stream"),
-        };
-        Ok(Some(Descriptor::new(media_type, digest.clone(), size)))
+        let Some((size, _)) = self.look(digest)? else { return Ok(None) };
+        let read = || Ok(self.0.read(&path(digest)?, LIMIT)?.map(Bytes::from));
+        described(digest, size, read).map(Some)
     }
 
     /// Writes a blob: verified, sealed and durable, or not there at all. A damaged blob of the
@@ -296,6 +292,19 @@ fn write(
 /// What a blob in the making is called; an algorithm has no `-` in its name.
 fn partial_name(digest: &Digest) -> Result<String> {
     Ok(format!("{}-{}", digest.algorithm()?, digest.encoded()))
+}
+
+/// The descriptor of a manifest or a blob of which only digest and size are known.
+pub(crate) fn described(
+    digest: &Digest,
+    size: u64,
+    read: impl FnOnce() -> Result<Option<Bytes>>,
+) -> Result<Descriptor> {
+    // What is longer than any manifest is a blob, and is not read for its type.
+    let bytes = if size > LIMIT as u64 { None } else { read()? };
+    let manifest = bytes.and_then(|bytes| Manifest::parse(bytes, None).ok());
+    let media_type = manifest.map_or(MediaType::OCTETS, |manifest| manifest.media_type());
+    Ok(Descriptor::new(media_type, digest.clone(), size))
 }
 
 /// Where a blob lies. image-spec, image-layout.md, "Blobs".

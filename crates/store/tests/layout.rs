@@ -209,3 +209,15 @@ async fn the_seals_of_a_stranger_do_not_count() {
     let content = layout.open(&blob, 0..blob.size).await.unwrap();
     assert_eq!(store.put(&blob, content).await.unwrap_err().kind(), Kind::Mismatch);
 }
+
+/// A manifest is read to tell its type; a blob of any size is not.
+#[tokio::test]
+async fn a_large_blob_is_found_by_its_digest() {
+    let dir = tempfile::tempdir().unwrap();
+    let layout = Layout::create(dir.path(), key()).unwrap();
+    let bytes = noise(8, 9 << 20);
+    let blob = Descriptor::of(MediaType::new("application/octet-stream"), &bytes);
+    layout.put(&blob, chunks(&bytes, 1 << 20)).await.unwrap();
+    let found = layout.resolve(Some(&Name::Digest(blob.digest.clone()))).await.unwrap();
+    assert_eq!(found, blob);
+}

@@ -9,7 +9,7 @@ use conex_spec::document::LIMIT;
 use conex_spec::lint::rules::{config, content, index, json};
 use conex_spec::lint::{self, ConfigFacts, Form, Link, Part, Severity, lint};
 use conex_spec::media_type::Role;
-use conex_spec::{Descriptor, Digest, Kind, MediaType, Name, Platform, Result};
+use conex_spec::{Descriptor, Digest, Kind, MediaType, Platform, Result};
 use conex_store::{Source, SourceExt};
 
 use super::blobs::Blobs;
@@ -70,22 +70,16 @@ impl<'a> Documents<'a> {
         Ok(())
     }
 
-    /// Notes the blobs that nothing refers to, once all that is referred to is known.
+    /// Notes those of some blobs that nothing refers to, once all that is referred to is known.
     ///
     /// "The content of `blobs/<alg>/<encoded>` MUST match the digest `<alg>:<encoded>`"
     /// (image-spec, image-layout.md, "Blobs"), whether or not anything refers to it.
-    pub(super) async fn visit_unlisted(&mut self, all: &[Digest]) -> Result<()> {
+    pub(super) fn add_unlisted(&mut self, all: Vec<Descriptor>) {
         let mut known: HashSet<Digest> = self.blobs.digests().cloned().collect();
         known.extend(self.seen.iter().map(|(digest, ..)| digest.clone()));
-        for digest in all.iter().filter(|digest| !known.contains(digest)) {
-            match self.source.resolve(Some(&Name::Digest(digest.clone()))).await {
-                Ok(blob) => self.blobs.add(&blob, None, None),
-                Err(err) if matches!(err.kind(), Kind::Io | Kind::NoSpace) => return Err(err),
-                // What is no regular file, or of an unknown algorithm, is no blob.
-                Err(_) => {}
-            }
+        for blob in all.iter().filter(|blob| !known.contains(&blob.digest)) {
+            self.blobs.add(blob, None, None);
         }
-        Ok(())
     }
 
     /// Compares what indexes promise with what configs say, when all are known.

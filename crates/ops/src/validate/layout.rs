@@ -9,19 +9,22 @@ use bytes::Bytes;
 use conex_spec::layout::{INDEX_FILE, MARKER_FILE};
 use conex_spec::lint::rules::index as rules;
 use conex_spec::lint::{self, Form, Link, Outcome, Part, lint};
-use conex_spec::{Descriptor, Digest, Kind, Name, Result};
+use conex_spec::{Descriptor, Digest, Kind, MediaType, Name, Result};
 use conex_store::archive::OciArchive;
 use conex_store::{Layout, Source};
 
 use super::report::{Finding, Findings, Report, Subject};
 use super::{Options, roots};
 use crate::json_file::Target;
+use crate::reach::there;
 
 /// What a layout is made of, as it is; nothing for what is not there.
 struct Files {
     marker: Option<Bytes>,
     index: Option<Bytes>,
     blobs: Option<Vec<String>>,
+    /// All blobs, whether or not anything refers to them.
+    all: Vec<Descriptor>,
 }
 
 /// A folder.
@@ -32,10 +35,17 @@ pub(super) async fn validate(
     options: Options,
 ) -> Result<Report> {
     let layout = Layout::unchecked(path)?;
+    let blobs = layout.blob_files()?;
+    let mut all = Vec::new();
+    for digest in digests(blobs.as_deref()) {
+        let size = there(layout.blob_size(&digest))?.flatten();
+        all.extend(size.map(|size| Descriptor::new(MediaType::OCTETS, digest, size)));
+    }
     let files = Files {
         marker: layout.marker_file()?.map(Bytes::from),
         index: layout.index_file()?.map(Bytes::from),
-        blobs: layout.blob_files()?,
+        blobs,
+        all,
     };
     if files.marker.is_none() && files.index.is_none() && files.blobs.is_none() {
         return Err(Layout::missing(path));
@@ -52,10 +62,17 @@ pub(super) async fn validate_archive(
     options: Options,
 ) -> Result<Report> {
     let archive = Arc::new(archive);
+    let blobs = archive.blob_files().await?;
+    let mut all = Vec::new();
+    for digest in digests(blobs.as_deref()) {
+        let size = there(archive.blob_size(&digest).await)?.flatten();
+        all.extend(size.map(|size| Descriptor::new(MediaType::OCTETS, digest, size)));
+    }
     let mut files = Files {
         marker: archive.marker_file().await?,
         index: archive.index_file().await?,
-        blobs: archive.blob_files().await?,
+        blobs,
+        all,
     };
     if files.index.is_none() && (files.marker.is_none() || files.blobs.is_none()) {
         // No layout at all; the archive itself says so best.
@@ -111,9 +128,8 @@ async fn check(
     let promise = |documents: &mut super::Documents<'_>| {
         entries.iter().for_each(|link| documents.promise(&subject, link));
     };
-    let all = files.blobs.iter().flatten().filter(|_| name.is_none());
-    let all: Vec<Digest> = all.filter_map(|name| name.replacen('/', ":", 1).parse().ok()).collect();
-    let (findings, below) = roots(&source, &listed, &all, findings, options, promise).await?;
+    let all = if name.is_none() { files.all.clone() } else { Vec::new() };
+    let (findings, below) = roots(&source, &listed, all, findings, options, promise).await?;
     let root = match entries.as_slice() {
         [only] => Some(only.descriptor.bare()),
         _ => None,
@@ -155,11 +171,20 @@ fn check_blobs(findings: &mut Findings, blobs: Option<&[String]>) {
         return;
     };
     for name in blobs {
-        if name.replacen('/', ":", 1).parse::<Digest>().is_err() {
+        if digest_of(name).is_none() {
             let subject = Subject::File(format!("blobs/{name}"));
             findings.push(Finding::new(&subject, lint::Finding::new(&rules::BLOB_NAME, "")));
         }
     }
+}
+
+fn digests(blobs: Option<&[String]>) -> impl Iterator<Item = Digest> {
+    blobs.unwrap_or_default().iter().filter_map(|name| digest_of(name))
+}
+
+/// The digest that the path of a blob spells.
+fn digest_of(path: &str) -> Option<Digest> {
+    path.replacen('/', ":", 1).parse().ok()
 }
 
 /// The entries that are meant. What concerns only others is left out.

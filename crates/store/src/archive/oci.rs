@@ -11,8 +11,7 @@ use futures_util::stream::{self, BoxStream, StreamExt};
 use conex_spec::document::LIMIT;
 use conex_spec::layout::{INDEX_FILE, LayoutMarker, MARKER_FILE};
 use conex_spec::{
-    Descriptor, Digest, Document, Error, ImageIndex, Location, Manifest, MediaType, Name, Result,
-    Tag,
+    Descriptor, Digest, Document, Error, ImageIndex, Location, Manifest, Name, Result, Tag,
 };
 
 use super::choice;
@@ -65,6 +64,12 @@ impl OciArchive {
         Ok((!below.is_empty()).then_some(below))
     }
 
+    /// The size of a blob in bytes, whether or not anything refers to it; nothing if there is none.
+    pub async fn blob_size(&self, digest: &Digest) -> Result<Option<u64>> {
+        let part = self.archive().await?.members().find(&blobs::path(digest)?)?;
+        Ok(part.map(|part| part.size))
+    }
+
     async fn small(&self, name: &'static str) -> Result<Option<Bytes>> {
         let archive = self.archive().await?;
         let small = blocking(move || archive.small(name, LIMIT)).await;
@@ -115,15 +120,7 @@ pub(super) fn manifest(archive: &Archive, root: &Descriptor) -> Result<Option<Do
 fn describe(archive: &Archive, digest: &Digest) -> Result<Option<Descriptor>> {
     let path = blobs::path(digest)?;
     let Some(part) = archive.members().find(&path)? else { return Ok(None) };
-    // What is longer than any manifest is a blob, and is not read for its type.
-    let bytes = match part.size > LIMIT as u64 {
-        true => None,
-        false => archive.small(&path, LIMIT)?,
-    };
-    let manifest = bytes.and_then(|bytes| Manifest::parse(bytes, None).ok());
-    let media_type =
-        manifest.map_or(MediaType::new("application/octet-stream"), |m| m.media_type());
-    Ok(Some(Descriptor::new(media_type, digest.clone(), part.size)))
+    blobs::described(digest, part.size, || archive.small(&path, LIMIT)).map(Some)
 }
 
 impl Place for OciArchive {

@@ -5,10 +5,10 @@ use std::sync::Arc;
 
 use conex_spec::document::LIMIT;
 use conex_spec::layout::{INDEX_FILE, MARKER_FILE};
-use conex_spec::{Error, Kind, Location, Result};
+use conex_spec::{Digest, Error, Kind, Location, Result};
 
 use super::{Layout, no_folder};
-use crate::blobs::BLOBS;
+use crate::blobs::{BLOBS, Blobs};
 use crate::commit::Folder;
 use crate::home::{Access, Home, Sort};
 
@@ -60,6 +60,12 @@ impl Layout {
             }
         }
         Ok(Some(files))
+    }
+
+    /// The size of a blob in bytes, whether or not anything refers to it; nothing if there is none.
+    pub fn blob_size(&self, digest: &Digest) -> Result<Option<u64>> {
+        let Some(folder) = self.home.existing() else { return Ok(None) };
+        Ok(Blobs(folder).look(digest)?.map(|(size, _)| size))
     }
 
     /// The error of a folder that is no layout at all.
