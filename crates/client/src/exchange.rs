@@ -189,20 +189,16 @@ impl Registry {
         own: bool,
     ) -> Result<Response> {
         let Sendable { request, upload } = request;
-        let url = request.url().clone();
-        let line = self.line(&request, ceiling, own).await?;
         let timeouts = self.options().timeouts;
         let wait = wait.unwrap_or(timeouts.answer);
+        let Some(upload) = upload else { return self.dispatch(request, wait, ceiling, own).await };
+        let url = request.url().clone();
+        let line = self.line(&request, ceiling, own).await?;
         let answer = self.execute_in(&line.pool, request);
-        let answer = match &upload {
-            None => tokio::time::timeout(wait, answer).await.map_err(|_| no_answer(&url, wait))?,
-            Some(upload) => upload.watch(answer, &url, timeouts.stall * 4, wait).await?,
-        };
-        let mut response = answer.map_err(|err| {
-            // A source that broke off is the true cause.
-            let source = upload.and_then(|upload| upload.fault());
-            source.unwrap_or_else(|| self.unanswered(err, &url))
-        })?;
+        let answer = upload.watch(answer, &url, timeouts.stall * 4, wait).await?;
+        // A source that broke off is the true cause.
+        let unanswered = |err| upload.fault().unwrap_or_else(|| self.unanswered(err, &url));
+        let mut response = answer.map_err(unanswered)?;
         line.pass.until_read(&mut response);
         Ok(response)
     }

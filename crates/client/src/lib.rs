@@ -52,7 +52,6 @@ mod auth;
 mod catalog;
 mod challenge;
 mod chunked;
-mod date;
 mod delete;
 mod dispatch;
 mod exchange;

@@ -5,8 +5,8 @@ use std::ops::Range;
 
 use bytes::{Buf, Bytes};
 use conex_spec::{Descriptor, Error, Kind, Name, Result};
+use conex_store::ByteStream;
 use conex_store::source::Place;
-use conex_store::{ByteStream, Event};
 use futures_util::{StreamExt, stream};
 use http::header::{ACCEPT, CONTENT_RANGE, RANGE};
 use http::{HeaderValue, StatusCode};
@@ -141,9 +141,7 @@ impl Pull {
         let Some(pause) = self.tries.pause(None) else {
             return Err(self.tries.gave_up(err).context(self.what()));
         };
-        let observer = &self.repository.registry().options().observer;
-        observer.event(Event::Retry(&err, pause));
-        tokio::time::sleep(pause).await;
+        self.repository.registry().pause(&err, pause).await;
         Ok(())
     }
 

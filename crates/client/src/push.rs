@@ -6,7 +6,7 @@ use std::sync::atomic::Ordering;
 use bytes::Bytes;
 use conex_spec::{Descriptor, Error, Kind, Name, Result};
 use conex_store::source::Place;
-use conex_store::{ByteStream, Event, Reopen, verify};
+use conex_store::{ByteStream, Reopen, verify};
 use futures_util::{StreamExt, stream};
 use http::header::{ACCEPT, CONTENT_TYPE, HeaderName};
 use http::{HeaderValue, Method, StatusCode};
@@ -78,9 +78,9 @@ impl Repository {
     }
 
     /// Uploads a blob, verified on its way.
-    pub(crate) async fn push(&self, blob: &Descriptor, content: Input<'_>) -> Result<()> {
+    pub(crate) async fn push(&self, blob: &Descriptor, mut content: Input<'_>) -> Result<()> {
         let pushed = if blob.size <= SMALL {
-            let content = verify::verified(content.small().await?, blob)?;
+            let content = verify::verified(content.open().await?, blob)?;
             let pieces = collect(self.limited(content)).await?;
             self.push_small(blob, pieces).await
         } else {
@@ -110,10 +110,7 @@ impl Repository {
                 return Err(err);
             }
             match tries.pause(None) {
-                Some(pause) => {
-                    self.registry().options().observer.event(Event::Retry(&err, pause));
-                    tokio::time::sleep(pause).await;
-                }
+                Some(pause) => self.registry().pause(&err, pause).await,
                 None => return Err(tries.gave_up(err)),
             }
         }
@@ -199,17 +196,13 @@ pub(crate) enum Input<'a> {
 }
 
 impl Input<'_> {
-    /// All of it, where it was not read before; nothing where it cannot be read again.
-    pub(crate) async fn open(&mut self) -> Result<Option<ByteStream>> {
-        match self {
-            Self::Once(content) => Ok(content.take()),
-            Self::Often(content) => content.open(0).await.map(Some),
-        }
-    }
-
-    async fn small(mut self) -> Result<ByteStream> {
+    /// All of it, unless it was read before and cannot be read again.
+    pub(crate) async fn open(&mut self) -> Result<ByteStream> {
         let again = || Error::new(Kind::Io, "content cannot be read again");
-        self.open().await?.ok_or_else(again)
+        match self {
+            Self::Once(content) => content.take().ok_or_else(again),
+            Self::Often(content) => content.open(0).await,
+        }
     }
 
     /// Whether it was read, and cannot be read again.

@@ -4,7 +4,7 @@ use std::collections::hash_map::RandomState;
 use std::hash::{BuildHasher, Hasher};
 use std::time::Duration;
 
-use conex_spec::Error;
+use conex_spec::{Error, date};
 use http::header::{DATE, RETRY_AFTER};
 use http::{HeaderMap, StatusCode};
 
@@ -75,29 +75,8 @@ pub(crate) fn retry_after(headers: &HeaderMap) -> Option<Duration> {
     if !asked.is_empty() && asked.bytes().all(|b| b.is_ascii_digit()) {
         return Some(Duration::from_secs(asked.parse().unwrap_or(u64::MAX)));
     }
-    let (then, now) = (seconds(asked)?, seconds(text(DATE)?)?);
-    Some(Duration::from_secs(then.saturating_sub(now)))
-}
-
-/// `Sun, 06 Nov 1994 08:49:37 GMT` as seconds since the year 0; the older forms of dates, which nobody
-/// may send any more, are none. RFC 9110, 5.6.7.
-fn seconds(date: &str) -> Option<u64> {
-    const MONTHS: &str = "JanFebMarAprMayJunJulAugSepOctNovDec";
-    let words: Vec<&str> = date.split(' ').collect();
-    let [_, day, month, year, time, "GMT"] = words.as_slice() else { return None };
-    let number = |text: &str, least: u64, most: u64| {
-        let digits = text.bytes().all(|b| b.is_ascii_digit());
-        text.parse().ok().filter(|number| digits && (least..=most).contains(number))
-    };
-    let month = (MONTHS.find(*month).filter(|at| month.len() == 3 && at % 3 == 0)? / 3) as u64;
-    let (day, year) = (number(day, 1, 31)?, number(year, 1, 9999)?);
-    let mut clock = time.split(':');
-    let mut next = |most| number(clock.next()?, 0, most);
-    let (hours, minutes, seconds) = (next(23)?, next(59)?, next(60)?);
-    // A year that begins in March has its leap day at the end, and months of 153 days in each five.
-    let (year, month) = if month < 2 { (year - 1, month + 10) } else { (year, month - 2) };
-    let days = year * 365 + year / 4 - year / 100 + year / 400 + (month * 153 + 2) / 5 + day;
-    Some(((days * 24 + hours) * 60 + minutes) * 60 + seconds)
+    let (then, now) = (date::http(asked)?, date::http(text(DATE)?)?);
+    Some(Duration::from_secs(u64::try_from(then - now).unwrap_or(0)))
 }
 
 #[cfg(test)]

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use conex_spec::{Error, Kind, Result};
+use conex_spec::{Error, Kind, Result, date};
 use http::header::{AUTHORIZATION, CONTENT_TYPE, DATE};
 use http::{HeaderValue, Method, StatusCode};
 use reqwest::{Request, Url};
@@ -14,7 +14,6 @@ use serde::Deserialize;
 use crate::answer::Answer;
 use crate::auth::basic;
 use crate::credentials::{Credential, Proof};
-use crate::date;
 use crate::fault::fault;
 use crate::origin::{self, Origin, Reach, may_see_secrets, shown};
 use crate::paths;
@@ -230,7 +229,9 @@ fn parse(text: &[u8], asked_at: Instant, date: Option<i64>) -> Result<Given> {
     let life = body.expires_in.and_then(|life| life.as_f64()).filter(|life| *life >= 1.0);
     let life =
         life.map_or(LIFE, |life| Duration::from_secs_f64(life.min(LONGEST_LIFE.as_secs_f64())));
-    let issued = body.issued_at.as_ref().and_then(|time| date::rfc3339(time.as_str()?));
+    let issued = body.issued_at.as_ref().and_then(|time| Some(date::rfc3339(time.as_str()?)?.0));
+    // Go's zero time, in the year 1, is none.
+    let issued = issued.filter(|issued| *issued > 0);
     let age = date.zip(issued).and_then(|(date, issued)| u64::try_from(date - issued).ok());
     let expires = asked_at + life.saturating_sub(Duration::from_secs(age.unwrap_or_default()));
     let refresh = body.refresh_token.filter(|token| (1..=MAX_TOKEN).contains(&token.len()));
@@ -262,6 +263,7 @@ mod tests {
             (r#"{"token":"a","expires_in":300,"issued_at":"2026-11-22T10:50:00Z"}"#, "a", 0),
             (r#"{"token":"a","expires_in":300,"issued_at":"2026-11-22T11:56:15Z"}"#, "a", 300),
             (r#"{"token":"a","expires_in":300,"issued_at":7}"#, "a", 300),
+            (r#"{"token":"a","expires_in":300,"issued_at":"0001-01-01T00:00:00Z"}"#, "a", 300),
         ] {
             assert_eq!(life(body).unwrap(), (format!("Bearer {token}"), seconds), "{body}");
         }

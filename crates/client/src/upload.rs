@@ -83,8 +83,7 @@ impl Upload<'_> {
         if sent == self.blob.size {
             return self.commit(&session).await;
         }
-        let again = || Error::new(Kind::Io, "content cannot be read again");
-        let stream = content.open().await?.ok_or_else(again)?;
+        let stream = content.open().await?;
         let stream = held_back(verify::verified(stream, self.blob)?);
         let rest = self.repository.limited(skip(stream, sent));
         match self.repository.chunk_size() {

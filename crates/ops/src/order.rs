@@ -88,54 +88,6 @@ fn by_identifiers(a: &str, b: &str) -> Ordering {
     }
 }
 
-/// A time of RFC 3339 in seconds since 1970 and nanoseconds; nothing for what is none.
-pub fn instant(text: &str) -> Option<(i64, u32)> {
-    let bytes = text.as_bytes();
-    let separators = [(4, b'-'), (7, b'-'), (13, b':'), (16, b':')];
-    if separators.iter().any(|(at, separator)| bytes.get(*at) != Some(separator))
-        || !matches!(bytes.get(10), Some(b'T' | b't' | b' '))
-    {
-        return None;
-    }
-    let number = |from: usize, to: usize| -> Option<i64> {
-        text.get(from..to).filter(|digits| is_number(digits))?.parse().ok()
-    };
-    let (year, month, day) = (number(0, 4)?, number(5, 7)?, number(8, 10)?);
-    let (hour, minute, second) = (number(11, 13)?, number(14, 16)?, number(17, 19)?);
-    let rest = text.get(19..)?;
-    let (fraction, zone) = match rest.strip_prefix('.') {
-        Some(rest) => rest.split_at(rest.find(|c: char| !c.is_ascii_digit())?),
-        None => ("", rest),
-    };
-    let offset = match zone {
-        "Z" | "z" => 0,
-        _ => {
-            let sign = match zone.get(..1)? {
-                "+" => 1,
-                "-" => -1,
-                _ => return None,
-            };
-            let (hours, minutes) = zone[1..].split_once(':')?;
-            if !is_number(hours) || !is_number(minutes) {
-                return None;
-            }
-            sign * (hours.parse::<i64>().ok()? * 3600 + minutes.parse::<i64>().ok()? * 60)
-        }
-    };
-    let nanos = format!("{fraction:0<9}").get(..9)?.parse().ok()?;
-    let seconds = days_since_1970(year, month, day) * 86_400 + hour * 3600 + minute * 60 + second;
-    Some((seconds - offset, nanos))
-}
-
-/// Of the calendar that was always in use, by whole eras of 400 years that begin in March.
-fn days_since_1970(year: i64, month: i64, day: i64) -> i64 {
-    let year = if month <= 2 { year - 1 } else { year };
-    let era = year.div_euclid(400);
-    let of_era = year.rem_euclid(400);
-    let of_year = (153 * ((month + 9) % 12) + 2) / 5 + day - 1;
-    era * 146_097 + of_era * 365 + of_era / 4 - of_era / 100 + of_year - 719_468
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -168,23 +120,5 @@ mod tests {
         assert_eq!(by_version("1", "1.0"), "1".cmp("1.0"));
         assert_eq!(by_version("1.0", "v1"), Ordering::Less);
         assert_eq!(by_version("vv1", "1"), Ordering::Less);
-    }
-
-    #[test]
-    fn instants() {
-        for (text, expected) in [
-            ("1970-01-01T00:00:00Z", Some((0, 0))),
-            ("2000-02-29T23:59:59.5Z", Some((951_868_799, 500_000_000))),
-            ("2024-05-06T07:08:09.123456789+02:00", Some((1_714_972_089, 123_456_789))),
-            ("1969-12-31T23:59:59-00:30", Some((1799, 0))),
-            ("2024-05-06", None),
-            ("2024-05-06T07:08:09", None),
-            ("2024-05-06T07:08:09.Z1", None),
-            ("x024-05-06T07:08:09Z", None),
-            ("2024-05-06T07:08:0é", None),
-            ("", None),
-        ] {
-            assert_eq!(instant(text), expected, "{text}");
-        }
     }
 }

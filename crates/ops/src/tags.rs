@@ -4,7 +4,7 @@
 //! Names alone cost one request for each thousand of them. Details cost one for each name, which
 //! tells its digest, and some for each digest that was not met before; several go at a time.
 
-use std::cmp::{Ordering, Reverse};
+use std::cmp::Reverse;
 use std::collections::HashMap;
 use std::fmt;
 use std::str::FromStr;
@@ -17,7 +17,7 @@ use serde::Serialize;
 use conex_spec::annotations::CREATED;
 use conex_spec::{
     Descriptor, Digest, Error, ImageConfig, Kind, Location, Manifest, MediaType, Name, Platform,
-    Result, Tag,
+    Result, Tag, date,
 };
 use conex_store::{Collection, Source, SourceExt};
 
@@ -281,22 +281,17 @@ async fn read(source: &dyn Source, root: &Descriptor, details: &mut Details) -> 
 
 fn sort(rows: &mut [Row], options: &Options) {
     let created =
-        |row: &Row| row.details.as_ref().and_then(|it| order::instant(it.created.as_deref()?));
+        |row: &Row| row.details.as_ref().and_then(|it| date::rfc3339(it.created.as_deref()?));
     let size = |row: &Row| row.details.as_ref().and_then(|it| it.size);
-    let by_name = |a: &Row, b: &Row| -> Ordering { a.name.cmp(&b.name) };
     match options.sort {
         None => {}
-        Some(Sort::Name) => rows.sort_by(by_name),
+        Some(Sort::Name) => rows.sort_by(|a, b| a.name.cmp(&b.name)),
         Some(Sort::Version) => rows.sort_by(|a, b| order::by_version(&b.name, &a.name)),
         Some(Sort::Date) => {
-            rows.sort_by(|a, b| {
-                Reverse(created(a)).cmp(&Reverse(created(b))).then_with(|| by_name(a, b))
-            });
+            rows.sort_by_cached_key(|row| (Reverse(created(row)), row.name.clone()));
         }
         Some(Sort::Size) => {
-            rows.sort_by(|a, b| {
-                Reverse(size(a)).cmp(&Reverse(size(b))).then_with(|| by_name(a, b))
-            });
+            rows.sort_by_cached_key(|row| (Reverse(size(row)), row.name.clone()));
         }
     }
     if options.reverse {

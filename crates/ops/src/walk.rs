@@ -71,8 +71,6 @@ pub(crate) struct Walk<'a> {
     frontier: Vec<Step<'a>>,
     /// What was found to belong to a manifest, to be read when all roots are.
     waiting: Vec<(Attached, usize)>,
-    /// Where only some entries of an index are wanted: these.
-    only: Option<&'a HashSet<Digest>>,
 }
 
 /// A manifest to be read.
@@ -84,6 +82,7 @@ struct Step<'a> {
     links: usize,
     /// What it must belong to, if it is here for that.
     attached: Option<Attached>,
+    /// Where only some entries of an index are wanted: these.
     only: Option<&'a HashSet<Digest>>,
 }
 
@@ -99,7 +98,6 @@ impl<'a> Walk<'a> {
             needed: HashSet::new(),
             frontier: Vec::new(),
             waiting: Vec::new(),
-            only: None,
         }
     }
 
@@ -109,8 +107,7 @@ impl<'a> Walk<'a> {
         root: &Descriptor,
         only: Option<&'a HashSet<Digest>>,
     ) -> Result<()> {
-        self.only = only;
-        self.meet(root, 0, 0)
+        self.meet(root, 0, 0, only)
     }
 
     /// Reads all that can be reached from the roots.
@@ -149,7 +146,13 @@ impl<'a> Walk<'a> {
         Ok(self.graph)
     }
 
-    fn meet(&mut self, node: &Descriptor, depth: usize, links: usize) -> Result<()> {
+    fn meet(
+        &mut self,
+        node: &Descriptor,
+        depth: usize,
+        links: usize,
+        only: Option<&'a HashSet<Digest>>,
+    ) -> Result<()> {
         let is_manifest = node.media_type.is_manifest();
         // One digest may be listed both as a manifest and as something opaque.
         match self.seen.insert((node.digest.clone(), is_manifest), node.size) {
@@ -166,7 +169,7 @@ impl<'a> Walk<'a> {
             return Ok(());
         }
         self.weigh(node)?;
-        let (node, only) = (node.clone(), self.only);
+        let node = node.clone();
         self.frontier.push(Step { node, depth, links, attached: None, only });
         Ok(())
     }
@@ -193,13 +196,12 @@ impl<'a> Walk<'a> {
         let place = self.source.location();
         let missing = || Error::not_found(format!("{} is not in {place}", node.digest));
         let manifest = manifest.ok_or_else(missing)?;
-        self.only = step.only;
         for child in manifest.children() {
-            let unwanted = self.only.is_some_and(|only| !only.contains(&child.digest));
+            let unwanted = step.only.is_some_and(|only| !only.contains(&child.digest));
             if unwanted && child.media_type.is_manifest() {
                 continue;
             }
-            self.meet(child, step.depth + 1, links)?;
+            self.meet(child, step.depth + 1, links, step.only)?;
         }
         self.graph.attached.extend(attached);
         self.waiting.extend(found.into_iter().map(|attached| (attached, links + 1)));
@@ -210,12 +212,12 @@ impl<'a> Walk<'a> {
     /// Goes on with what belongs to the manifests; false where there is nothing new. That is not
     /// done before all parts of them are known: a false claim then hides none of these.
     fn attach(&mut self) -> Result<bool> {
-        self.only = None;
         for (attached, links) in std::mem::take(&mut self.waiting) {
             let node = attached.root.clone();
             if self.seen.contains_key(&(node.digest.clone(), true)) {
                 // Part of something else too, or listed twice; its name is still wanted.
                 if attached.name.is_some() {
+                    self.needed.insert(node.digest);
                     self.graph.attached.push(attached);
                 }
                 continue;
@@ -339,7 +341,7 @@ mod tests {
         let store = Memory::new();
         let image = images::image(&store, &conex_spec::Platform::new("linux", "amd64"), 1, 10);
         let mut leaf = image.bare();
-        leaf.media_type = MediaType::new("application/octet-stream");
+        leaf.media_type = MediaType::OCTETS;
         let root = index(&store, vec![leaf, image]);
         let graph = walk(&store, &root).await.unwrap();
         assert_eq!((graph.manifests.len(), graph.blobs.len()), (2, 3));

@@ -241,6 +241,23 @@ async fn what_belongs_to_an_image_goes_with_it_from_place_to_place() {
     assert_eq!(roots.roots().unwrap().len(), 1);
 }
 
+/// A list may call a signature a referrer, which it is not; that takes nothing from the signature.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_signature_that_is_listed_as_a_referrer_too_is_carried() {
+    let (world, memory) = (World::new().await, Memory::new());
+    let image = images::image(&memory, &amd64(), 1, 50);
+    let cosign = images::image(&memory, &amd64(), 1, 77);
+    let name = format!("sha256-{}.sig", image.digest.encoded());
+    let list = images::index(&memory, vec![cosign.clone()]);
+    let lists = image.digest.referrers_tag();
+    for (root, tag) in [(&image, "1"), (&cosign, name.as_str()), (&list, lists.as_str())] {
+        world.put(&memory, root, &format!("oci:DIR/layout:{tag}")).await;
+    }
+    world.run(&world.request("oci:DIR/layout:1", "registry/team/a:1")).await.unwrap();
+    let there = world.digest(&format!("registry/team/a:{name}")).await;
+    assert_eq!(there, cosign.digest.to_string());
+}
+
 /// A signature that comes after the image is carried by the next copy, though the image is there.
 #[tokio::test(flavor = "multi_thread")]
 async fn what_comes_later_is_carried_later() {

@@ -1,14 +1,15 @@
-//! Times that servers write, as seconds since 1970. Nothing comes back for what is no time.
+//! Times as documents and servers write them, in seconds since 1970. Nothing comes back for what is
+//! no time.
 
-/// `date-time` of RFC 3339, 5.6; a fraction of a second is left out.
-pub(crate) fn rfc3339(text: &str) -> Option<i64> {
+/// `date-time` of RFC 3339, 5.6, in seconds and nanoseconds; of a fraction nine digits count.
+pub fn rfc3339(text: &str) -> Option<(i64, u32)> {
     let (date, rest) = text.split_at_checked(10)?;
     let [year, month, day] = numbers(date, '-')?;
     let rest = rest.strip_prefix(['T', 't', ' '])?;
     let (time, rest) = rest.split_at_checked(8)?;
-    let rest = match rest.strip_prefix('.') {
-        Some(fraction) => fraction.trim_start_matches(|c: char| c.is_ascii_digit()),
-        None => rest,
+    let (fraction, rest) = match rest.strip_prefix('.') {
+        Some(rest) => rest.split_at(rest.find(|c: char| !c.is_ascii_digit())?),
+        None => ("", rest),
     };
     let offset = match rest {
         "Z" | "z" => 0,
@@ -18,11 +19,12 @@ pub(crate) fn rfc3339(text: &str) -> Option<i64> {
             sign * (hours * 3600 + minutes * 60)
         }
     };
-    Some(seconds(year, month, day, numbers(time, ':')?)? - offset)
+    let nanos = format!("{fraction:0<9}").get(..9)?.parse().ok()?;
+    Some((seconds(year, month, day, numbers(time, ':')?)? - offset, nanos))
 }
 
 /// The form of dates that RFC 9110, 5.6.7, prefers: `Sun, 06 Nov 1994 08:49:37 GMT`.
-pub(crate) fn http(text: &str) -> Option<i64> {
+pub fn http(text: &str) -> Option<i64> {
     const MONTHS: &str = "JanFebMarAprMayJunJulAugSepOctNovDec";
     let words: Vec<_> = text.trim().strip_suffix(" GMT")?.split(' ').collect();
     let [_, day, month, year, time] = words[..] else { return None };
@@ -33,7 +35,12 @@ pub(crate) fn http(text: &str) -> Option<i64> {
 
 /// Days from the civil calendar: a year begins in March here, so that a leap day is its last.
 fn seconds(year: i64, month: i64, day: i64, [h, m, s]: [i64; 3]) -> Option<i64> {
-    let sound = (1..=12).contains(&month) && (1..=31).contains(&day) && h < 24 && m < 60 && s < 61;
+    let sound = year > 0
+        && (1..=12).contains(&month)
+        && (1..=31).contains(&day)
+        && h < 24
+        && m < 60
+        && s < 61;
     if !sound {
         return None;
     }
@@ -61,11 +68,14 @@ mod tests {
     #[test]
     fn times() {
         for (text, expected) in [
-            ("1970-01-01T00:00:00Z", 0),
-            ("2000-02-29T12:00:00Z", 951_825_600),
-            ("2026-11-22T10:56:35.123456Z", 1_795_344_995),
-            ("2026-11-22T12:56:35+02:00", 1_795_344_995),
-            ("2026-11-22 05:26:35.1-05:30", 1_795_344_995),
+            ("1970-01-01T00:00:00Z", (0, 0)),
+            ("2000-02-29T12:00:00Z", (951_825_600, 0)),
+            ("2026-11-22T10:56:35.123456Z", (1_795_344_995, 123_456_000)),
+            ("2026-11-22T12:56:35+02:00", (1_795_344_995, 0)),
+            ("2026-11-22 05:26:35.1-05:30", (1_795_344_995, 100_000_000)),
+            ("2000-02-29T23:59:59.5Z", (951_868_799, 500_000_000)),
+            ("2024-05-06T07:08:09.1234567899+02:00", (1_714_972_089, 123_456_789)),
+            ("1969-12-31T23:59:59-00:30", (1799, 0)),
         ] {
             assert_eq!(rfc3339(text), Some(expected), "{text}");
         }
@@ -85,6 +95,12 @@ mod tests {
             "2026-11-22T10:56:35",
             "2026-11-22T10:56:35+1",
             "99999-01-01T00:00:00Z",
+            "0000-01-01T00:00:00Z",
+            "2024-01-01T00:00:00+9999999999999999:00",
+            "2024-05-06T07:08:09.Z1",
+            "2024-05-06T07:08:09.5",
+            "x024-05-06T07:08:09Z",
+            "2024-05-06T07:08:0é",
             "2026-+1-22T00:00:00Z",
         ] {
             assert_eq!(rfc3339(text), None, "{text}");

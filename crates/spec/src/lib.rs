@@ -24,6 +24,7 @@ pub mod annotations;
 pub mod artifact;
 pub mod compatibility;
 pub mod config;
+pub mod date;
 pub mod descriptor;
 pub mod digest;
 pub mod document;

@@ -1,7 +1,7 @@
 //! One run over many roots: every digest is looked at once, what is there already is skipped, many
 //! requests are under way at a time, children are there before parents, names come last.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -239,12 +239,10 @@ impl<'a> Engine<'a> {
             .iter()
             .flat_map(|node| node.manifest.children().into_iter().map(|child| &child.digest))
             .collect();
-        let last = |digest: &Digest| {
-            let mut named = graph.attached.iter().filter(|attached| attached.name.is_some());
-            !parts.contains(digest)
-                && (tasks.iter().any(|task| task.listed && task.root.digest == *digest)
-                    || named.any(|attached| attached.root.digest == *digest))
-        };
+        let named = graph.attached.iter().filter(|attached| attached.name.is_some());
+        let listed = tasks.iter().filter(|task| task.listed).map(|task| &task.root.digest);
+        let ends: HashSet<_> = named.map(|attached| &attached.root.digest).chain(listed).collect();
+        let last = |digest: &Digest| !parts.contains(digest) && ends.contains(digest);
         let top = graph.manifests.iter().map(|node| node.height).max().unwrap_or_default();
         for height in 1..=top {
             let level = graph.manifests.iter().filter(|node| node.height == height);
@@ -280,12 +278,16 @@ impl<'a> Engine<'a> {
         if self.options.dry_run {
             return Ok(());
         }
+        let manifests: &Manifests<'_> =
+            &graph.manifests.iter().map(|node| (&node.descriptor.digest, node)).collect();
         for attached in &graph.attached {
             let name = attached.name.as_ref().map(|name| in_words_of(self.to.location(), name));
             let names: Vec<Tag> = name.transpose()?.into_iter().collect();
             // A registry lists referrers by itself.
             if !names.is_empty() || !matches!(self.to.location(), Location::Registry(_)) {
-                self.to.publish(&attached.root, bytes_of(graph, &attached.root)?, &names).await?;
+                self.to
+                    .publish(&attached.root, bytes_of(manifests, &attached.root)?, &names)
+                    .await?;
             }
         }
         let listed = tasks.iter().filter(|task| task.listed);
@@ -295,7 +297,7 @@ impl<'a> Engine<'a> {
             if fresh {
                 self.observer.event(Event::Started(root));
             }
-            self.name(graph, task).await?;
+            self.name(manifests, task).await?;
             if fresh {
                 self.observer.event(Event::Done(root));
             }
@@ -304,9 +306,9 @@ impl<'a> Engine<'a> {
         stream::iter(roots).buffered(WIDTH.min(self.to.width())).try_collect().await
     }
 
-    async fn name(&self, graph: &Graph, task: &Task) -> Result<()> {
+    async fn name(&self, manifests: &Manifests<'_>, task: &Task) -> Result<()> {
         if task.root.media_type.is_manifest() {
-            let bytes = bytes_of(graph, &task.root)?;
+            let bytes = bytes_of(manifests, &task.root)?;
             return self.to.publish(&task.root, bytes, &task.names).await;
         }
         if task.names.is_empty() {
@@ -405,14 +407,16 @@ pub(crate) async fn standing(to: &dyn Sink, names: &[Tag]) -> Result<Vec<Option<
     Ok(found.into_iter().map(|root| root.map(|root| root.digest)).collect())
 }
 
-fn bytes_of(graph: &Graph, root: &Descriptor) -> Result<Bytes> {
-    let node = graph.manifests.iter().rev().find(|node| node.descriptor.digest == root.digest);
+type Manifests<'a> = HashMap<&'a Digest, &'a Node>;
+
+fn bytes_of(manifests: &Manifests<'_>, root: &Descriptor) -> Result<Bytes> {
     let missing = || {
         Error::new(Kind::Usage, format!("{} cannot be a root", root.digest))
             .expected("a manifest or an index")
             .found(&root.media_type)
     };
-    node.map(|node| node.manifest.bytes().clone()).ok_or_else(missing)
+    let node = manifests.get(&root.digest).ok_or_else(missing)?;
+    Ok(node.manifest.bytes().clone())
 }
 
 fn same_registry(from: &Location, to: &Location) -> bool {

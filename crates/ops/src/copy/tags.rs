@@ -34,7 +34,7 @@ impl TagFilter {
 
 /// A pattern for a whole tag: `*` is any text, `?` any one character.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Glob(Vec<char>);
+pub struct Glob(crate::glob::Glob);
 
 impl FromStr for Glob {
     type Err = Error;
@@ -46,34 +46,13 @@ impl FromStr for Glob {
                 .found(text.escape_debug())
                 .hint("`--tags-regex` takes a regular expression"));
         }
-        Ok(Self(text.chars().collect()))
+        text.parse().map(Self)
     }
 }
 
 impl Glob {
-    /// In no more steps than the product of both lengths.
     fn matches(&self, tag: &str) -> bool {
-        let (pattern, tag) = (&self.0, tag.chars().collect::<Vec<_>>());
-        let (mut p, mut t) = (0, 0);
-        // Where to go on if what follows the last `*` turns out not to fit.
-        let mut star = None;
-        while t < tag.len() {
-            match pattern.get(p) {
-                Some('*') => {
-                    star = Some((p, t));
-                    p += 1;
-                }
-                Some(c) if *c == '?' || *c == tag[t] => (p, t) = (p + 1, t + 1),
-                _ => match star {
-                    Some((at, from)) => {
-                        star = Some((at, from + 1));
-                        (p, t) = (at + 1, from + 1);
-                    }
-                    None => return false,
-                },
-            }
-        }
-        pattern[p..].iter().all(|c| *c == '*')
+        self.0.fits(tag)
     }
 }
 
