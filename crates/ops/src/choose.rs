@@ -131,7 +131,7 @@ fn ambiguous(source: &dyn Source, root: &Descriptor, images: &[Descriptor]) -> E
     .hint("name one by its digest: LOCATION@DIGEST")
 }
 
-fn listed(entries: impl ExactSizeIterator<Item = impl std::fmt::Display>) -> String {
+pub(crate) fn listed(entries: impl ExactSizeIterator<Item = impl std::fmt::Display>) -> String {
     let more = entries.len().saturating_sub(MAX_LISTED);
     let shown: Vec<_> = entries.take(MAX_LISTED).map(|entry| entry.to_string()).collect();
     let rest = if more > 0 { format!(", and {more} more") } else { String::new() };

@@ -122,19 +122,13 @@ pub(crate) async fn drop_root(
     let collection = context.keep_of(location)?;
     let digest = root.digest.clone();
     bridge::blocking(move || {
-        let mut listed = false;
-        for entry in collection.entries()? {
-            if entry.root.digest != digest {
-                continue;
-            }
-            listed = true;
-            let name = match entry.name.parse::<Digest>() {
-                Ok(digest) => Name::Digest(digest),
-                Err(_) => Name::Tag(Tag::new(&entry.name)?),
-            };
-            collection.remove(&name)?;
+        let mut gone = collection.remove(&Name::Digest(digest.clone()))?;
+        // The local store has its names beside the digest.
+        let names = collection.entries()?.into_iter().filter(|entry| entry.root.digest == digest);
+        for entry in names {
+            gone.extend(collection.remove(&Name::Tag(Tag::new(&entry.name)?))?);
         }
-        if listed {
+        if !gone.is_empty() {
             return Ok(());
         }
         Err(Error::not_found(format!("{digest} is no image there"))

@@ -10,10 +10,8 @@ use serde::Serialize;
 use conex_spec::{Error, Kind, Location, Name, Result, Tag};
 use conex_store::{Collection, bridge};
 
+use crate::choose::listed;
 use crate::open::{Context, name_in};
-
-/// How many names an error lists.
-const MAX_LISTED: usize = 20;
 
 /// What was taken away.
 #[derive(Clone, Debug, Serialize)]
@@ -65,7 +63,7 @@ async fn check_single(
     }
     Err(Error::new(Kind::Usage, format!("{location} has {} names", names.len()))
         .expected("one name, or `--force` to remove all of them")
-        .found(listed(&names)))
+        .found(listed(names.iter())))
 }
 
 /// The names of the root with a digest; none where a name was asked for.
@@ -81,19 +79,11 @@ async fn names_of(collection: Arc<dyn Collection>, name: &Name) -> Result<Vec<St
     .await
 }
 
-fn listed(names: &[String]) -> String {
-    let shown = names.iter().take(MAX_LISTED).map(String::as_str).collect::<Vec<_>>().join(", ");
-    match names.len().saturating_sub(MAX_LISTED) {
-        0 => shown,
-        more => format!("{shown}, and {more} more"),
-    }
-}
-
 fn not_listed(names: &[String], location: &Location) -> Error {
     let err = Error::not_found(format!("{location} is not listed"));
     match names {
         [] => err.hint("content without a name goes with `conex gc`"),
-        names => err.found(listed(names)).hint("remove it by its names"),
+        names => err.found(listed(names.iter())).hint("remove it by its names"),
     }
 }
 

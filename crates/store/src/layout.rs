@@ -12,7 +12,6 @@
 
 mod unchecked;
 
-use std::cell::RefCell;
 use std::fs::File;
 use std::ops::Range;
 use std::path::Path;
@@ -107,7 +106,7 @@ impl Layout {
     fn change_index(
         &self,
         folder: &Folder,
-        change: impl Fn(&Index<'_>) -> Result<Option<Vec<u8>>>,
+        mut change: impl FnMut(&Index<'_>) -> Result<Option<Vec<u8>>>,
     ) -> Result<bool> {
         let _lock = folder.lock()?;
         for _ in 0..FOREIGN_WRITERS {
@@ -280,13 +279,13 @@ impl Collection for Layout {
 
     fn remove(&self, name: &Name) -> Result<Vec<String>> {
         let Some(folder) = self.home.existing() else { return Ok(Vec::new()) };
-        let removed = RefCell::new(Vec::new());
+        let mut removed = Vec::new();
         self.change_index(folder, |index| {
             let Some((bytes, names)) = index.without(name)? else { return Ok(None) };
-            removed.replace(names);
+            removed = names;
             Ok(Some(bytes))
         })?;
-        Ok(removed.into_inner())
+        Ok(removed)
     }
 
     fn unname(&self, tag: &Tag) -> Result<bool> {

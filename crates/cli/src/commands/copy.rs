@@ -147,7 +147,8 @@ impl Copy {
         let started = Instant::now();
         let options =
             CopyOptions { with: self.company.chosen(), dry_run: self.dry_run, ..*options };
-        let report = request::run(context, &self.request(), &options).await?;
+        let request = self.request();
+        let report = request::run(context, &request, &options).await?;
         let seconds = started.elapsed().as_millis() as f64 / 1000.0;
         let only = match report.copied.as_slice() {
             [only] => Some(only),
@@ -156,8 +157,8 @@ impl Copy {
         let (root, images) = (only.map(|only| only.root.clone()), only.and_then(|o| o.images));
         let checked = report.check();
         let extent = match () {
-            () if self.request().platforms.is_empty() => Extent::Whole,
-            () if self.sparse => Extent::Sparse,
+            () if request.platforms.is_empty() => Extent::Whole,
+            () if request.sparse => Extent::Sparse,
             () => Extent::Trimmed,
         };
         let report = Report { report, root, images, seconds, extent };

@@ -1,7 +1,5 @@
 //! `conex delete`
 
-use std::io::{BufRead, IsTerminal, Write};
-
 use clap::Args;
 
 use conex_ops::Context;
@@ -10,6 +8,7 @@ use conex_spec::{Descriptor, Error, Kind, Location, Result};
 
 use crate::args::typed;
 use crate::output::{Output, escape};
+use crate::terminal;
 
 /// Delete images or artifacts with all that goes with them, once that is seen and agreed to
 ///
@@ -55,7 +54,7 @@ impl Delete {
             }
         }
         if !self.dry_run {
-            self.agree(&plans)?;
+            self.agree(&plans).await?;
             for plan in &mut plans {
                 execute(context, plan).await?;
             }
@@ -64,11 +63,11 @@ impl Delete {
     }
 
     /// Asks on a terminal. Elsewhere nobody could answer.
-    fn agree(&self, plans: &[Plan]) -> Result<()> {
+    async fn agree(&self, plans: &[Plan]) -> Result<()> {
         if self.yes {
             return Ok(());
         }
-        if !std::io::stdin().is_terminal() || !std::io::stderr().is_terminal() {
+        if !terminal::is_there() {
             return Err(Error::new(
                 Kind::Usage,
                 "nobody is there to agree to what would be deleted",
@@ -76,12 +75,7 @@ impl Delete {
             .hint("`--dry-run` shows it, `--yes` agrees to it"));
         }
         let told: String = plans.iter().map(text).collect();
-        let mut stderr = std::io::stderr();
-        // Whoever cannot see the question cannot answer it with yes.
-        let _ = write!(stderr, "{told}Delete this? [y/N] ").and_then(|()| stderr.flush());
-        let mut answer = String::new();
-        let read = std::io::stdin().lock().read_line(&mut answer);
-        read.map_err(|err| Error::from_io(err, || "cannot read the answer".into()))?;
+        let answer = terminal::ask(&format!("{told}Delete this? [y/N] ")).await?;
         match answer.trim().to_ascii_lowercase().as_str() {
             "y" | "yes" => Ok(()),
             _ => Err(Error::new(Kind::Usage, "nothing was deleted")),

@@ -9,11 +9,9 @@ use conex_ops::fsck::{Fault, Problem, Report, fsck};
 use conex_ops::open::Keep;
 use conex_spec::Result;
 
+use super::UNSOUND;
 use crate::args::typed;
 use crate::output::{Output, escape, size};
-
-/// The exit code for content that is not sound.
-const UNSOUND: u8 = 4;
 
 /// Hash everything in the local store or a layout; list what is damaged or missing
 #[derive(Debug, Args)]

@@ -52,6 +52,8 @@ use crate::progress::{self, Show};
 const VALIDATORS: usize = 4;
 /// How many names are looked into at a time, where nobody says it.
 const LOOKS: usize = 8;
+/// The exit code of content that was looked at and is not sound.
+const UNSOUND: u8 = 4;
 /// How long threads may take to put away what they were doing.
 const SHUTDOWN: Duration = Duration::from_secs(5);
 

@@ -9,11 +9,9 @@ use conex_ops::open::Keep;
 use conex_ops::repair::{Report, repair};
 use conex_spec::{Location, Result};
 
+use super::UNSOUND;
 use crate::args::typed;
 use crate::output::{Output, size};
-
-/// The exit code for content that is still not sound.
-const UNSOUND: u8 = 4;
 
 /// Fetch what is damaged or missing in the local store or a layout from a place that has it
 #[derive(Debug, Args)]

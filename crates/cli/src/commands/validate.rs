@@ -15,6 +15,7 @@ use conex_ops::validate::{Finding, Options, Report, validate};
 use conex_spec::lint::Severity;
 use conex_spec::{Error, Result};
 
+use super::UNSOUND;
 use crate::args::{Format, typed};
 use crate::failure;
 use crate::output::{Output, escape, size};
@@ -94,15 +95,15 @@ impl Validate {
                 Err(err) => failures.push(err),
             }
         }
+        let sound = reports.iter().all(|report| report.sound);
         if matches!(output.format(), Format::Sarif) {
             // A log tells of what could not be looked at, too.
             print_sarif(&reports, &failures, output)?;
         } else if !reports.is_empty() {
-            print(reports.clone(), &failures, output)?;
+            print(reports, &failures, output)?;
         }
         fail(failures, output)?;
-        let sound = reports.iter().all(|report| report.sound);
-        Ok(if sound { ExitCode::SUCCESS } else { ExitCode::from(4) })
+        Ok(if sound { ExitCode::SUCCESS } else { ExitCode::from(UNSOUND) })
     }
 }
 

@@ -83,13 +83,7 @@ impl<'a> Index<'a> {
 
     /// The bytes with a root under a name, in place of the entry that has the name now.
     pub(super) fn with_root(&self, root: &Descriptor, tag: Option<&Tag>) -> Result<Vec<u8>> {
-        let mut new = root.clone();
-        new.annotations.shift_remove(REF_NAME);
-        if let Some(tag) = tag {
-            new.annotations.insert(REF_NAME.into(), tag.to_string());
-        }
-        let new = serde_json::to_string(&new)
-            .map_err(|err| Error::invalid("root cannot be listed").source(err))?;
+        let new = listing(root.clone(), tag)?;
         let same = |entry: &Item<'_>| entry.digest == root.digest.as_str();
         // A root that was listed without a name gets this one; one that has a name needs no
         // entry without.
@@ -135,10 +129,7 @@ impl<'a> Index<'a> {
         };
         let digest = &self.entries[at].digest;
         let others = || self.entries.iter().filter(|entry| !entry.has_name(tag));
-        let mut root = self.entries[at].descriptor()?;
-        root.annotations.shift_remove(REF_NAME);
-        let nameless = serde_json::to_string(&root)
-            .map_err(|err| Error::invalid("root cannot be listed").source(err))?;
+        let nameless = listing(self.entries[at].descriptor()?, None)?;
         let mut texts: Vec<_> = others().map(|entry| entry.text).collect();
         if !others().any(|entry| entry.digest == *digest) {
             texts.push(&nameless);
@@ -191,6 +182,15 @@ impl<'a> Item<'a> {
 
 fn broken(err: serde_json::Error) -> Error {
     Error::invalid("image index breaks its schema").source(err)
+}
+
+/// The entry of a root under a name, or without one.
+fn listing(mut root: Descriptor, tag: Option<&Tag>) -> Result<String> {
+    root.annotations.shift_remove(REF_NAME);
+    if let Some(tag) = tag {
+        root.annotations.insert(REF_NAME.into(), tag.to_string());
+    }
+    serde_json::to_string(&root).map_err(|err| Error::invalid("root cannot be listed").source(err))
 }
 
 #[cfg(test)]

@@ -5,13 +5,12 @@ use std::fmt::Write as _;
 use conex_ops::inspect::image::Image;
 use conex_ops::inspect::index::{Entry, What};
 use conex_ops::inspect::{Content, Layer, Report};
+use conex_spec::annotations::TITLE;
 use conex_spec::config::{Execution, History};
 use conex_spec::{Annotations, Descriptor, Digest};
 
 use crate::output::{escape, size};
 
-/// The annotation that gives a file of an artifact its name.
-const TITLE: &str = "org.opencontainers.image.title";
 /// How much of a command is shown; JSON has all of it.
 const COMMAND: usize = 80;
 

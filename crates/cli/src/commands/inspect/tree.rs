@@ -2,10 +2,9 @@
 
 use conex_ops::inspect::MISSING;
 use conex_ops::inspect::tree::{Node, Tree};
+use conex_spec::annotations::TITLE;
 
 use crate::output::{escape, size};
-
-const TITLE: &str = "org.opencontainers.image.title";
 
 pub fn text(tree: &Tree) -> String {
     let mut text = format!("{}\n", escape(&tree.location.to_string()));
