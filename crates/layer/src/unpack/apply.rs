@@ -173,7 +173,8 @@ impl Applier<'_> {
 
     /// Attributes of the current directory.
     fn set_dir(&mut self, entry: &Entry) -> Result<()> {
-        self.note_owner(entry);
+        let top = self.cursor.top();
+        self.note_owner(entry, (top.uid, top.gid));
         self.cursor.set_top(&Meta::of(entry), &entry.path)?;
         if entry.xattrs.is_empty() {
             return Ok(());
@@ -376,15 +377,20 @@ impl Applier<'_> {
 
     /// The owner, where it must be changed after creation.
     fn owner(&mut self, entry: &Entry) -> Option<(u32, u32)> {
-        self.note_owner(entry);
-        let created = (self.cursor.creation.uid, self.cursor.new_gid());
+        let created = self.created();
+        self.note_owner(entry, created);
         let wanted = (entry.uid, entry.gid);
         (self.cursor.privileged && created != wanted).then_some(wanted)
     }
 
+    /// Whom a new file in the current directory belongs to.
+    fn created(&self) -> (u32, u32) {
+        (self.cursor.creation.uid, self.cursor.new_gid())
+    }
+
     /// Without privilege all belongs to the caller; said once.
-    fn note_owner(&mut self, entry: &Entry) {
-        let own = self.cursor.creation.uid == entry.uid && self.cursor.creation.gid == entry.gid;
+    fn note_owner(&mut self, entry: &Entry, owner: (u32, u32)) {
+        let own = owner == (entry.uid, entry.gid);
         if !self.cursor.privileged && !own && !self.owners_noted {
             self.owners_noted = true;
             let detail = "owners are not restored without privilege";
@@ -397,8 +403,7 @@ impl Applier<'_> {
     /// ID are not preserved for any reason, pax shall not set the S_ISUID and S_ISGID bits" (POSIX,
     /// pax, `-p`). Podman without root keeps owners, by a range of subordinate IDs.
     fn file_mode(&mut self, entry: &Entry) -> u32 {
-        let creation = &self.cursor.creation;
-        let own = creation.uid == entry.uid && creation.gid == entry.gid;
+        let own = self.created() == (entry.uid, entry.gid);
         if self.cursor.privileged || own || entry.mode & 0o6000 == 0 {
             return entry.mode;
         }

@@ -17,6 +17,8 @@ mod remove;
 mod room;
 mod seen;
 mod staging;
+#[cfg(test)]
+mod tests;
 
 use std::io::Read;
 use std::path::Path;
