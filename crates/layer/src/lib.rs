@@ -9,6 +9,7 @@
 //! | `.wh.` files | [`whiteout::parse`] |
 //! | layers to a directory | [`unpack::Unpacker`] |
 //! | a directory to a layer | [`pack::pack`] |
+//! | the files of an image without unpacking it, and what differs | [`tree::Tree`], [`tree::compare`] |
 //! | a file of an unpacked image, safely | [`Root::file`] |
 //! | the path of an entry below the root | [`Name`] |
 
@@ -16,6 +17,7 @@ mod name;
 pub mod pack;
 mod root;
 mod sys;
+pub mod tree;
 pub mod unpack;
 pub mod whiteout;
 mod xattr;

@@ -12,10 +12,10 @@ use std::os::fd::{AsFd, BorrowedFd};
 
 use conex_spec::Result;
 use conex_tar::{Code, Warnings, Xattr, show};
-use rustix::fs::XattrFlags;
+use rustix::fs::{Mode, XattrFlags};
 use rustix::io::Errno;
 
-use crate::sys::{failed, proc_path};
+use crate::sys::{HANDLE, failed, proc_path};
 
 /// What grants capabilities to a program.
 pub(crate) const CAPABILITY: &[u8] = b"security.capability";
@@ -93,6 +93,20 @@ pub(crate) fn clear(fd: BorrowedFd<'_>, path: &[u8]) -> Result<()> {
         }
     }
     Ok(())
+}
+
+/// The same of a child of an open directory, in one call for those that have none. A link is not
+/// followed.
+pub(crate) fn get_all_at(dir: impl AsFd, name: &[u8], path: &[u8]) -> Result<Vec<Xattr>> {
+    let full = [proc_path(dir.as_fd()).as_bytes(), b"/", name].concat();
+    let mut none = [0_u8; 0];
+    match rustix::fs::llistxattr(&full[..], &mut none[..]) {
+        Ok(0) | Err(Errno::OPNOTSUPP) => return Ok(Vec::new()),
+        _ => {}
+    }
+    let handle = rustix::fs::openat(dir, name, HANDLE, Mode::empty());
+    let handle = handle.map_err(|errno| failed("list the attributes of", path, errno))?;
+    get_all(Target::handle(&handle), path)
 }
 
 /// The attributes of an inode, sorted by name; those that do not travel are left out.

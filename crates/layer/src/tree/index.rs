@@ -1,0 +1,60 @@
+//! Finds a name in its directory: a table of first nodes by a hash of both. Nodes of one place are
+//! chained by the tree itself, so that the table is all the memory that is needed.
+
+use std::collections::HashMap;
+use std::hash::{BuildHasher, BuildHasherDefault, Hasher, RandomState};
+
+use super::NONE;
+
+/// The table. Its key is random: no layer can know which names meet in one place.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Index {
+    key: RandomState,
+    first: HashMap<u64, u32, BuildHasherDefault<Identity>>,
+}
+
+impl Index {
+    pub(super) fn place(&self, parent: u32, name: &[u8]) -> u64 {
+        self.key.hash_one((parent, name))
+    }
+
+    pub(super) fn first(&self, parent: u32, name: &[u8]) -> u32 {
+        self.get(self.place(parent, name))
+    }
+
+    /// Puts a node first in its place, and tells which one was.
+    pub(super) fn insert(&mut self, parent: u32, name: &[u8], node: u32) -> u32 {
+        self.first.insert(self.place(parent, name), node).unwrap_or(NONE)
+    }
+
+    pub(super) fn get(&self, place: u64) -> u32 {
+        self.first.get(&place).copied().unwrap_or(NONE)
+    }
+
+    pub(super) fn set(&mut self, place: u64, node: u32) {
+        match node {
+            NONE => self.first.remove(&place),
+            node => self.first.insert(place, node),
+        };
+    }
+}
+
+/// The places are hashes already.
+#[derive(Clone, Default)]
+struct Identity(u64);
+
+impl Hasher for Identity {
+    fn finish(&self) -> u64 {
+        self.0
+    }
+
+    fn write(&mut self, bytes: &[u8]) {
+        for &byte in bytes {
+            self.0 = self.0 << 8 | u64::from(byte);
+        }
+    }
+
+    fn write_u64(&mut self, place: u64) {
+        self.0 = place;
+    }
+}
