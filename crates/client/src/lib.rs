@@ -27,6 +27,7 @@
 //! | what a registry's error means | `fault` |
 //! | tag → descriptor | `resolve` |
 //! | a blob as a stream that mends itself | `pull` |
+//! | a blob over several connections, and when | `spread`, `planner` |
 //! | uploads, whole and in chunks | `push`, `upload`, `chunked` |
 //! | uploads that broke off, and are gone on with | `sessions` |
 //! | manifests and their tags | `manifests` |
@@ -62,6 +63,7 @@ mod manifests;
 mod names;
 mod origin;
 mod paths;
+mod planner;
 mod pull;
 mod push;
 mod referrers;
@@ -72,6 +74,7 @@ mod resolve;
 mod retry;
 mod scope;
 mod sessions;
+mod spread;
 mod tags;
 mod token;
 mod transport;
@@ -84,6 +87,6 @@ pub use hosts::certs::CertificateFolders;
 pub use hosts::proxy::{Proxies, Proxy};
 pub use hosts::registries::RegistryFiles;
 pub use login::{Checked, LoginProof};
-pub use options::{Options, PlainHttp, Retry, Timeouts, Uploads};
+pub use options::{Options, Parallel, PlainHttp, Retry, Timeouts, Uploads};
 pub use repository::{Client, Repository};
 pub use secret::Secret;

@@ -51,6 +51,8 @@ pub struct Options {
     pub addresses: Vec<Pin>,
     /// How many requests that read, and how many that write, one host gets at a time.
     pub per_host: usize,
+    /// When a large blob comes over several connections.
+    pub parallel: Parallel,
     /// Pairs of a registry and the host of a token server outside its domain that may see its
     /// passwords. Docker's own pair is built in.
     pub token_servers: Vec<(String, String)>,
@@ -88,6 +90,7 @@ impl Default for Options {
             insecure: Vec::new(),
             addresses: Vec::new(),
             per_host: PER_HOST,
+            parallel: Parallel::default(),
             token_servers: Vec::new(),
             limiter: None,
             uploads: None,
@@ -136,6 +139,22 @@ impl Default for Retry {
     fn default() -> Self {
         let (pause, longest) = (Duration::from_millis(200), Duration::from_secs(120));
         Self { attempts: 5, pause, longest }
+    }
+}
+
+/// When a blob comes over several connections: where one turns out to be slow for a while, and
+/// what is left would take some times as long.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Parallel {
+    /// How many connections at most; 1 for never more than one.
+    pub connections: usize,
+    /// How long one is watched before others are tried.
+    pub patience: Duration,
+}
+
+impl Default for Parallel {
+    fn default() -> Self {
+        Self { connections: 6, patience: Duration::from_secs(1) }
     }
 }
 

@@ -1,5 +1,9 @@
 //! A blob as a stream that mends itself: where the connection breaks off or stalls, the rest is
 //! asked for again. distribution-spec, "Pulling blobs"; RFC 9110, 14.
+//!
+//! The digest is the validator. `If-Range` (RFC 9110, 13.1.5) is not sent: behind one name there may be
+//! servers that give the same content tags of their own, and each of them would then send all of it.
+//! What is wrong with the whole, its reader finds.
 
 use std::ops::Range;
 
@@ -10,16 +14,19 @@ use conex_store::source::Place;
 use futures_util::{StreamExt, stream};
 use http::header::{ACCEPT, CONTENT_RANGE, RANGE};
 use http::{HeaderValue, StatusCode};
+use reqwest::Url;
 
 use crate::answer::{Answer, Pace};
 use crate::auth::Scope;
 use crate::exchange::Ask;
 use crate::fault::fault;
+use crate::options::Parallel;
 use crate::origin::shown;
 use crate::paths;
 use crate::repository::Repository;
 use crate::resolve::accept;
 use crate::retry::Tries;
+use crate::spread::{Room, Spread};
 
 /// After so many bytes a connection counts as sound, and earlier failures as forgotten.
 const PROGRESS: u64 = 1 << 20;
@@ -31,20 +38,12 @@ impl Repository {
         if range.start >= end && blob.size > 0 {
             return Ok(stream::empty().boxed());
         }
-        let mut pull = Pull {
-            repository: self.clone(),
-            blob: blob.bare(),
-            at: range.start.min(end),
-            end,
-            body: None,
-            tries: self.registry().tries(),
-            since: 0,
-        };
+        let mut pull = Pull::new(self, blob, range.start.min(end), end);
         pull.connect().await?;
-        Ok(stream::unfold(Some(pull), |pull| async {
-            let mut pull = pull?;
-            match pull.next().await {
-                Ok(Some(chunk)) => Some((Ok(chunk), Some(pull))),
+        Ok(stream::unfold(Some(Spread::new(pull)), |spread| async {
+            let mut spread = spread?;
+            match spread.next().await {
+                Ok(Some(chunk)) => Some((Ok(chunk), Some(spread))),
                 Ok(None) => None,
                 Err(err) => Some((Err(err), None)),
             }
@@ -55,15 +54,20 @@ impl Repository {
 }
 
 /// A pull in the making.
-struct Pull {
+pub(crate) struct Pull {
     repository: Repository,
     blob: Descriptor,
-    at: u64,
-    end: u64,
+    /// The next byte, and the one after the last.
+    pub(crate) at: u64,
+    pub(crate) end: u64,
     body: Option<Body>,
     tries: Tries,
     /// Bytes since the last failure.
     since: u64,
+    /// Where the registry led to, or for a piece, where to ask first.
+    elsewhere: Option<Url>,
+    /// Whether all of the blob is no answer for a part of it.
+    strict: bool,
 }
 
 /// The body of one answer.
@@ -79,7 +83,51 @@ struct Body {
 }
 
 impl Pull {
-    async fn next(&mut self) -> Result<Option<Bytes>> {
+    fn new(repository: &Repository, blob: &Descriptor, at: u64, end: u64) -> Self {
+        let tries = repository.registry().tries();
+        let (repository, blob) = (repository.clone(), blob.bare());
+        let (body, elsewhere) = (None, None);
+        Self { repository, blob, at, end, body, tries, since: 0, elsewhere, strict: false }
+    }
+
+    /// A part of the same blob, over another connection.
+    pub(crate) fn piece(&self, start: u64, end: u64) -> Self {
+        let elsewhere = self.elsewhere.clone();
+        Self { elsewhere, strict: true, ..Self::new(&self.repository, &self.blob, start, end) }
+    }
+
+    pub(crate) fn is_connected(&self) -> bool {
+        self.body.is_some()
+    }
+
+    /// Reads nothing more over this connection.
+    pub(crate) fn hang_up(&mut self) {
+        self.body = None;
+    }
+
+    /// Goes on at a byte that was come to in another way, unless a connection is there already.
+    pub(crate) fn go_on_at(&mut self, at: u64) {
+        if self.body.is_none() {
+            self.at = at;
+        }
+    }
+
+    pub(crate) fn parallel(&self) -> Parallel {
+        match self.blob.media_type.is_manifest() {
+            false => self.repository.registry().options().parallel,
+            true => Parallel { connections: 1, ..Parallel::default() },
+        }
+    }
+
+    pub(crate) fn per_host(&self) -> usize {
+        self.repository.registry().options().per_host
+    }
+
+    pub(crate) fn room(&self) -> Room {
+        self.repository.registry().shared.room.clone()
+    }
+
+    pub(crate) async fn next(&mut self) -> Result<Option<Bytes>> {
         loop {
             let Some(body) = &mut self.body else {
                 if self.at == self.end {
@@ -146,7 +194,13 @@ impl Pull {
     }
 
     /// Asks for the bytes from `at` on.
-    async fn connect(&mut self) -> Result<()> {
+    pub(crate) async fn connect(&mut self) -> Result<()> {
+        if self.strict
+            && let Some(url) = self.elsewhere.take()
+            && self.connect_elsewhere(url).await.is_some()
+        {
+            return Ok(());
+        }
         let (repository, digest) = (&self.repository, &self.blob.digest);
         let origin = repository.origin().await?;
         let scope = Scope::pull(repository.name());
@@ -158,18 +212,34 @@ impl Pull {
             Ask::get(paths::blob(origin, repository.name(), digest)?, scope)
         };
         if self.at > 0 || self.end < self.blob.size {
-            let range = format!("bytes={}-{}", self.at, self.end - 1);
-            let range =
-                HeaderValue::try_from(range).map_err(|err| Error::invalid("range").source(err))?;
-            ask = ask.header(RANGE, range);
+            ask = ask.header(RANGE, self.range()?);
         }
         let answer = repository.registry().send(ask).await?;
+        self.elsewhere = answer.elsewhere.then(|| answer.url.clone());
         self.body = Some(match answer.status() {
-            StatusCode::OK => self.whole(answer)?,
+            StatusCode::OK if !self.strict => self.whole(answer)?,
             StatusCode::PARTIAL_CONTENT => self.part(answer)?,
             _ => return Err(fault(answer, format!("cannot read {}", self.what())).await),
         });
         Ok(())
+    }
+
+    /// Asks once where the registry had led to, without any login: the place is none of its own
+    /// (rule C1), and was looked at when it was led to (rule C3). Nothing where that is of no use.
+    async fn connect_elsewhere(&mut self, url: Url) -> Option<()> {
+        let scope = Scope::pull(self.repository.name());
+        let ask = Ask::get(url, scope).header(RANGE, self.range().ok()?).once();
+        let answer = self.repository.registry().send(ask).await.ok()?;
+        if answer.status() != StatusCode::PARTIAL_CONTENT {
+            return None;
+        }
+        self.body = Some(self.part(answer).ok()?);
+        Some(())
+    }
+
+    fn range(&self) -> Result<HeaderValue> {
+        let range = format!("bytes={}-{}", self.at, self.end.saturating_sub(1));
+        HeaderValue::try_from(range).map_err(|err| Error::invalid("range").source(err))
     }
 
     /// All of the blob came, asked for or not: what is before the range is skipped.

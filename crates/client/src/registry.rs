@@ -21,6 +21,7 @@ use crate::origin::{Origin, Reach, shown};
 use crate::paths;
 use crate::retry::Tries;
 use crate::sessions::{Found, Key};
+use crate::spread::Room;
 use crate::transport::{To, Transport};
 
 /// "A registry MUST NOT send more than 4096 bytes of warning data from all headers combined."
@@ -31,12 +32,15 @@ const MAX_WARNINGS: usize = 4096;
 pub(crate) struct Shared {
     pub(crate) options: Options,
     pub(crate) transport: Transport,
+    /// For what downloads fetch ahead.
+    pub(crate) room: Room,
     registries: OnceLock<Result<Registries>>,
 }
 
 impl Shared {
     pub(crate) fn new(options: Options) -> Self {
-        Self { options, transport: Transport::default(), registries: OnceLock::new() }
+        let (transport, room) = (Transport::default(), Room::default());
+        Self { options, transport, room, registries: OnceLock::new() }
     }
 
     /// What is configured about registries, read when first asked for.

@@ -6,9 +6,10 @@
 mod common;
 
 use std::collections::BTreeSet;
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
+use std::time::Duration;
 
-use common::fake::{Fake, Reply, Request, reply};
+use common::fake::{Fake, Reply, Request, Step, head, reply};
 use common::{Notes, blob, noise, quick, stream};
 use conex_client::{Client, Credentials, Options, Repository, Secret};
 use conex_spec::{Descriptor, Digest, MediaType, Name, Result, Tag};
@@ -19,6 +20,9 @@ const CANARIES: [&str; 4] =
     ["canary-password", "Ym9iOmNhbmFyeS1wYXNzd29yZA==", "canary-identity", "canary-token"];
 /// How many cells are tried at a time.
 const AT_ONCE: usize = 12;
+
+/// A blob that is worth several connections where it comes slowly.
+static LARGE: LazyLock<bytes::Bytes> = LazyLock::new(|| noise(5 << 20));
 
 /// What the client knows of the registry.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -53,6 +57,8 @@ enum Act {
     Resolve,
     ReadManifest,
     ReadBlob,
+    /// A large blob, whose pieces are asked for where its beginning came from.
+    ReadPieces,
     ListTags,
     ListReferrers,
     PutBlob,
@@ -62,10 +68,11 @@ enum Act {
     Untag,
 }
 
-const ACTS: [Act; 10] = [
+const ACTS: [Act; 11] = [
     Act::Resolve,
     Act::ReadManifest,
     Act::ReadBlob,
+    Act::ReadPieces,
     Act::ListTags,
     Act::ListReferrers,
     Act::PutBlob,
@@ -154,14 +161,15 @@ fn cells() -> Vec<Cell> {
 async fn nothing_leaks() {
     let cells = cells();
     assert!(cells.len() >= 1600, "{} cells", cells.len());
-    let outcomes: Vec<(Cell, bool)> = futures_util::stream::iter(cells)
+    let outcomes: Vec<(Cell, Reached)> = futures_util::stream::iter(cells)
         .map(|cell| async move { (cell, try_cell(cell).await) })
         .buffer_unordered(AT_ONCE)
         .collect()
         .await;
     // What nobody reaches proves nothing: every way, act and place leads elsewhere in some cell,
     // but for the lists, which never leave the registry.
-    let reached: Vec<_> = outcomes.iter().filter(|(_, reached)| *reached).collect();
+    let reached: Vec<_> = outcomes.iter().filter(|(_, reached)| reached.at_all).collect();
+    assert!(outcomes.iter().filter(|(_, reached)| reached.for_pieces).count() > ELSEWHERE.len());
     assert!(reached.len() * 2 > outcomes.len(), "{} of {}", reached.len(), outcomes.len());
     let names = |of: fn(&Cell) -> String| -> BTreeSet<String> {
         reached.iter().map(|(cell, _)| of(cell)).collect()
@@ -174,8 +182,13 @@ async fn nothing_leaks() {
     assert!(ways.contains("Upload") && ways.contains("RedirectWithUser"), "{ways:?}");
 }
 
-/// Whether the other server was asked anything.
-async fn try_cell(cell: Cell) -> bool {
+/// Whether the other server was asked anything, and whether for a piece without the registry's word.
+struct Reached {
+    at_all: bool,
+    for_pieces: bool,
+}
+
+async fn try_cell(cell: Cell) -> Reached {
     let last = Fake::start_at("127.0.0.3", |_| reply(200, &[], "x")).await;
     let foreign = foreign(cell, last.url("/on")).await;
     let there = match cell.elsewhere {
@@ -201,7 +214,9 @@ async fn try_cell(cell: Cell) -> bool {
         assert!(!told.contains(canary), "{cell:?}: {canary}: {told}");
     }
     holds_the_secret(cell, &registry, &tokens);
-    !foreign.seen().is_empty()
+    let pieces = |fake: &Fake| fake.seen().iter().filter(|asked| asked.range().is_some()).count();
+    let for_pieces = pieces(&foreign) > pieces(&registry);
+    Reached { at_all: !foreign.seen().is_empty(), for_pieces }
 }
 
 /// The secret is spelled as it is sent, or no count of it would mean anything.
@@ -226,7 +241,13 @@ async fn foreign(cell: Cell, on: String) -> Fake {
         Elsewhere::Address => "127.0.0.2",
         Elsewhere::Family => "::1",
     };
-    Fake::start_at(ip, move |_| match cell.greeting {
+    Fake::start_at(ip, move |request| match cell.greeting {
+        _ if cell.act == Act::ReadPieces && request.range().is_none() => slowly(&LARGE),
+        Greeting::Content if cell.act == Act::ReadPieces => {
+            let (first, last) = request.range().unwrap();
+            let range = format!("Content-Range: bytes {first}-{last}/{}", LARGE.len());
+            reply(206, &[&range], &LARGE[first..=last])
+        }
         Greeting::Content => reply(200, &["Location: /again"], r#"{"token":"of elsewhere"}"#),
         Greeting::WantsBasic => reply(401, &["WWW-Authenticate: Basic realm=\"r\""], ""),
         Greeting::WantsBearer => {
@@ -236,6 +257,16 @@ async fn foreign(cell: Cell, on: String) -> Fake {
         Greeting::LeadsOn => reply(307, &[&format!("Location: {on}")], ""),
     })
     .await
+}
+
+/// As over a slow connection.
+fn slowly(bytes: &[u8]) -> Reply {
+    let length = format!("Content-Length: {}", bytes.len());
+    let mut steps = vec![Step::Send(head(200, &[&length]))];
+    for piece in bytes.chunks(128 << 10) {
+        steps.extend([Step::Send(piece.to_vec()), Step::Wait(Duration::from_millis(5))]);
+    }
+    steps
 }
 
 async fn tokens(cell: Cell, there: &str) -> Fake {
@@ -307,6 +338,7 @@ async fn act(act: Act, mut options: Options, registry: &Fake) -> Result<String> 
     if act == Act::PutChunks {
         options.chunk_size = Some(400);
     }
+    options.parallel.patience = Duration::from_millis(20);
     let client = Client::new(options);
     let here = client.repository(&registry.reference("a").parse().unwrap());
     let other = client.repository(&registry.reference("b").parse().unwrap());
@@ -332,6 +364,10 @@ async fn do_it(
         Act::ReadManifest => here.read(&root).await.map(|bytes| format!("{bytes:?}")),
         Act::ReadBlob => {
             let read: Vec<_> = here.fetch(layer).await?.try_collect().await?;
+            Ok(format!("{} chunks", read.len()))
+        }
+        Act::ReadPieces => {
+            let read: Vec<_> = here.fetch(&blob(&LARGE)).await?.try_collect().await?;
             Ok(format!("{} chunks", read.len()))
         }
         Act::ListTags => {
