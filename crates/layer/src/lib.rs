@@ -8,11 +8,13 @@
 //! |---|---|
 //! | `.wh.` files | [`whiteout::parse`] |
 //! | layers to a directory | [`unpack::Unpacker`] |
+//! | layers to one tar, or single files of them | [`flatten::Flattener`], [`flatten::Parts`] |
 //! | a directory to a layer | [`pack::pack`] |
 //! | the files of an image without unpacking it, and what differs | [`tree::Tree`], [`tree::compare`] |
 //! | a file of an unpacked image, safely | [`Root::file`] |
 //! | the path of an entry below the root | [`Name`] |
 
+pub mod flatten;
 mod name;
 pub mod pack;
 mod root;

@@ -12,9 +12,9 @@
 mod apply;
 mod cursor;
 mod file;
-mod pipeline;
+pub(crate) mod pipeline;
 mod remove;
-mod room;
+pub(crate) mod room;
 mod seen;
 mod staging;
 #[cfg(test)]

@@ -22,7 +22,7 @@ const BUFFER: usize = 256 << 10;
 const BUFFERS: usize = 12;
 
 /// The uncompressed bytes of a layer, already hashed.
-pub(super) struct Stream {
+pub(crate) struct Stream {
     hashed: Receiver<Result<Vec<u8>>>,
     empty: Sender<Vec<u8>>,
     current: Vec<u8>,
@@ -33,7 +33,7 @@ pub(super) struct Stream {
 
 /// Runs `consume` on the uncompressed bytes of `reader` and returns its result with the digest
 /// and the number of all bytes of the stream. `consume` must read the stream to its end.
-pub(super) fn run<T>(
+pub(crate) fn run<T>(
     reader: Box<dyn Read + Send>,
     compression: Compression,
     algorithm: Algorithm,

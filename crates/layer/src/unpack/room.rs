@@ -8,28 +8,28 @@ const RESERVE: u64 = 64 << 20;
 
 /// A limit of bytes, and whose it is.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Room {
+pub(crate) struct Room {
     /// How many bytes may still come.
-    pub(super) bytes: u64,
+    pub(crate) bytes: u64,
     /// Whether the caller set the limit; otherwise it is what the file system has free.
-    pub(super) chosen: bool,
+    pub(crate) chosen: bool,
 }
 
 impl Room {
     /// The caller's limit, or what a file system with so much `free` space can take.
-    pub(super) fn new(chosen: Option<u64>, free: Option<u64>) -> Self {
+    pub(crate) fn new(chosen: Option<u64>, free: Option<u64>) -> Self {
         let free = free.map_or(u64::MAX, |free| free - RESERVE.min(free / 16));
         Self { bytes: chosen.unwrap_or(free), chosen: chosen.is_some() }
     }
 
     /// Takes bytes away; fails where there are fewer.
-    pub(super) fn take(&mut self, bytes: u64) -> Result<(), Error> {
+    pub(crate) fn take(&mut self, bytes: u64) -> Result<(), Error> {
         self.bytes = self.bytes.checked_sub(bytes).ok_or_else(|| self.exceeded())?;
         Ok(())
     }
 
     /// The fault of an image that brings more.
-    pub(super) fn exceeded(self) -> Error {
+    pub(crate) fn exceeded(self) -> Error {
         let most = format!("at most {} bytes uncompressed", self.bytes);
         if self.chosen {
             Error::new(Kind::Limit, "image has too many bytes")

@@ -2,6 +2,7 @@
 
 #![allow(dead_code, unreachable_pub, reason = "each test file uses its own part")]
 
+pub mod tree;
 pub mod verdict;
 
 use std::fs;
@@ -9,8 +10,9 @@ use std::io::Cursor;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
+use conex_layer::flatten::Limits;
 use conex_layer::unpack::{LayerInput, Options, Report, Unpacker};
-use conex_spec::{Compression, Digest, Result};
+use conex_spec::{Compression, Digest, Kind, Result};
 use conex_tar::Code;
 use tempfile::TempDir;
 
@@ -198,7 +200,35 @@ impl World {
             .collect();
         let expected = if result.is_ok() { vec!["rootfs"] } else { vec![] };
         assert_eq!(names, expected, "{:?}", result.err());
+        self.check_flattened(layers, options, &result);
         result
+    }
+
+    /// One tar of all layers must be refused where they are, and must become the same tree.
+    fn check_flattened(
+        &self,
+        layers: &[(Compression, Vec<u8>, Digest)],
+        options: Options,
+        unpacked: &Result<Report>,
+    ) {
+        if unpacked.as_ref().is_err_and(|err| err.kind() == Kind::NoSpace) {
+            return;
+        }
+        let max_bytes = options.max_bytes.unwrap_or(u64::MAX);
+        let limits = Limits { max_bytes, max_entries: options.max_entries };
+        let flat = tree::flatten(layers, limits);
+        let tar = match (unpacked, flat) {
+            (Ok(_), Ok(tar)) => tar,
+            (Err(err), _) if is_about_disks(err) => return,
+            (Err(_), Err(_)) => return,
+            (unpacked, flat) => panic!("{:?}, but {:?}", unpacked.as_ref().err(), flat.err()),
+        };
+        let target = self.temp.path().join("flattened");
+        let layer = (Compression::None, tar.clone(), Digest::sha256(&tar));
+        unpack_to(&target, &[layer], options).unwrap();
+        assert_eq!(tree::snapshot(&self.target()), tree::snapshot(&target));
+        self.check_outside();
+        fs::remove_dir_all(&target).unwrap();
     }
 
     pub fn check_outside(&self) {
@@ -221,6 +251,12 @@ impl World {
         seen.push(fs::read_to_string(self.outside().join("secret")).unwrap());
         seen
     }
+}
+
+/// What only a file system can refuse.
+fn is_about_disks(err: &conex_spec::Error) -> bool {
+    let text = err.to_string();
+    text.contains("set attribute") || text.contains("name too long") || text.contains("File name")
 }
 
 /// Quick: nothing is synced.

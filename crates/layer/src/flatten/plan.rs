@@ -1,0 +1,194 @@
+//! What is to be written of a tree, and under which names.
+
+use std::collections::btree_map;
+use std::collections::{BTreeSet, HashMap, HashSet};
+
+use conex_spec::{Error, Result};
+use conex_tar::{Kind, show};
+
+use super::tree::{Body, Child, Found, Id, Nodes, ROOT, Walk};
+use crate::name::Name;
+
+/// Names to be written, without content.
+#[derive(Debug, Default)]
+pub(super) struct Plan {
+    /// By layer and number of the entry that has the content.
+    pub(super) files: HashMap<(u32, u64), Named>,
+    /// Links, pipes and devices.
+    pub(super) others: Vec<Named>,
+    /// Children before their parents, the root last.
+    pub(super) dirs: Vec<(Vec<u8>, Id)>,
+}
+
+/// A node and all of its names.
+#[derive(Debug)]
+pub(super) struct Named {
+    pub(super) node: Id,
+    pub(super) names: Vec<Vec<u8>>,
+}
+
+/// A name in a directory.
+type Place = (Id, Box<[u8]>);
+
+/// Which parts of a tree are wanted; without places, all of it.
+#[derive(Debug, Default)]
+pub(super) struct Choice {
+    /// With all that is below them.
+    places: HashSet<Place>,
+    some: bool,
+}
+
+/// What a path that was asked for turned out to be.
+enum Settled {
+    Chosen,
+    /// Layers that were not read may say otherwise.
+    Unknown,
+}
+
+impl Choice {
+    /// The parts that these paths name, and the links that lead there; nothing where layers that
+    /// were not read could add to them.
+    pub(super) fn find(nodes: &Nodes, paths: &[Vec<u8>]) -> Result<Option<Self>> {
+        let mut choice = Self { some: true, ..Self::default() };
+        for path in paths {
+            match choice.settle(nodes, path)? {
+                Settled::Chosen => {}
+                Settled::Unknown => return Ok(None),
+            }
+        }
+        Ok(Some(choice))
+    }
+
+    fn settle(&mut self, nodes: &Nodes, path: &[u8]) -> Result<Settled> {
+        let clean = Name::parse(path)?;
+        let mut walk = Walk::new(clean.as_bytes());
+        while let Some(name) = walk.next()? {
+            let (at, last) = (walk.at(), walk.is_last());
+            let id = match nodes.find(at, &name) {
+                Found::Is(id) => id,
+                Found::Unknown => return Ok(Settled::Unknown),
+                Found::Nothing => return Err(missing(path)),
+            };
+            match &nodes.get(id).body {
+                Body::Dir(_) => {}
+                // The link itself is what is wanted where it is the end of the path.
+                Body::Other(Kind::Symlink(target)) if !last => {
+                    self.places.insert((at, name.into()));
+                    walk.follow(target)?;
+                    continue;
+                }
+                _ if !last => return Err(missing(path)),
+                _ => {}
+            }
+            if last {
+                self.places.insert((at, name.into()));
+                let whole = is_whole(nodes, id);
+                return Ok(if whole { Settled::Chosen } else { Settled::Unknown });
+            }
+            walk.push(id)?;
+        }
+        // The root, or a link that leads to a folder above where it lies: all of that is wanted.
+        self.some = self.some && walk.at() != ROOT;
+        let children = nodes.dir(walk.at()).into_iter().flat_map(|dir| dir.children.keys());
+        self.places.extend(children.map(|name| (walk.at(), name.clone())));
+        let whole = is_whole(nodes, walk.at());
+        Ok(if whole { Settled::Chosen } else { Settled::Unknown })
+    }
+
+    fn has(&self, dir: Id, name: &[u8]) -> bool {
+        !self.some || self.places.contains(&(dir, name.into()))
+    }
+}
+
+/// Whether all of a directory is known.
+fn is_whole(nodes: &Nodes, id: Id) -> bool {
+    let mut pending = vec![id];
+    while let Some(id) = pending.pop() {
+        match &nodes.get(id).body {
+            Body::Dir(dir) if dir.below => return false,
+            Body::Dir(dir) => pending.extend(dir.children.values().map(|child| child.node)),
+            Body::Unknown => return false,
+            _ => {}
+        }
+    }
+    true
+}
+
+fn missing(path: &[u8]) -> Error {
+    Error::not_found(format!("image has no {}", show(path)))
+}
+
+/// A directory on the way, and what is left to do in it.
+struct Frame<'a> {
+    id: Id,
+    /// With a slash at the end; empty for the root.
+    path: Vec<u8>,
+    children: btree_map::Iter<'a, Box<[u8]>, Child>,
+    /// Whether it was chosen, or lies below what was.
+    chosen: bool,
+    /// Whether anything in it is written.
+    used: bool,
+}
+
+impl Plan {
+    /// Names in order, so that the same tree always gives the same plan.
+    pub(super) fn new(nodes: &Nodes, choice: &Choice) -> Self {
+        let mut plan = Self::default();
+        let mut others = HashMap::new();
+        let mut frames: Vec<Frame<'_>> =
+            frame(nodes, ROOT, Vec::new(), !choice.some).into_iter().collect();
+        while let Some(top) = frames.last_mut() {
+            let Some((name, child)) = top.children.next() else {
+                plan.leave(&mut frames);
+                continue;
+            };
+            let chosen = top.chosen || choice.has(top.id, name);
+            let path = [&top.path[..], name].concat();
+            if let Some(frame) = frame(nodes, child.node, [&path[..], b"/"].concat(), chosen) {
+                frames.push(frame);
+            } else if chosen {
+                top.used = true;
+                plan.add(nodes, &mut others, child.node, path);
+            }
+        }
+        plan
+    }
+
+    fn leave(&mut self, frames: &mut Vec<Frame<'_>>) {
+        let Some(frame) = frames.pop() else { return };
+        if !frame.chosen && !frame.used {
+            return;
+        }
+        if let Some(parent) = frames.last_mut() {
+            parent.used = true;
+        }
+        let name = if frame.path.is_empty() { b"./".to_vec() } else { frame.path };
+        self.dirs.push((name, frame.id));
+    }
+
+    fn add(&mut self, nodes: &Nodes, others: &mut HashMap<Id, usize>, node: Id, path: Vec<u8>) {
+        let new = || Named { node, names: Vec::new() };
+        match nodes.get(node).body {
+            Body::File { layer, entry, .. } => {
+                self.files.entry((layer, entry)).or_insert_with(new).names.push(path);
+            }
+            _ => {
+                let at = *others.entry(node).or_insert(self.others.len());
+                if at == self.others.len() {
+                    self.others.push(new());
+                }
+                self.others[at].names.push(path);
+            }
+        }
+    }
+
+    /// Layers with content that is to be written.
+    pub(super) fn layers(&self) -> BTreeSet<u32> {
+        self.files.keys().map(|(layer, _)| *layer).collect()
+    }
+}
+
+fn frame(nodes: &Nodes, id: Id, path: Vec<u8>, chosen: bool) -> Option<Frame<'_>> {
+    let children = nodes.dir(id)?.children.iter();
+    Some(Frame { id, path, children, chosen, used: false })
+}

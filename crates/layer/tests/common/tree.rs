@@ -1,0 +1,89 @@
+//! Everything about a tree that a layer can say, to compare two of them.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::MetadataExt;
+use std::path::Path;
+
+use conex_layer::flatten::{Flat, Flattener, Limits, Stream};
+use conex_layer::unpack::LayerInput;
+use conex_spec::{Compression, Digest, Result};
+
+pub type Layer = (Compression, Vec<u8>, Digest);
+
+/// By name below the root, what is there.
+pub fn snapshot(root: &Path) -> BTreeMap<String, String> {
+    let mut seen = BTreeMap::new();
+    let mut pending = vec![root.to_owned()];
+    while let Some(path) = pending.pop() {
+        let meta = fs::symlink_metadata(&path).unwrap();
+        let mut line = format!(
+            "{:o} {}:{} {}.{} links {} rdev {}",
+            meta.mode(),
+            meta.uid(),
+            meta.gid(),
+            meta.mtime(),
+            meta.mtime_nsec(),
+            if meta.is_dir() { 0 } else { meta.nlink() },
+            meta.rdev(),
+        );
+        if meta.is_dir() {
+            pending.extend(fs::read_dir(&path).unwrap().map(|entry| entry.unwrap().path()));
+        } else if meta.is_symlink() {
+            line += &format!(" -> {:?}", fs::read_link(&path).unwrap());
+        } else if meta.is_file() {
+            let content = fs::read(&path).unwrap();
+            line += &format!(" {} {}", content.len(), Digest::sha256(&content));
+        }
+        for (name, value) in xattrs(&path) {
+            line += &format!(" {name}={value:?}");
+        }
+        let name = path.strip_prefix(root).unwrap().as_os_str().as_bytes().escape_ascii();
+        seen.insert(name.to_string(), line);
+    }
+    seen
+}
+
+fn xattrs(path: &Path) -> Vec<(String, Vec<u8>)> {
+    let mut buffer = vec![0; 64 << 10];
+    let n = rustix::fs::llistxattr(path, &mut buffer[..]).unwrap_or(0);
+    let names = buffer[..n].split(|&b| b == 0).filter(|name| !name.is_empty());
+    let mut found: Vec<_> = names
+        .map(|name| {
+            let mut value = vec![0; 64 << 10];
+            let n = rustix::fs::lgetxattr(path, name, &mut value[..]).unwrap_or(0);
+            value.truncate(n);
+            (name.escape_ascii().to_string(), value)
+        })
+        .collect();
+    found.sort();
+    found
+}
+
+pub fn input(number: usize, layer: &Layer) -> LayerInput {
+    LayerInput {
+        compression: layer.0,
+        diff_id: layer.2.clone(),
+        reader: Box::new(std::io::Cursor::new(layer.1.clone())),
+        name: format!("layer {number}"),
+    }
+}
+
+/// The layers as one tar.
+pub fn flatten(layers: &[Layer], limits: Limits) -> Result<Vec<u8>> {
+    let mut flattener = Flattener::new(limits);
+    for (i, layer) in layers.iter().enumerate() {
+        flattener.apply(input(i, layer))?;
+    }
+    write(layers, flattener.finish())
+}
+
+pub fn write(layers: &[Layer], flat: Flat) -> Result<Vec<u8>> {
+    let wanted = flat.layers();
+    let mut stream = Stream::new(flat, Vec::new());
+    for i in wanted {
+        stream.layer(i, input(i, &layers[i]))?;
+    }
+    stream.finish()
+}
