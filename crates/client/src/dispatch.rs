@@ -33,12 +33,12 @@ impl Registry {
         ceiling: Reach,
         own: bool,
     ) -> Result<Response> {
-        let url = request.url().clone();
+        let (url, method) = (request.url().clone(), request.method().clone());
         let line = self.line(&request, ceiling, own).await?;
         let answer = tokio::time::timeout(wait, self.execute_in(&line.pool, request)).await;
         let answer = answer.map_err(|_| no_answer(&url, wait))?;
         let mut response = answer.map_err(|err| self.unanswered(err, &url))?;
-        line.pass.until_read(&mut response);
+        line.pass.until_read(&method, &mut response);
         Ok(response)
     }
 

@@ -192,14 +192,14 @@ impl Registry {
         let timeouts = self.options().timeouts;
         let wait = wait.unwrap_or(timeouts.answer);
         let Some(upload) = upload else { return self.dispatch(request, wait, ceiling, own).await };
-        let url = request.url().clone();
+        let (url, method) = (request.url().clone(), request.method().clone());
         let line = self.line(&request, ceiling, own).await?;
         let answer = self.execute_in(&line.pool, request);
         let answer = upload.watch(answer, &url, timeouts.stall * 4, wait).await?;
         // A source that broke off is the true cause.
         let unanswered = |err| upload.fault().unwrap_or_else(|| self.unanswered(err, &url));
         let mut response = answer.map_err(unanswered)?;
-        line.pass.until_read(&mut response);
+        line.pass.until_read(&method, &mut response);
         Ok(response)
     }
 }

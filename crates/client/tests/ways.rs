@@ -11,7 +11,7 @@ use common::fake::{Fake, Reply, Request, Step, head, reply};
 use common::forward::Forward;
 use common::{all, blob, noise, quick, repository, stream};
 use conex_client::{Client, Credentials, Options, PlainHttp, Proxies, Proxy, Secret};
-use conex_spec::{Kind, Result};
+use conex_spec::{Digest, Kind, Name, Result, Tag};
 use conex_store::{Sink, Source, SourceExt};
 
 /// `bob:canary-password`, for the registry.
@@ -228,6 +228,32 @@ async fn a_host_that_gets_one_request_at_a_time_can_be_copied_within() {
     let content = from.fetch(&blob(&bytes)).await.unwrap();
     to.put(&blob(&bytes), content).await.unwrap();
     assert_eq!(fake.seen().last().unwrap().body, bytes);
+}
+
+/// Whoever asks again because of an answer does not wait for the place that this answer holds: a
+/// registry without the referrers API is asked for the tag then, one without HEAD for the manifest.
+#[tokio::test]
+async fn what_follows_a_refusal_finds_a_place() {
+    let (subject, bytes) = (Digest::sha256(b"subject"), noise(1000));
+    for status in [400, 404, 405] {
+        let fake = Fake::start(move |request| match request.target.as_str() {
+            "/v2/" => Vec::new(),
+            _ => reply(status, &[], "refused"),
+        })
+        .await;
+        let (mut options, _) = quick();
+        options.per_host = 1;
+        let repository = repository(options, &fake.reference("a"));
+        let name = Name::Tag(Tag::new("v1").unwrap());
+        let soon = Duration::from_secs(5);
+        let asked = async {
+            let _ = repository.referrers(&subject).await;
+            let _ = repository.resolve(Some(&name)).await;
+            let _ = repository.resolve(Some(&Name::Digest(subject.clone()))).await;
+            let _ = repository.put(&blob(&bytes), stream(&bytes, 1000)).await;
+        };
+        assert!(tokio::time::timeout(soon, asked).await.is_ok(), "{status}: stands still");
+    }
 }
 
 /// Rule C9 and RFC 9110, 15.4.8: an upload is sent again where that can be done.

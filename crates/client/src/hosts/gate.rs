@@ -1,13 +1,16 @@
 //! How many requests one host gets at a time.
 //!
 //! Requests that read and requests that write are counted apart: a copy within one host reads a
-//! blob while it writes it, and would wait for itself otherwise. A place is held until the body of the
-//! answer is read or dropped.
+//! blob while it writes it, and would wait for itself otherwise. A place is held until the content that
+//! was asked for is read or dropped. Any other answer gives it back with its head: what follows from
+//! it is often the next request, and if all places were held by those who want a second one, nobody
+//! would ever get it.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use conex_spec::Result;
+use http::Method;
 use reqwest::{Response, Url};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
@@ -35,9 +38,10 @@ impl Gates {
 }
 
 impl Pass {
-    /// Gives the place back when the answer is dropped.
-    pub(crate) fn until_read(self, response: &mut Response) {
-        if let Some(permit) = self.0 {
+    /// Gives the place back when the answer is dropped, if it brings content; else now.
+    pub(crate) fn until_read(self, method: &Method, response: &mut Response) {
+        let brings_content = *method == Method::GET && response.status().is_success();
+        if let Some(permit) = self.0.filter(|_| brings_content) {
             response.extensions_mut().insert(Arc::new(permit));
         }
     }
