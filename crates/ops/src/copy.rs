@@ -7,9 +7,11 @@
 //! | the run over many roots | `engine` |
 //! | which platforms of an index | [`select`] |
 //! | which tags of a repository | [`tags`] |
+//! | what Docker's archives call images | `archive_names` |
 //! | referrers and signatures | [`belongings`] |
 //! | how much moves at a time | `budget` |
 
+mod archive_names;
 pub mod belongings;
 mod blob;
 mod budget;

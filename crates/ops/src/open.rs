@@ -54,9 +54,7 @@ impl Context {
             Location::Layout { path, .. } => Arc::new(Layout::open(path, self.key())?),
             Location::Store(_) => Arc::new(self.local_store(location)?),
             Location::OciArchive { .. } => Arc::new(self.oci_archive(location)?),
-            Location::DockerArchive { path, .. } => {
-                Arc::new(DockerArchive::new(input(path)?, location.clone(), self.spool()))
-            }
+            Location::DockerArchive { .. } => Arc::new(self.docker_archive(location)?),
             Location::DockerDaemon(image) => {
                 let engine = self.client.engine().clone();
                 Arc::new(DaemonSource::new(engine, image.clone(), self.spool()))
@@ -69,6 +67,12 @@ impl Context {
     pub(crate) fn oci_archive(&self, location: &Location) -> Result<OciArchive> {
         let path = location.path().unwrap_or(Path::new("-"));
         Ok(OciArchive::new(input(path)?, location.clone(), self.spool()))
+    }
+
+    /// What `docker save` wrote, whose own files can be looked at too.
+    pub(crate) fn docker_archive(&self, location: &Location) -> Result<DockerArchive> {
+        let path = location.path().unwrap_or(Path::new("-"));
+        Ok(DockerArchive::new(input(path)?, location.clone(), self.spool()))
     }
 
     /// Something to write to. A layout or store is made with what is first put there; an archive

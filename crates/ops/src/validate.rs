@@ -7,11 +7,13 @@
 //! | configs, layers and other leaves | `blobs` |
 //! | one of them: read, hashed, inflated | `content` |
 //! | the files of a layout | `layout` |
+//! | an archive of `docker save` | `docker` |
 //! | what it came to | [`report`] |
 //! | the rules themselves | [`conex_spec::lint`] |
 
 mod blobs;
 mod content;
+mod docker;
 mod documents;
 mod layout;
 pub mod report;
@@ -20,7 +22,7 @@ use std::sync::Arc;
 
 use conex_spec::lint::rules::{is_of_json, json};
 use conex_spec::lint::{self, Form, lint};
-use conex_spec::{Descriptor, Error, Kind, Location, Result};
+use conex_spec::{Descriptor, Error, Kind, Location, Name, Result};
 use conex_store::Source;
 
 use crate::json_file::{DocumentKind, JsonFile, Target};
@@ -38,8 +40,8 @@ pub struct Options {
     pub named: Option<DocumentKind>,
 }
 
-/// Validates what a location names, or the document in a file. Of a layout that names no root,
-/// everything is.
+/// Validates what a location names, or the document in a file. Of a layout or an archive
+/// that names no root, everything is.
 ///
 /// # Errors
 /// Only what keeps content from being looked at, or a root that is not there: everything else is
@@ -54,6 +56,10 @@ pub async fn validate(context: &Context, target: &Target, options: Options) -> R
         Target::Location(location @ Location::OciArchive { name, .. }) => {
             let archive = context.oci_archive(location)?;
             layout::validate_archive(archive, name.as_ref(), target, options).await
+        }
+        Target::Location(location @ Location::DockerArchive { reference, .. }) => {
+            let name = reference.clone().map(Name::Tag);
+            docker::validate(context.docker_archive(location)?, name, target, options).await
         }
         Target::Location(location) => {
             let (source, root) = context.resolve(location).await?;

@@ -18,9 +18,11 @@
 //! | the rules, their sources and how to mend | [`rules`] |
 //! | what is asked of a single string | `grammar` |
 //! | the checks, one file for each sort of document | `check` |
+//! | the lists in an archive of `docker save` | [`archive`] |
 //! | what a broken document still refers to | [`links`] |
 //! | sentences that no document shows, and why | [`unchecked`] |
 
+pub mod archive;
 mod check;
 mod grammar;
 pub mod links;

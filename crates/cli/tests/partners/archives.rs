@@ -114,6 +114,7 @@ fn through_an_engine(
     engine(&["save", "--output", &saved, &one]);
     assert_eq!(diff_ids(&conex, &scratch, &format!("docker-archive:{saved}")), ids);
     assert_sound(&conex, &format!("docker-archive:{saved}"));
+    several_at_once(&scratch, &conex, &from, engine, image_name);
     let with_engine = |args: &[&str]| {
         let output = conex.command(args).env("DOCKER_HOST", socket).output().unwrap();
         let text = String::from_utf8_lossy(&output.stderr).into_owned();
@@ -135,6 +136,43 @@ fn through_an_engine(
     let (code, text) = with_engine(&["inspect", "docker-daemon:conex/is-not-there:1"]);
     assert_eq!(code, Some(3), "{text}");
     engine(&["rmi", &one, &two]);
+}
+
+/// An archive of two images, as `docker save A B` writes it, both ways.
+fn several_at_once(
+    scratch: &Scratch,
+    conex: &Conex,
+    from: &str,
+    engine: &dyn Fn(&[&str]) -> String,
+    image_name: &str,
+) {
+    let tree = scratch.folder("another");
+    fs::write(tree.join("file"), "another").unwrap();
+    let tags = format!("oci:{}", scratch.arg("tags"));
+    conex.ok(&["copy", from, &format!("{tags}:several-1"), "--tag", "several-2"]);
+    conex.ok(&["pack", &tree.display().to_string(), &format!("{tags}:several-3")]);
+    let file = scratch.arg("several.tar");
+    conex.ok(&["copy", "--all-tags", &tags, &format!("docker-archive:{file}:{image_name}")]);
+    assert_sound(conex, &format!("docker-archive:{file}"));
+    engine(&["load", "--input", &file]);
+    let names = ["1", "2", "3"].map(|n| format!("{image_name}:several-{n}"));
+    let [one, two, three] = names.each_ref().map(String::as_str);
+    let id = |name: &str| engine(&["image", "inspect", "--format", "{{.Id}}", name]);
+    assert!(id(one) == id(two) && id(one) != id(three));
+    let saved = scratch.arg("several-theirs.tar");
+    let several: &[&str] = if image_name.starts_with("localhost/") {
+        &["save", "--multi-image-archive", "--output", &saved, one, two, three]
+    } else {
+        &["save", "--output", &saved, one, two, three]
+    };
+    engine(several);
+    assert_sound(conex, &format!("docker-archive:{saved}"));
+    let back = format!("oci:{}", scratch.arg("several-back"));
+    let copied = conex.json(&["copy", "--all-tags", &format!("docker-archive:{saved}"), &back]);
+    let tags: Vec<_> = copied["copied"].as_array().unwrap().iter().map(|it| &it["tag"]).collect();
+    assert_eq!(tags, ["several-1", "several-2", "several-3"]);
+    assert_sound(conex, &back);
+    engine(&["rmi", one, two, three]);
 }
 
 /// Standard output holds the archive and nothing else; standard input may be a pipe or a file.

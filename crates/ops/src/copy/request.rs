@@ -11,6 +11,7 @@ use conex_spec::{Descriptor, Digest, Error, Kind, Location, Name, Platform, Resu
 use conex_store::referrers::is_digest_tag;
 use conex_store::{Event, Sink, Source};
 
+use super::archive_names;
 use super::belongings::in_words_of;
 use super::engine::{Engine, Task, WIDTH, standing};
 use super::nowhere::Nowhere;
@@ -144,15 +145,14 @@ fn check(request: &Request) -> Result<()> {
         return Ok(());
     }
     for location in [&request.from, &request.to] {
-        if location.name().is_some() || matches!(location, Location::DockerDaemon(_)) {
+        // An archive of Docker's is told the repository that its tags are to be of.
+        let named = location.name().is_some()
+            && (location == &request.from || !archive_names::names_repository(location));
+        if named || matches!(location, Location::DockerDaemon(_)) {
             return Err(usage(format!("{location} is no whole repository"))
                 .expected("a place without a tag, as `registry.example/team/app` or `oci:DIR`")
                 .found(location.kind_str()));
         }
-    }
-    if matches!(request.to, Location::DockerArchive { .. }) {
-        return Err(usage(format!("{} calls images by whole names, not by tags", request.to))
-            .hint("an oci-archive:FILE takes tags"));
     }
     Ok(())
 }
@@ -219,6 +219,7 @@ impl Job<'_> {
             }
             let taken = self.kept(&names, &selection.root, &standing);
             if taken.is_empty() {
+                check_fits(self.from, &selection.root, &self.request.to).await?;
                 tags.push(tag);
                 tasks.push(task(selection.clone(), names, standing));
             }
@@ -239,6 +240,7 @@ impl Job<'_> {
             Location::Store(reference) => format!("{}:", reference.without_name()),
             _ => String::new(),
         };
+        let is_archive = matches!(self.request.from, Location::DockerArchive { .. });
         let mut tags = self.from.tags();
         let mut all = Vec::new();
         while let Some(tag) = tags.try_next().await? {
@@ -250,6 +252,9 @@ impl Job<'_> {
                     .expected(format!("at most {MAX_TAGS}")));
             }
         }
+        if is_archive {
+            return Ok(archive_names::read(all.into_iter().map(|(_, name)| name).collect()));
+        }
         Ok(all)
     }
 
@@ -260,6 +265,7 @@ impl Job<'_> {
         let wanted = match to {
             // Who names tags does not mean `latest` as well.
             Location::Registry(reference) if !self.request.names.is_empty() => reference.name(),
+            _ if !self.request.names.is_empty() && archive_names::names_repository(to) => None,
             _ => name_in(to)?,
         };
         if let Some(Name::Tag(tag)) = wanted {
@@ -280,6 +286,10 @@ impl Job<'_> {
             Location::Registry(_) => Tag::registry(text),
             Location::DockerDaemon(_) => {
                 return Err(Error::new(Kind::Unsupported, format!("{to} takes one name")));
+            }
+            Location::DockerArchive { .. } => {
+                let many = self.request.tags.is_some();
+                archive_names::written(text, &self.request.from, to, many)
             }
             _ => in_words_of(to, text),
         };

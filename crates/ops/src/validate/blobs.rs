@@ -129,7 +129,7 @@ async fn check(source: &Arc<dyn Source>, blob: Blob) -> Result<(Option<u64>, Vec
     Ok((size, findings))
 }
 
-fn mismatches<'a>(
+pub(super) fn mismatches<'a>(
     subject: &'a Subject,
     promised: &'a [(Digest, String)],
     found: &'a Digest,
@@ -201,7 +201,7 @@ pub(super) fn judge(descriptor: &Descriptor, err: Error) -> Result<Fault> {
 }
 
 /// What a layer that cannot be inflated comes to.
-fn corrupt(err: &Error) -> Fault {
+pub(super) fn corrupt(err: &Error) -> Fault {
     let rule =
         if is_other_compression(err) { &rules::COMPRESSION_MISMATCH } else { &rules::CORRUPT };
     let mut fault = Fault::new(rule, "");

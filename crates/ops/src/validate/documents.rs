@@ -200,34 +200,10 @@ impl<'a> Documents<'a> {
             finding.rule.severity == Severity::Error && finding.pointer.starts_with("/layers")
         });
         if all_known {
-            self.counts(&config_subject, facts, layers.len());
+            counts(&mut self.findings, &config_subject, facts, layers.len());
         }
         self.expect_diff_ids(&config_subject, facts, &layers);
         Ok(())
-    }
-
-    /// Rule J8.
-    fn counts(&mut self, subject: &Subject, facts: &ConfigFacts, layers: usize) {
-        let mut report = |rule, pointer: &str, expected: String, found: usize| {
-            let finding =
-                lint::Finding::new(rule, pointer).expected(expected).found(found.to_string());
-            self.findings.push(Finding::new(subject, finding));
-        };
-        let expected = format!("{layers}, the number of layers");
-        if let Some(ids) = &facts.diff_ids
-            && ids.len() != layers
-        {
-            report(&config::DIFF_IDS_COUNT, "/rootfs/diff_ids", expected.clone(), ids.len());
-        }
-        match facts.history {
-            Some(made) if made > layers => {
-                report(&config::HISTORY_LONGER, "/history", expected, made);
-            }
-            Some(made) if made < layers => {
-                report(&config::HISTORY_SHORTER, "/history", expected, made);
-            }
-            _ => {}
-        }
     }
 
     fn expect_diff_ids(&mut self, subject: &Subject, facts: &ConfigFacts, layers: &[&Link]) {
@@ -296,6 +272,34 @@ impl<'a> Documents<'a> {
         let mut finding = Finding::new(&subject, finding);
         finding.listed_in = listed;
         self.findings.push(finding);
+    }
+}
+
+/// Rule J8.
+pub(super) fn counts(
+    findings: &mut Findings,
+    subject: &Subject,
+    facts: &ConfigFacts,
+    layers: usize,
+) {
+    let mut report = |rule, pointer: &str, expected: String, found: usize| {
+        let finding = lint::Finding::new(rule, pointer).expected(expected).found(found.to_string());
+        findings.push(Finding::new(subject, finding));
+    };
+    let expected = format!("{layers}, the number of layers");
+    if let Some(ids) = &facts.diff_ids
+        && ids.len() != layers
+    {
+        report(&config::DIFF_IDS_COUNT, "/rootfs/diff_ids", expected.clone(), ids.len());
+    }
+    match facts.history {
+        Some(made) if made > layers => {
+            report(&config::HISTORY_LONGER, "/history", expected, made);
+        }
+        Some(made) if made < layers => {
+            report(&config::HISTORY_SHORTER, "/history", expected, made);
+        }
+        _ => {}
     }
 }
 

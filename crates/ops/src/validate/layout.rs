@@ -141,7 +141,7 @@ async fn resolve(place: Result<Arc<dyn Source>>, name: &Name) -> Result<Descript
     place?.resolve(Some(name)).await
 }
 
-fn check_marker(findings: &mut Findings, marker: Option<&[u8]>) {
+pub(super) fn check_marker(findings: &mut Findings, marker: Option<&[u8]>) {
     let subject = Subject::File(MARKER_FILE.into());
     match marker {
         None => {
@@ -154,7 +154,7 @@ fn check_marker(findings: &mut Findings, marker: Option<&[u8]>) {
     }
 }
 
-fn check_index(findings: &mut Findings, index: Option<&[u8]>) -> Outcome {
+pub(super) fn check_index(findings: &mut Findings, index: Option<&[u8]>) -> Outcome {
     let Some(bytes) = index else {
         let subject = Subject::File(INDEX_FILE.into());
         findings.push(Finding::new(&subject, lint::Finding::new(&rules::INDEX_MISSING, "")));

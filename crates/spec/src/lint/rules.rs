@@ -1,6 +1,7 @@
 //! All rules, in one table for each sort of document.
 
 pub mod annotations;
+pub mod archive;
 pub mod config;
 pub mod content;
 pub mod descriptor;
@@ -22,6 +23,7 @@ pub fn all() -> impl Iterator<Item = &'static Rule> {
         index::ALL,
         config::ALL,
         content::ALL,
+        archive::ALL,
     ];
     tables.into_iter().flatten().copied()
 }

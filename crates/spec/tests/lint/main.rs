@@ -15,7 +15,19 @@ use conex_spec::lint::{Context, Form, Outcome, Part, Severity, lint, rules};
 use documents::cases;
 
 /// Rules of content and of several documents, which `conex validate` checks (`ops/validate`).
-const ELSEWHERE: [&str; 21] = [
+const ELSEWHERE: [&str; 33] = [
+    "archive-manifest-missing",
+    "archive-manifest-invalid",
+    "archive-manifest-empty",
+    "archive-config-missing",
+    "archive-layer-missing",
+    "archive-name-outside",
+    "archive-member-unreadable",
+    "archive-config-name",
+    "archive-repotag-invalid",
+    "archive-repotag-twice",
+    "archive-repositories-differ",
+    "archive-layout-differs",
     "document-unknown",
     "index-platform-mismatch",
     "index-platform-detail",

@@ -215,10 +215,17 @@ fn cannot_read(err: io::Error) -> Error {
 }
 
 /// See [`Archive::reader`].
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct PartReader {
     file: Arc<File>,
     part: Part,
+}
+
+impl PartReader {
+    /// Where what is left of it lies.
+    pub fn part(&self) -> Part {
+        self.part
+    }
 }
 
 impl Read for PartReader {

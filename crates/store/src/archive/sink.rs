@@ -14,7 +14,8 @@ use conex_spec::{Descriptor, Digest, Document, Error, ImageIndex, Kind, Location
 use conex_tar::{Entry, Kind as Sort, Writer};
 
 use super::choice::IMAGE_NAME;
-use super::docker::{self, MANIFEST_FILE, saved};
+use super::docker::saved::{self, REPOSITORIES_FILE};
+use super::docker::{self, MANIFEST_FILE};
 use super::output::Output;
 use crate::blobs::{self, BLOBS};
 use crate::bridge::{blocking, feed};
@@ -239,6 +240,7 @@ impl State {
             let list = serde_json::to_vec(&self.images);
             let list = list.map_err(|err| Error::invalid("image cannot be listed").source(err))?;
             self.small_file(MANIFEST_FILE, &list)?;
+            self.small_file(REPOSITORIES_FILE, &saved::repositories(&self.images)?)?;
         }
         let index = Document::new(ImageIndex::new(std::mem::take(&mut self.roots)))?;
         self.small_file(INDEX_FILE, index.bytes())?;

@@ -16,9 +16,10 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use futures_util::stream::{self, BoxStream, StreamExt};
 
+use conex_spec::document::LIMIT;
 use conex_spec::{Descriptor, Digest, Location, Name, Result, Tag};
 
-use super::input::{Archive, Input, Lazy};
+use super::input::{Archive, Input, Lazy, PartReader};
 use super::members::Part;
 use super::oci;
 use crate::bridge::{blocking, bytes_stream};
@@ -52,6 +53,46 @@ impl DockerArchive {
 
     async fn archive(&self) -> Result<Arc<Archive>> {
         self.archive.get().await.map_err(|err| err.context(&self.location))
+    }
+
+    /// A small member as it is; nothing where there is none.
+    ///
+    /// # Errors
+    /// `Invalid` where its content cannot be told, `Limit` where it is no small one.
+    pub async fn small(&self, name: &str) -> Result<Option<Bytes>> {
+        let (archive, name) = (self.archive().await?, name.to_owned());
+        blocking(move || archive.small(&name, LIMIT)).await
+    }
+
+    /// A member to be read, wherever links lead; nothing where there is none.
+    ///
+    /// # Errors
+    /// `Invalid` where its content cannot be told.
+    pub async fn member(&self, name: &str) -> Result<Option<PartReader>> {
+        let archive = self.archive().await?;
+        Ok(archive.members().find(name)?.map(|part| archive.reader(part)))
+    }
+
+    /// Which image of the list a name stands for.
+    ///
+    /// # Errors
+    /// `NotFound` where no image, or more than one, has the name.
+    pub async fn position(&self, name: &Name) -> Result<usize> {
+        let archive = self.archive().await?;
+        let (name, location) = (name.clone(), self.location.clone());
+        let at = blocking(move || {
+            let saved = saved::read(&archive)?;
+            let chosen = view::choose(&archive, &saved, Some(&name), &location)?;
+            Ok(saved.iter().position(|image| std::ptr::eq(image, chosen)).unwrap_or_default())
+        });
+        at.await.map_err(|err| err.context(&self.location))
+    }
+
+    /// Where the layout in the archive has the image with this config: the root that it is
+    /// presented by, and the image itself. Nothing where there is no layout, or none with it.
+    pub async fn in_layout(&self, config: &Digest) -> Result<Option<(Descriptor, Descriptor)>> {
+        let (archive, config) = (self.archive().await?, config.clone());
+        blocking(move || view::in_layout(&archive, &config)).await
     }
 
     async fn find(&self, descriptor: &Descriptor) -> Result<Option<(Arc<Archive>, Content)>> {

@@ -1,6 +1,6 @@
 //! `manifest.json`, Docker's list of the images in an archive.
 
-use std::collections::HashSet;
+use std::collections::{BTreeMap, HashSet};
 
 use bytes::Bytes;
 use serde::{Deserialize, Deserializer, Serialize};
@@ -17,6 +17,10 @@ use crate::blobs;
 
 /// The name of the list.
 pub const MANIFEST_FILE: &str = "manifest.json";
+
+/// The name of the list that engines before Docker 1.10 read: the layer on top of each name.
+/// Engines still write it, and some scripts still read it.
+pub const REPOSITORIES_FILE: &str = "repositories";
 
 /// An entry of the list. Everything is named as a member of the archive.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -68,6 +72,20 @@ pub fn read(archive: &Archive) -> Result<Vec<Saved>> {
     } else {
         err
     })
+}
+
+/// The content of [`REPOSITORIES_FILE`] for some images: `{"NAME": {"TAG": "LAYER"}}`.
+pub fn repositories(images: &[Saved]) -> Result<Vec<u8>> {
+    let mut repositories: BTreeMap<&str, BTreeMap<&str, &str>> = BTreeMap::new();
+    for image in images {
+        let Some(layer) = image.layers.last() else { continue };
+        let layer = layer.rsplit('/').next().unwrap_or_default();
+        for (name, tag) in image.repo_tags.iter().filter_map(|name| name.rsplit_once(':')) {
+            repositories.entry(name).or_default().insert(tag, layer);
+        }
+    }
+    serde_json::to_vec(&repositories)
+        .map_err(|err| Error::invalid("images cannot be listed by their names").source(err))
 }
 
 /// A name for an image as the list has it: the canonical reference, and its tag alone.

@@ -4,6 +4,7 @@ use std::collections::{HashMap, HashSet};
 use std::io::Read;
 
 use conex_spec::document::LIMIT;
+use conex_spec::layout::{INDEX_FILE, MARKER_FILE};
 use conex_spec::{
     Algorithm, Compression, Descriptor, Digest, Document, Error, ImageConfig, ImageManifest, Kind,
     Location, Manifest, MediaType, Name, Result, Tag,
@@ -110,10 +111,7 @@ pub(super) fn tags(saved: &[Saved]) -> Vec<Tag> {
 pub(super) fn view(archive: &Archive, saved: &Saved) -> Result<View> {
     let bytes = config(archive, saved)?;
     let descriptor = Descriptor::of(MediaType::CONFIG, &bytes);
-    if archive.members().has("oci-layout")
-        && archive.members().has("index.json")
-        && let Some(root) = in_layout(archive, &descriptor.digest)?
-    {
+    if let Some((root, _)) = in_layout(archive, &descriptor.digest)? {
         return Ok(View { root, content: HashMap::new() });
     }
     let config =
@@ -163,14 +161,21 @@ fn layer(archive: &Archive, part: Part, diff_id: &Digest) -> Result<Descriptor> 
     Ok(Descriptor::new(MediaType::layer(compression), hasher.finish(), part.size))
 }
 
-/// The root of the layout that holds the image with this config: an index where all of it is in
-/// the archive, since engines save an index with the images of other platforms left out.
-fn in_layout(archive: &Archive, config: &Digest) -> Result<Option<Descriptor>> {
+/// The root of the layout that holds the image with this config, and the image: the root is an
+/// index where all of it is in the archive, since engines save an index with the images of other
+/// platforms left out.
+pub(super) fn in_layout(
+    archive: &Archive,
+    config: &Digest,
+) -> Result<Option<(Descriptor, Descriptor)>> {
+    if !(archive.members().has(MARKER_FILE) && archive.members().has(INDEX_FILE)) {
+        return Ok(None);
+    }
     for root in oci::roots(archive)? {
         let mut search = Search { archive, config, seen: HashSet::new(), missing: false };
         if let Some(image) = search.find(&root, 0)? {
             let root = if search.missing { &image } else { &root };
-            return Ok(Some(nameless(root)));
+            return Ok(Some((nameless(root), image)));
         }
     }
     Ok(None)
