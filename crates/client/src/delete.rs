@@ -36,13 +36,16 @@ impl Repository {
         // A manifest that cannot be read can still be deleted.
         let manifest = self.manifest(root).await.ok();
         let subject = manifest.and_then(|manifest| manifest.subject().cloned());
+        // Asked before anything is gone: who cannot tell leaves all as it was.
+        let unlist = match &subject {
+            Some(subject) => !self.keeps_referrers(&subject.digest).await?,
+            None => false,
+        };
         let name = Name::Digest(root.digest.clone());
         let url = paths::manifest(self.origin().await?, self.name(), &name)?;
         let what = format!("cannot delete {name} in {}", self.location());
         self.delete_at(url, &what, "its administrator can allow it, or remove it there").await?;
-        if let Some(subject) = subject
-            && !self.keeps_referrers(&subject.digest).await?
-        {
+        if let Some(subject) = subject.filter(|_| unlist) {
             self.unlist_referrer(&root.digest, &subject.digest).await?;
         }
         Ok(())
@@ -91,6 +94,15 @@ impl Repository {
     async fn keeps_referrers(&self, subject: &Digest) -> Result<bool> {
         let url = paths::referrers(self.origin().await?, self.name(), subject, None)?;
         let ask = Ask::get(url, Scope::pull(self.name())).header(ACCEPT, accept());
-        Ok(self.registry().send(ask).await?.status().is_success())
+        let answer = self.registry().send(ask).await?;
+        match answer.status().as_u16() {
+            200 => Ok(true),
+            // The API is optional; older registries do not all say so with 404.
+            400 | 404..=406 | 501 => Ok(false),
+            _ => {
+                let what = format!("cannot tell whether {} lists referrers", self.location());
+                Err(fault(answer, what).await)
+            }
+        }
     }
 }

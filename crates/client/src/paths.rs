@@ -70,8 +70,19 @@ pub(crate) fn blob(origin: &Origin, repository: &str, digest: &Digest) -> Result
 
 /// Where an upload begins. "When pushing a blob with a digest algorithm other than `sha256`, the
 /// post request SHOULD include the `digest-algorithm` parameter".
-pub(crate) fn uploads(origin: &Origin, repository: &str, digest: &Digest) -> Result<Url> {
+///
+/// With `mount` the registry may also take over the blob from wherever it has it: "The registry MAY
+/// treat the `from` parameter as optional, and it MAY cross-mount the blob if it can be found."
+pub(crate) fn uploads(
+    origin: &Origin,
+    repository: &str,
+    digest: &Digest,
+    mount: bool,
+) -> Result<Url> {
     let mut url = parse(&format!("{origin}/v2/{repository}/blobs/uploads/"))?;
+    if mount {
+        url.query_pairs_mut().append_pair("mount", digest.as_str());
+    }
     if digest.algorithm()? != Algorithm::Sha256 {
         url.query_pairs_mut().append_pair("digest-algorithm", digest.algorithm_name());
     }
@@ -177,7 +188,7 @@ mod tests {
             (root(&origin), String::new()),
             (manifest(&origin, "a/b", &name), format!("a/b/manifests/{HEX}")),
             (blob(&origin, "a/b", &digest), format!("a/b/blobs/{HEX}")),
-            (uploads(&origin, "a/b", &digest), "a/b/blobs/uploads/".into()),
+            (uploads(&origin, "a/b", &digest, false), "a/b/blobs/uploads/".into()),
             (tags(&origin, "a", 5, None), "a/tags/list?n=5".into()),
             (tags(&origin, "a", 5, Some(&tag)), "a/tags/list?n=5&last=v1".into()),
             (catalog(&origin, 5), "_catalog?n=5".into()),
@@ -188,7 +199,7 @@ mod tests {
         let typed = referrers(&origin, "a", &digest, Some(&MediaType::new("a/b+c&d"))).unwrap();
         assert_eq!(typed.query(), Some("artifactType=a%2Fb%2Bc%26d"));
         let long = Algorithm::Sha512.digest(b"");
-        let url = uploads(&origin, "a", &long).unwrap();
+        let url = uploads(&origin, "a", &long, false).unwrap();
         assert_eq!(url.query(), Some("digest-algorithm=sha512"));
     }
 

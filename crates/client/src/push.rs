@@ -8,7 +8,7 @@ use conex_spec::{Descriptor, Error, Kind, Name, Result};
 use conex_store::source::Place;
 use conex_store::{ByteStream, Reopen, verify};
 use futures_util::{StreamExt, stream};
-use http::header::{ACCEPT, CONTENT_TYPE, HeaderName};
+use http::header::{CONTENT_TYPE, HeaderName};
 use http::{HeaderValue, Method, StatusCode};
 use reqwest::Url;
 
@@ -19,7 +19,6 @@ use crate::fault::fault;
 use crate::origin;
 use crate::paths;
 use crate::repository::Repository;
-use crate::resolve::accept;
 use crate::sessions::Found;
 
 /// Blobs up to this size are held in memory, so that they can be sent again.
@@ -36,16 +35,12 @@ impl Repository {
     /// Whether the registry has a blob or manifest of that digest and size.
     pub(crate) async fn holds(&self, blob: &Descriptor) -> Result<bool> {
         blob.digest.algorithm()?;
-        let origin = self.origin().await?;
         let scope = Scope::push(self.name());
-        let ask = if blob.media_type.is_manifest() {
-            let name = Name::Digest(blob.digest.clone());
-            let url = paths::manifest(origin, self.name(), &name)?;
-            Ask::new(Method::HEAD, url, scope).header(ACCEPT, accept())
+        let answer = if blob.media_type.is_manifest() {
+            self.head_manifest(&Name::Digest(blob.digest.clone()), scope).await?
         } else {
-            Ask::new(Method::HEAD, paths::blob(origin, self.name(), &blob.digest)?, scope)
+            self.head_blob(&blob.digest, scope).await?
         };
-        let answer = self.registry().send(ask).await?;
         match answer.status().as_u16() {
             200 => Ok(answer.length().is_none_or(|length| length == blob.size)
                 && answer.check_digest(&blob.digest).is_ok()),
@@ -98,7 +93,10 @@ impl Repository {
         loop {
             let session = match opened.take() {
                 Some(found) => self.session_at(&found).await?,
-                None => self.begin(blob).await?,
+                None => match self.begin(blob).await? {
+                    Some(session) => session,
+                    None => return Ok(()),
+                },
             };
             let ask = self.commit(&session.at, blob).pieces(pieces.clone());
             let err = match self.finish_upload(ask, blob, &session).await {
@@ -128,15 +126,31 @@ impl Repository {
         result
     }
 
-    /// Opens an upload.
-    pub(crate) async fn begin(&self, blob: &Descriptor) -> Result<Session> {
-        let url = paths::uploads(self.origin().await?, self.name(), &blob.digest)?;
-        let answer =
-            self.registry().send(Ask::new(Method::POST, url, Scope::push(self.name()))).await?;
+    /// Opens an upload; nothing where the registry found the blob in another repository and took it
+    /// over. That costs nothing to ask, so it is asked of every registry until one minds.
+    pub(crate) async fn begin(&self, blob: &Descriptor) -> Result<Option<Session>> {
+        let minds = &self.registry().minds_mounts;
+        if !minds.load(Ordering::Relaxed) {
+            let answer = self.ask_for_upload(blob, true).await?;
+            match answer.status() {
+                StatusCode::ACCEPTED => return self.session(&answer).await.map(Some),
+                StatusCode::CREATED if answer.check_digest(&blob.digest).is_ok() => {
+                    return Ok(None);
+                }
+                // Some want to be told from where.
+                _ => minds.store(true, Ordering::Relaxed),
+            }
+        }
+        let answer = self.ask_for_upload(blob, false).await?;
         if answer.status() != StatusCode::ACCEPTED {
             return Err(fault(answer, "no upload begins").await);
         }
-        self.session(&answer).await
+        self.session(&answer).await.map(Some)
+    }
+
+    async fn ask_for_upload(&self, blob: &Descriptor, mount: bool) -> Result<Answer> {
+        let url = paths::uploads(self.origin().await?, self.name(), &blob.digest, mount)?;
+        self.registry().send(Ask::new(Method::POST, url, Scope::push(self.name()))).await
     }
 
     /// The request that ends an upload.
@@ -247,6 +261,16 @@ async fn collect(mut content: ByteStream) -> Result<Vec<Bytes>> {
 pub(crate) async fn check_created(answer: Answer, blob: &Descriptor) -> Result<()> {
     match answer.status() {
         StatusCode::CREATED => answer.check_digest(&blob.digest),
-        _ => Err(fault(answer, "the upload is not taken").await),
+        status => {
+            let err = fault(answer, "the upload is not taken").await;
+            let algorithm = blob.digest.algorithm_name();
+            // The content was verified on its way.
+            Err(match status {
+                StatusCode::BAD_REQUEST if algorithm != "sha256" => {
+                    err.hint(format!("the registry may be one that knows no {algorithm}"))
+                }
+                _ => err,
+            })
+        }
     }
 }

@@ -69,6 +69,8 @@ pub(crate) struct Registry {
     pub(crate) auth: Auth,
     /// Whether it has refused a blob in one piece.
     pub(crate) wants_chunks: AtomicBool,
+    /// Whether it has refused to look for a blob in its other repositories.
+    pub(crate) minds_mounts: AtomicBool,
     /// Uploads that can be gone on with.
     pub(crate) uploads: Mutex<HashMap<Key, Found>>,
     /// Held while the referrers tag is read, changed and written.
@@ -90,6 +92,7 @@ impl Registry {
             name: reference.registry().to_owned(),
             auth: Auth::default(),
             wants_chunks: AtomicBool::new(false),
+            minds_mounts: AtomicBool::new(false),
             uploads: Mutex::default(),
             referrers: tokio::sync::Mutex::default(),
             setting,

@@ -6,13 +6,11 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use conex_spec::{
-    Descriptor, Digest, Error, Kind, Location, MediaType, Name, Reference, Result, Tag,
-};
+use conex_spec::{Descriptor, Digest, Error, Kind, Location, Name, Reference, Result, Tag};
 use conex_store::source::Place;
 use conex_store::{ByteStream, Reopen, Sink, Source};
 use futures_util::stream::BoxStream;
-use http::{Method, StatusCode};
+use http::StatusCode;
 
 use crate::auth::Scope;
 use crate::credentials::Credentials;
@@ -188,19 +186,7 @@ impl Repository {
     /// # Errors
     /// `NotFound` where it is not there; `Unsupported` where the registry does not tell its size.
     pub async fn find_blob(&self, digest: &Digest) -> Result<Descriptor> {
-        let place = self.primary();
-        let url = paths::blob(place.origin().await?, place.name(), digest)?;
-        let ask = Ask::new(Method::HEAD, url, Scope::pull(place.name()));
-        let answer = place.registry().send(ask).await?;
-        let what = || format!("cannot find blob {digest} in {}", self.location());
-        if answer.status() != StatusCode::OK {
-            return Err(fault(answer, what()).await);
-        }
-        answer.check_digest(digest)?;
-        let size = answer.length().ok_or_else(|| {
-            Error::new(Kind::Unsupported, what()).expected("a Content-Length").found("none")
-        })?;
-        Ok(Descriptor::new(MediaType::OCTETS, digest.clone(), size))
+        self.find_blob_anywhere(digest).await
     }
 
     /// Says beforehand that it will be read, so that a login with a token is good for this and for

@@ -25,9 +25,7 @@ pub(crate) fn accept() -> HeaderValue {
 impl Repository {
     /// The descriptor of what a name stands for.
     pub(crate) async fn resolve_name(&self, name: &Name) -> Result<Descriptor> {
-        let url = paths::manifest(self.origin().await?, self.name(), name)?;
-        let ask = Ask::new(Method::HEAD, url, Scope::pull(self.name())).header(ACCEPT, accept());
-        let answer = self.registry().send(ask).await?;
+        let answer = self.head_manifest(name, Scope::pull(self.name())).await?;
         let status = answer.status();
         if status == StatusCode::OK
             && let Some(descriptor) = from_head(&answer, name)?
@@ -53,9 +51,7 @@ impl Repository {
     /// What a tag stands for where it is about to be pushed: one request, whatever the answer.
     pub(crate) async fn look_up(&self, tag: &Tag) -> Result<Option<Descriptor>> {
         let name = Name::Tag(tag.clone());
-        let url = paths::manifest(self.origin().await?, self.name(), &name)?;
-        let ask = Ask::new(Method::HEAD, url, Scope::push(self.name())).header(ACCEPT, accept());
-        let answer = self.registry().send(ask).await?;
+        let answer = self.head_manifest(&name, Scope::push(self.name())).await?;
         match answer.status().as_u16() {
             200 => match from_head(&answer, &name)? {
                 Some(root) => Ok(Some(root)),
@@ -72,9 +68,10 @@ impl Repository {
     /// # Errors
     /// `NotFound` where there is no such manifest.
     pub async fn digest_of(&self, name: &Name) -> Result<Digest> {
-        let url = paths::manifest(self.origin().await?, self.name(), name)?;
-        let ask = Ask::new(Method::HEAD, url, Scope::pull(self.name())).header(ACCEPT, accept());
-        let answer = self.registry().send(ask).await?;
+        if !self.reads().is_empty() {
+            return Ok(self.resolve_anywhere(name).await?.digest);
+        }
+        let answer = self.head_manifest(name, Scope::pull(self.name())).await?;
         if answer.status() == StatusCode::OK {
             let told = answer.digest()?.filter(|digest| digest.algorithm().is_ok());
             match (name, told) {
@@ -126,13 +123,36 @@ impl Repository {
 
     /// A digest may also be that of a blob.
     async fn resolve_blob(&self, digest: &Digest) -> Result<Option<Descriptor>> {
-        let url = paths::blob(self.origin().await?, self.name(), digest)?;
-        let ask = Ask::new(Method::HEAD, url, Scope::pull(self.name()));
-        let answer = self.registry().send(ask).await?;
+        let answer = self.head_blob(digest, Scope::pull(self.name())).await?;
         answer.check_digest(digest)?;
         let length = answer.length().filter(|_| answer.status() == StatusCode::OK);
         let media_type = MediaType::OCTETS;
         Ok(length.map(|size| Descriptor::new(media_type, digest.clone(), size)))
+    }
+
+    /// A blob of which only the digest is known, where just this place has it.
+    pub(crate) async fn look_for_blob(&self, digest: &Digest) -> Result<Descriptor> {
+        let answer = self.head_blob(digest, Scope::pull(self.name())).await?;
+        let what = || format!("cannot find blob {digest} in {}", self.location());
+        if answer.status() != StatusCode::OK {
+            return Err(fault(answer, what()).await);
+        }
+        answer.check_digest(digest)?;
+        let size = answer.length().ok_or_else(|| {
+            Error::new(Kind::Unsupported, what()).expected("a Content-Length").found("none")
+        })?;
+        Ok(Descriptor::new(MediaType::OCTETS, digest.clone(), size))
+    }
+
+    pub(crate) async fn head_manifest(&self, name: &Name, scope: Scope) -> Result<Answer> {
+        let url = paths::manifest(self.origin().await?, self.name(), name)?;
+        let ask = Ask::new(Method::HEAD, url, scope).header(ACCEPT, accept());
+        self.registry().send(ask).await
+    }
+
+    pub(crate) async fn head_blob(&self, digest: &Digest, scope: Scope) -> Result<Answer> {
+        let url = paths::blob(self.origin().await?, self.name(), digest)?;
+        self.registry().send(Ask::new(Method::HEAD, url, scope)).await
     }
 }
 

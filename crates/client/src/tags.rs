@@ -24,11 +24,18 @@ impl Repository {
         if let Err(err) = self.check() {
             return stream::once(async { Err(err) }).boxed();
         }
-        // A list of a mirror may be old or partial.
-        let place = self.primary();
-        let (registry, name) = (place.registry().clone(), place.name().clone());
-        let what = format!("tags of {}", self.location());
         let (page, last) = (page.unwrap_or(PAGE).clamp(1, PAGE), last.cloned());
+        let what = format!("tags of {}", self.location());
+        self.tags_anywhere(move |place| place.listed_tags(what.clone(), page, last.clone()))
+    }
+
+    fn listed_tags(
+        &self,
+        what: String,
+        page: usize,
+        last: Option<Tag>,
+    ) -> BoxStream<'static, Result<Tag>> {
+        let (registry, name) = (self.registry().clone(), self.name().clone());
         let list = List {
             registry: registry.clone(),
             scope: Scope::pull(&name),

@@ -114,7 +114,7 @@ impl Upload<'_> {
                 return Ok(None);
             }
         }
-        let session = self.repository.begin(self.blob).await?;
+        let Some(session) = self.repository.begin(self.blob).await? else { return Ok(None) };
         self.slot.keep(&session);
         Ok(Some((session, 0)))
     }

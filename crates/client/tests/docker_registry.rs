@@ -6,7 +6,9 @@ mod common;
 use common::docker::{self, DockerRegistry, USER};
 use common::{all, blob, noise, quick, repository, stream};
 use conex_client::{Client, Credentials, Secret};
-use conex_spec::{Descriptor, Document, ImageManifest, Kind, Manifest, MediaType, Name, Tag};
+use conex_spec::{
+    Algorithm, Descriptor, Document, ImageManifest, Kind, Manifest, MediaType, Name, Tag,
+};
 use conex_store::{Memory, Sink, Source, SourceExt};
 use conex_testkit::faults::Pair;
 use conex_testkit::images;
@@ -23,6 +25,10 @@ fn main() -> std::process::ExitCode {
         docker::case(
             "docker_never_gets_what_a_bad_source_sends",
             docker_never_gets_what_a_bad_source_sends,
+        ),
+        docker::case(
+            "docker_refuses_algorithms_that_it_does_not_know",
+            docker_refuses_algorithms_that_it_does_not_know,
         ),
         docker::case("docker_mounts_between_repositories", docker_mounts_between_repositories),
         docker::case("docker_referrers_live_under_a_tag", docker_referrers_live_under_a_tag),
@@ -118,6 +124,29 @@ async fn docker_takes_blobs_whole_and_in_chunks() {
         }
         let wrong = Descriptor { size: blob.size + 1, ..blob.clone() };
         assert!(!repository.has(&wrong).await.unwrap());
+    }
+}
+
+async fn docker_refuses_algorithms_that_it_does_not_know() {
+    let docker = DockerRegistry::start(false).await;
+    for algorithm in [Algorithm::Sha512, Algorithm::Blake3] {
+        for size in [1000, 5 << 20] {
+            let (options, notes) = quick();
+            let repository = repository(options, &docker.reference("algorithms"));
+            let bytes = noise(size);
+            let digest = algorithm.digest(&bytes);
+            let blob = Descriptor { digest, ..blob(&bytes) };
+            let put = repository.put(&blob, stream(&bytes, 70_000)).await;
+            assert_eq!(notes.retries(), 0);
+            if algorithm == Algorithm::Sha512 {
+                put.unwrap();
+                assert_eq!(all(repository.fetch(&blob).await.unwrap()).await.unwrap(), bytes);
+                continue;
+            }
+            let err = put.unwrap_err();
+            assert_eq!(err.kind(), Kind::Invalid, "{err}");
+            assert!(err.hint_text().unwrap().contains("knows no blake3"), "{err:?}");
+        }
     }
 }
 

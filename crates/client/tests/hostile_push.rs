@@ -32,6 +32,12 @@ fn query(digest: &Digest) -> String {
     format!("digest={}", digest.as_str().replace(':', "%3A"))
 }
 
+/// The request that opens an upload.
+fn begin(bytes: &[u8]) -> String {
+    let digest = blob(bytes).digest.as_str().replace(':', "%3A");
+    format!("POST /v2/a/blobs/uploads/?mount={digest}")
+}
+
 #[tokio::test]
 async fn row_117_locations_are_kept_byte_for_byte() {
     let bytes = noise(1000);
@@ -53,10 +59,7 @@ async fn row_117_locations_are_kept_byte_for_byte() {
         })
         .await;
         put(&client, &bytes).await.unwrap();
-        assert_eq!(
-            fake.lines(),
-            ["POST /v2/a/blobs/uploads/".to_owned(), format!("PUT {expected}")]
-        );
+        assert_eq!(fake.lines(), [begin(&bytes), format!("PUT {expected}")]);
         let seen = fake.seen();
         assert_eq!(seen[0].header("content-length"), Some("0"));
         assert_eq!(seen[1].header("content-type"), Some("application/octet-stream"));
@@ -87,7 +90,9 @@ async fn row_98_redirects_of_uploads_keep_the_method() {
     let bytes = noise(1000);
     for status in [301, 302, 307, 308] {
         let (to, fake, _) = client(None, move |request| match request.target.as_str() {
-            "/v2/a/blobs/uploads/" => reply(status, &["Location: /moved"], ""),
+            begin if begin.starts_with("/v2/a/blobs/uploads/?mount=") => {
+                reply(status, &["Location: /moved"], "")
+            }
             "/moved" => reply(202, &["Location: /up"], ""),
             "/there" => reply(201, &[], ""),
             _ => reply(status, &["Location: /there"], ""),
@@ -192,7 +197,7 @@ async fn chunks_are_as_large_as_the_registry_wants() {
     assert_eq!(
         fake.lines(),
         [
-            "POST /v2/a/blobs/uploads/".to_owned(),
+            begin(&bytes),
             "PATCH /up/0".into(),
             "PATCH /up/2000000".into(),
             "PATCH /up/4000000".into(),
@@ -299,7 +304,7 @@ async fn other_algorithms_are_announced() {
     })
     .await;
     to.put(&blob, stream(&bytes, 100)).await.unwrap();
-    assert_eq!(fake.lines()[0], "POST /v2/a/blobs/uploads/?digest-algorithm=sha512");
+    assert!(fake.lines()[0].ends_with("&digest-algorithm=sha512"), "{:?}", fake.lines());
     assert!(fake.lines()[1].contains("sha512%3A"));
 }
 
@@ -330,6 +335,34 @@ async fn mounts_that_fail_are_no_errors() {
     let elsewhere = repository(options, "127.0.0.1:1/b");
     assert!(!to.adopt(&blob(&bytes), &elsewhere).await.unwrap());
     assert!(fake.seen().is_empty());
+}
+
+/// "The registry MAY treat the `from` parameter as optional": one that finds the blob gets no byte of
+/// it, and one that wants to know from where is asked that way no more.
+#[tokio::test]
+async fn mounts_from_wherever_the_blob_is() {
+    for length in [100, 5 << 20] {
+        let bytes = noise(length);
+        let (to, fake, _) = client(None, |_| reply(201, &["Location: /x"], "")).await;
+        put(&to, &bytes).await.unwrap();
+        assert_eq!(fake.lines(), [begin(&bytes)]);
+    }
+    let bytes = noise(100);
+    for refusal in [400, 403, 404, 405, 201] {
+        let other = format!("Docker-Content-Digest: {}", Digest::sha256(b"other"));
+        let (to, fake, _) = client(None, move |request| match request.method.as_str() {
+            "POST" if request.target.contains("mount=") => reply(refusal, &[&other], ""),
+            "POST" => reply(202, &["Location: /up"], ""),
+            _ => reply(201, &[], ""),
+        })
+        .await;
+        for _ in 0..2 {
+            put(&to, &bytes).await.unwrap();
+        }
+        let posts = fake.lines().into_iter().filter(|line| line.starts_with("POST"));
+        let plain = "POST /v2/a/blobs/uploads/".to_owned();
+        assert_eq!(posts.collect::<Vec<_>>(), [begin(&bytes), plain.clone(), plain], "{refusal}");
+    }
 }
 
 /// "the registry … MUST return `202 Accepted`" with an upload, which then serves for the blob.

@@ -42,6 +42,9 @@ fn serving(blobs: Vec<Bytes>) -> impl Fn(&Request) -> Reply + Send + Sync + 'sta
             };
         }
         match blobs.iter().find(|bytes| target.ends_with(blob(bytes).digest.as_str())) {
+            Some(bytes) if request.method == "HEAD" => {
+                bare(200, &[&format!("Content-Length: {}", bytes.len())])
+            }
             Some(bytes) => match request.range() {
                 Some((first, last)) => {
                     let range = format!("Content-Range: bytes {first}-{last}/{}", bytes.len());
@@ -49,6 +52,7 @@ fn serving(blobs: Vec<Bytes>) -> impl Fn(&Request) -> Reply + Send + Sync + 'sta
                 }
                 None => reply(200, &[], bytes),
             },
+            None if request.method == "HEAD" => bare(404, &[]),
             None => reply(404, &[], ""),
         }
     }
@@ -257,6 +261,38 @@ async fn lists_come_from_where_the_name_says() {
     let source = world.repository("registry.example/app");
     assert!(source.referrers(&root().digest).await.unwrap().is_empty());
     assert!(world.notes.warnings()[0].contains("of a mirror"), "{:?}", world.notes.all());
+}
+
+/// Questions for a single thing go to the mirrors as reading it does.
+#[tokio::test]
+async fn digests_and_blobs_are_looked_for_at_mirrors_too() {
+    let bytes = noise(2000);
+    let mirror = Fake::start(serving(vec![bytes.clone()])).await;
+    let primary = Fake::start(missing).await;
+    let world = World::new(&conf(&primary.address, &[(&mirror.address, "")]));
+    let source = world.repository("registry.example/app");
+    assert_eq!(source.digest_of(&tag()).await.unwrap(), root().digest);
+    assert_eq!(source.digest_of(&Name::Digest(root().digest)).await.unwrap(), root().digest);
+    assert_eq!(source.find_blob(&blob(&bytes).digest).await.unwrap().size, 2000);
+    assert!(primary.seen().is_empty(), "{:?}", primary.lines());
+    let err = source.find_blob(&blob(b"other").digest).await.unwrap_err();
+    assert_eq!(err.kind(), Kind::NotFound);
+    assert_eq!((mirror.seen().len(), primary.seen().len()), (4, 1));
+}
+
+#[tokio::test]
+async fn tags_of_a_mirror_where_the_named_place_is_gone() {
+    let mirror = Fake::start(|request| match () {
+        () if request.target == "/v2/" => Vec::new(),
+        () => reply(200, &[], r#"{"tags":["a","b"]}"#),
+    })
+    .await;
+    let world = World::new(&conf(&nobody(), &[(&nobody(), ""), (&mirror.address, "")]));
+    let source = world.repository("registry.example/app");
+    let tags: Vec<Tag> = source.tags().try_collect().await.unwrap();
+    assert_eq!(tags, ["a", "b"].map(|tag| Tag::new(tag).unwrap()));
+    let told = world.notes.warnings();
+    assert!(told.iter().any(|text| text.contains("tags is that of a mirror")), "{told:?}");
 }
 
 #[tokio::test]

@@ -248,3 +248,29 @@ async fn a_deleted_referrer_leaves_the_list() {
     repository.delete_manifest(&referrer("ours").0).await.unwrap();
     assert_eq!(listed(&repository, &["old", "ours"]).await, ["old"]);
 }
+
+/// A registry that cannot say whether it keeps lists is not taken for one without: nothing is deleted
+/// that would stay in a list, and no list is thrown away.
+#[tokio::test]
+async fn who_cannot_tell_about_referrers_loses_nothing() {
+    for status in [403, 500] {
+        let (root, bytes) = referrer("ours");
+        let fake = Fake::start(move |request| {
+            let last = request.target.rsplit('/').next().unwrap();
+            match (request.method.as_str(), last) {
+                _ if request.target.contains("/referrers/") => reply(status, &[], ""),
+                ("GET", last) if last == root.digest.as_str() => reply(200, &[], &bytes),
+                ("GET", last) if last == subject().digest.referrers_tag() => {
+                    reply(200, &[INDEX], self::bytes(&[referrer("old").0]))
+                }
+                _ => reply(202, &[], ""),
+            }
+        })
+        .await;
+        let repository = repository(quick().0, &fake.reference("a"));
+        repository.delete_manifest(&referrer("ours").0).await.unwrap_err();
+        repository.forget_referrers(&subject().digest).await.unwrap_err();
+        let lines = fake.lines();
+        assert!(!lines.iter().any(|line| line.starts_with("DELETE")), "{status}: {lines:?}");
+    }
+}

@@ -8,9 +8,11 @@ use conex_client::{Client, Options};
 use conex_ops::pull::pull;
 use conex_ops::{Context, CopyOptions, copy};
 use conex_server::{Access, Config, Log, Server};
-use conex_spec::{Location, Platform, Reference, Tag};
-use conex_store::{Memory, SourceExt};
+use conex_spec::{Algorithm, Descriptor, Location, MediaType, Platform, Reference, Tag};
+use conex_store::bridge::bytes_stream;
+use conex_store::{Memory, Sink, SourceExt};
 use conex_testkit::{conformance, images};
+use futures_util::StreamExt;
 
 /// Every request: method, last part of the path, status, bytes sent.
 #[derive(Default)]
@@ -77,7 +79,7 @@ async fn a_second_pull_moves_the_layer_that_changed_and_nothing_else() {
     let amd64 = Platform::new("linux", "amd64");
     let options = CopyOptions::default();
     let layers = |seeds: [u64; 3]| {
-        let add = |seed| from.add(conex_spec::MediaType::LAYER, images::noise(seed, 70_000));
+        let add = |seed| from.add(MediaType::LAYER, images::noise(seed, 70_000));
         images::image_of(&from, &amd64, seeds.map(add).to_vec())
     };
     let mut pulled = Vec::new();
@@ -120,4 +122,36 @@ async fn blobs_of_one_registry_are_mounted() {
     let (source, found) = context.resolve(&location).await.unwrap();
     assert_eq!(found.digest, root.digest);
     assert!(source.referrers(&root.digest).await.unwrap().is_empty());
+}
+
+/// Other digest algorithms are announced with `digest-algorithm`, whole and in chunks.
+#[tokio::test(flavor = "multi_thread")]
+async fn blobs_of_every_algorithm() {
+    let registry = registry().await;
+    for algorithm in [Algorithm::Sha256, Algorithm::Sha512, Algorithm::Blake3] {
+        for (chunk_size, size) in [(None, 1000), (None, 5 << 20), (Some(2 << 20), 5 << 20)] {
+            let bytes = images::noise(size as u64, size);
+            let digest = algorithm.digest(&bytes);
+            let blob = Descriptor::new(MediaType::LAYER, digest, size as u64);
+            let name = format!("{}{size}", chunk_size.map_or("whole", |_| "chunks"));
+            let client = Client::new(Options { chunk_size, ..Options::default() });
+            let repository = client.repository(&registry.reference(&name));
+            registry.requests.0.lock().unwrap().clear();
+            let content = bytes_stream(bytes.clone(), 0..blob.size);
+            repository.put(&blob, content).await.unwrap();
+            let requests = registry.requests.0.lock().unwrap().clone();
+            let patches = requests.iter().filter(|(method, ..)| method == "PATCH").count();
+            assert_eq!(patches, chunk_size.map_or(0, |_| 3), "{requests:?}");
+            let query = &requests.iter().find(|(method, ..)| method == "POST").unwrap().1;
+            let announced = query.contains(&format!("digest-algorithm={algorithm}"));
+            assert_eq!(announced, algorithm != Algorithm::Sha256, "{query}");
+            assert!(repository.has(&blob).await.unwrap());
+            let mut found = Vec::new();
+            let mut content = repository.fetch(&blob).await.unwrap();
+            while let Some(chunk) = content.next().await {
+                found.extend_from_slice(&chunk.unwrap());
+            }
+            assert!(bytes == found, "{algorithm} {size}");
+        }
+    }
 }

@@ -7,17 +7,18 @@
 //! A mirror need not have everything, so what it does not find is looked for elsewhere without a
 //! word. One that fails otherwise is told of once and passed over: for good where it cannot be
 //! reached, else for this repository. Lists of tags and of referrers come from the place that the
-//! name says, since those of a mirror may be old or partial; referrers come from a mirror where
-//! that place cannot be reached.
+//! name says, since those of a mirror may be old or partial; from a mirror where that place cannot
+//! be reached.
 
 use std::ops::Range;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use bytes::{Bytes, BytesMut};
-use conex_spec::{Descriptor, Digest, Error, Kind, Name, Result};
+use conex_spec::{Descriptor, Digest, Error, Kind, Name, Result, Tag};
 use conex_store::ByteStream;
 use conex_store::source::Place;
-use futures_util::{StreamExt, stream};
+use futures_util::StreamExt;
+use futures_util::stream::{self, BoxStream};
 
 use crate::hosts::registries::Serves;
 use crate::repository::Repository;
@@ -105,6 +106,61 @@ impl Repository {
         .boxed())
     }
 
+    /// A blob of which only the digest is known.
+    pub(crate) async fn find_blob_anywhere(&self, digest: &Digest) -> Result<Descriptor> {
+        for (tried, read) in self.reads().iter().enumerate() {
+            if !read.may_be_asked(false) {
+                continue;
+            }
+            match read.repository.look_for_blob(digest).await {
+                Ok(found) => return Ok(found),
+                Err(err) => self.failed(read, err, tried)?,
+            }
+        }
+        self.look_for_blob(digest).await
+    }
+
+    /// A list of tags, each place's as `list` reads it.
+    pub(crate) fn tags_anywhere(
+        &self,
+        list: impl Fn(&Self) -> BoxStream<'static, Result<Tag>> + Send + 'static,
+    ) -> BoxStream<'static, Result<Tag>> {
+        let own = list(self.primary());
+        if self.reads().len() < 2 {
+            return own;
+        }
+        let repository = self.clone();
+        stream::once(async move { repository.first_list(own, list).await }).flatten().boxed()
+    }
+
+    async fn first_list(
+        &self,
+        mut own: BoxStream<'static, Result<Tag>>,
+        list: impl Fn(&Self) -> BoxStream<'static, Result<Tag>> + Send,
+    ) -> BoxStream<'static, Result<Tag>> {
+        let err = match own.next().await {
+            Some(Err(err)) if err.kind() == Kind::Network => err,
+            first => return stream::iter(first).chain(own).boxed(),
+        };
+        for read in self.reads().iter().filter(|read| read.mirror.is_some()) {
+            if !read.may_be_asked(true) {
+                continue;
+            }
+            let mut tags = list(&read.repository);
+            let first = tags.next().await;
+            if !matches!(first, Some(Err(_))) {
+                self.warn_of_list(&err, "tags", read);
+                return stream::iter(first).chain(tags).boxed();
+            }
+        }
+        stream::once(async { Err(err) }).boxed()
+    }
+
+    fn warn_of_list(&self, err: &Error, of: &str, read: &Read) {
+        let mirror = read.repository.location();
+        self.registry().warn(&format!("{err}; its list of {of} is that of a mirror, {mirror}"));
+    }
+
     /// The referrers of a manifest.
     pub(crate) async fn referrers_anywhere(&self, subject: &Digest) -> Result<Vec<Descriptor>> {
         let Some((primary, mirrors)) = self.reads().split_last() else {
@@ -116,11 +172,7 @@ impl Repository {
         };
         for read in mirrors.iter().filter(|read| read.may_be_asked(false)) {
             if let Ok(found) = read.repository.referrers_of_type(subject, None).await {
-                let text = format!(
-                    "{err}; its list of referrers is that of a mirror, {}",
-                    read.repository.location()
-                );
-                self.registry().warn(&text);
+                self.warn_of_list(&err, "referrers", read);
                 return Ok(found);
             }
         }

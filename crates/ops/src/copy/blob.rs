@@ -1,7 +1,7 @@
 //! One blob, from one place to another.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -32,7 +32,8 @@ impl Copier<'_> {
             Some(bytes) => Some(bytes),
             None => blob.embedded()?,
         };
-        let content = Content { copier: self, blob, bytes, told: Arc::default() };
+        let opened = AtomicBool::new(false);
+        let content = Content { copier: self, blob, bytes, opened, told: Arc::default() };
         let mut attempt = 1;
         while let Err(err) = self.to.put_from(blob, &content).await {
             if err.kind() != Kind::Network || attempt == ATTEMPTS {
@@ -40,6 +41,11 @@ impl Copier<'_> {
             }
             self.observer.event(Event::Retry(&err, Duration::ZERO));
             attempt += 1;
+        }
+        // A registry may find a blob that it was about to be sent.
+        if !content.opened.into_inner() {
+            self.observer.event(Event::Adopted(blob));
+            return Ok(Outcome::Adopted);
         }
         self.observer.event(Event::Done(blob));
         Ok(Outcome::Moved)
@@ -52,6 +58,8 @@ struct Content<'a> {
     blob: &'a Descriptor,
     /// All of it, where it is at hand.
     bytes: Option<Bytes>,
+    /// Whether anyone wanted it.
+    opened: AtomicBool,
     /// How many bytes the observer has heard of: each once, however often it is read.
     told: Arc<AtomicU64>,
 }
@@ -59,6 +67,7 @@ struct Content<'a> {
 #[async_trait]
 impl Reopen for Content<'_> {
     async fn open(&self, start: u64) -> Result<ByteStream> {
+        self.opened.store(true, Ordering::Relaxed);
         let (from, range) = (self.copier.from, start..self.blob.size);
         let content = match &self.bytes {
             Some(bytes) => bytes_stream(bytes.clone(), range),
