@@ -153,6 +153,8 @@ pub enum Command {
     Push(commands::push::Push),
     Pack(commands::pack::Pack),
     Unpack(commands::unpack::Unpack),
+    Ls(commands::ls::Ls),
+    Cat(commands::cat::Cat),
     Validate(commands::validate::Validate),
     #[command(subcommand)]
     Index(commands::index::Index),

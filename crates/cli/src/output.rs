@@ -82,6 +82,26 @@ impl Output {
     }
 }
 
+/// A stream to someone who may stop reading: that is no failure.
+#[derive(Debug)]
+pub struct Pipe<W>(pub W);
+
+impl<W: Write> Write for Pipe<W> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        match self.0.write(bytes) {
+            Err(err) if err.kind() == io::ErrorKind::BrokenPipe => Ok(bytes.len()),
+            result => result,
+        }
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        match self.0.flush() {
+            Err(err) if err.kind() == io::ErrorKind::BrokenPipe => Ok(()),
+            result => result,
+        }
+    }
+}
+
 fn unprintable(err: serde_json::Error) -> Error {
     Error::invalid("result cannot be printed").source(err)
 }

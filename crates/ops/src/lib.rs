@@ -11,6 +11,7 @@
 //! | a bare JSON file, and what sort of document it is | [`json_file`] |
 //! | `conex validate` | [`validate`] |
 //! | `conex pack` | [`pack`] |
+//! | `conex ls`, `conex cat` | [`mod@ls`], [`mod@cat`]; what they read of an image [`files`] |
 //! | `conex unpack` | [`unpack`]; with `--bundle` [`bundle`] and [`runtime_config`] |
 //! | a user of an image by name | [`user`] |
 //! | `conex index create` | [`index`] |
@@ -25,11 +26,13 @@
 
 pub mod blob;
 pub mod bundle;
+pub mod cat;
 pub mod choose;
 pub mod copy;
 pub mod delete;
 pub mod digest;
 pub mod du;
+pub mod files;
 pub mod fsck;
 pub mod gc;
 pub mod glob;
@@ -37,6 +40,7 @@ pub mod images;
 pub mod index;
 pub mod inspect;
 pub mod json_file;
+pub mod ls;
 pub mod manifest;
 pub mod open;
 pub mod order;

@@ -143,7 +143,7 @@ pub async fn apply_layers(
     Ok(unpacker)
 }
 
-fn compression(layer: &Descriptor) -> Result<Compression> {
+pub(crate) fn compression(layer: &Descriptor) -> Result<Compression> {
     layer.media_type.compression().ok_or_else(|| {
         Error::new(
             Kind::Unsupported,
@@ -155,7 +155,7 @@ fn compression(layer: &Descriptor) -> Result<Compression> {
 }
 
 /// A sealed file of this machine is read as it is; everything else is verified on the way.
-async fn reader(
+pub(crate) async fn reader(
     source: &dyn Source,
     layer: &Descriptor,
     key: Option<&Key>,

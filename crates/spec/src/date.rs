@@ -23,6 +23,27 @@ pub fn rfc3339(text: &str) -> Option<(i64, u32)> {
     Some((seconds(year, month, day, numbers(time, ':')?)? - offset, nanos))
 }
 
+/// What [`rfc3339`] reads, in UTC; a fraction only where there is one. Years that RFC 3339 cannot write
+/// come as seconds, in the form of GNU date: `@253402300800`.
+pub fn to_rfc3339(secs: i64, nanos: u32) -> String {
+    let fraction = if nanos == 0 { String::new() } else { format!(".{nanos:09}") };
+    let fraction = fraction.trim_end_matches('0');
+    if !(-62_135_596_800..253_402_300_800).contains(&secs) {
+        return format!("@{secs}{fraction}");
+    }
+    let (days, second) = (secs.div_euclid(86400) + 719_468, secs.rem_euclid(86400));
+    // Eras of 400 years, which begin in March: the inverse of `seconds`.
+    let (era, day) = (days.div_euclid(146_097), days.rem_euclid(146_097));
+    let year = (day - day / 1460 + day / 36524 - day / 146_096) / 365;
+    let day = day - (365 * year + year / 4 - year / 100);
+    let month = (5 * day + 2) / 153;
+    let day = day - (153 * month + 2) / 5 + 1;
+    let (month, next) = if month < 10 { (month + 3, 0) } else { (month - 9, 1) };
+    let year = era * 400 + year + next;
+    let (h, m, s) = (second / 3600, second / 60 % 60, second % 60);
+    format!("{year:04}-{month:02}-{day:02}T{h:02}:{m:02}:{s:02}{fraction}Z")
+}
+
 /// The form of dates that RFC 9110, 5.6.7, prefers: `Sun, 06 Nov 1994 08:49:37 GMT`.
 pub fn http(text: &str) -> Option<i64> {
     const MONTHS: &str = "JanFebMarAprMayJunJulAugSepOctNovDec";
@@ -81,6 +102,24 @@ mod tests {
         }
         assert_eq!(http("Sun, 06 Nov 1994 08:49:37 GMT"), Some(784_111_777));
         assert_eq!(http("Sun, 22 Nov 2026 10:56:35 GMT"), Some(1_795_344_995));
+    }
+
+    #[test]
+    fn times_come_back() {
+        for (secs, nanos, text) in [
+            (0, 0, "1970-01-01T00:00:00Z"),
+            (-1, 500_000_000, "1969-12-31T23:59:59.5Z"),
+            (951_868_799, 1, "2000-02-29T23:59:59.000000001Z"),
+            (-62_135_596_800, 0, "0001-01-01T00:00:00Z"),
+            (253_402_300_799, 0, "9999-12-31T23:59:59Z"),
+        ] {
+            assert_eq!(to_rfc3339(secs, nanos), text);
+            assert_eq!(rfc3339(text), Some((secs, nanos)));
+        }
+        for secs in (-62_135_596_800_i64..253_402_300_800).step_by(86400 * 17 + 12345) {
+            assert_eq!(rfc3339(&to_rfc3339(secs, 0)), Some((secs, 0)));
+        }
+        assert_eq!(to_rfc3339(i64::MAX, 10), "@9223372036854775807.00000001");
     }
 
     #[test]

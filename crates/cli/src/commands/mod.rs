@@ -2,6 +2,7 @@
 
 pub mod auth;
 pub mod blob;
+pub mod cat;
 pub mod completion;
 pub mod copy;
 pub mod delete;
@@ -15,6 +16,7 @@ pub mod index;
 pub mod inspect;
 pub mod login;
 pub mod logout;
+pub mod ls;
 pub mod man;
 pub mod manifest;
 pub mod pack;
@@ -122,6 +124,8 @@ async fn dispatch(args: &Args, output: &Output, progress: &Arc<dyn Show>) -> Res
         Command::Push(command) => command.run(&context(), &options(global), output).await?,
         Command::Pack(command) => command.run(&context(), &options(global), output).await?,
         Command::Unpack(command) => command.run(&context(), output).await?,
+        Command::Ls(command) => command.run(&context(), output).await?,
+        Command::Cat(command) => command.run(&context()).await?,
         Command::Validate(command) => {
             return command.run(&context(), global.jobs.unwrap_or(VALIDATORS), output).await;
         }
@@ -200,6 +204,33 @@ fn uploads(global: &Global) -> Option<Uploads> {
 /// The platform that was asked for, or this machine's.
 fn platform_or_host(asked: Option<&Platform>) -> Platform {
     asked.cloned().unwrap_or_else(Platform::host)
+}
+
+/// Kind and permissions as `ls -l` writes them.
+fn mode(kind: &str, mode: u32) -> String {
+    let mut text = String::from(match kind {
+        "directory" => "d",
+        "symbolic link" => "l",
+        "hard link" => "h",
+        "character device" => "c",
+        "block device" => "b",
+        "named pipe" => "p",
+        _ => "-",
+    });
+    for (shift, special, with, without) in
+        [(6, 0o4000, 's', 'S'), (3, 0o2000, 's', 'S'), (0, 0o1000, 't', 'T')]
+    {
+        let bits = mode >> shift;
+        text.push(if bits & 4 == 0 { '-' } else { 'r' });
+        text.push(if bits & 2 == 0 { '-' } else { 'w' });
+        text.push(match (bits & 1 != 0, mode & special != 0) {
+            (true, true) => with,
+            (false, true) => without,
+            (true, false) => 'x',
+            (false, false) => '-',
+        });
+    }
+    text
 }
 
 /// What a copy did, on one line.

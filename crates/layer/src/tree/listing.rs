@@ -1,7 +1,7 @@
 //! The entries of one layer, or the files of one folder, in their order and in little memory: some
 //! 120 bytes and the name for each.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::io::BufRead;
 
 use conex_spec::{Algorithm, Error, Hasher, Kind as Fault, Result};
@@ -257,6 +257,27 @@ fn flat(entry: &Entry) -> (Tag, &[u8], u64) {
         Kind::BlockDevice { major, minor } => (Tag::BlockDevice, b"", device(*major, *minor)),
         Kind::Fifo => (Tag::Fifo, b"", 0),
     }
+}
+
+/// Hands over the content of some files of a layer, known by the offsets of their entries, in the
+/// order of the tar. The whole layer is read.
+///
+/// # Errors
+/// What the tar reader refuses, and what `take` returns.
+pub fn contents(
+    stream: impl BufRead,
+    wanted: &BTreeSet<u64>,
+    take: &mut dyn FnMut(&Entry, Piece<'_>) -> Result<()>,
+) -> Result<()> {
+    let mut reader = Reader::from_buffered(stream);
+    while let Some(entry) = reader.next_entry()? {
+        if wanted.contains(&entry.offset) {
+            while let Some(piece) = reader.next_piece()? {
+                take(&entry, piece)?;
+            }
+        }
+    }
+    Ok(())
 }
 
 /// Hashes the content of the entry last returned.

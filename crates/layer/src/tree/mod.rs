@@ -24,6 +24,7 @@ mod compare;
 mod folder;
 mod index;
 mod listing;
+mod lookup;
 mod merge;
 mod resolve;
 
@@ -34,7 +35,8 @@ use conex_tar::{Entry, Kind};
 
 pub use self::compare::{Aspect, Change, Difference, compare};
 pub use self::folder::hash_file;
-pub use self::listing::{ContentHash, Listing};
+pub use self::listing::{ContentHash, Listing, contents};
+pub use self::lookup::{Lookup, Newest};
 
 use self::index::Index;
 use self::listing::{MAX_ENTRIES, MAX_NAMES};
@@ -193,6 +195,12 @@ impl Tree {
     pub fn layer(&self, node: NodeId) -> Option<usize> {
         let inode = self.inode(node);
         (inode.record != NONE).then_some(inode.layer as usize)
+    }
+
+    /// The entry that it is made of: the layer and the place in its listing.
+    pub fn place(&self, node: NodeId) -> Option<(usize, usize)> {
+        let inode = self.inode(node);
+        (inode.record != NONE).then_some((inode.layer as usize, inode.record as usize))
     }
 
     /// How many names it has.
