@@ -35,7 +35,6 @@ pub mod du;
 pub mod files;
 pub mod fsck;
 pub mod gc;
-pub mod glob;
 pub mod images;
 pub mod index;
 pub mod inspect;
@@ -60,5 +59,6 @@ pub mod user;
 pub mod validate;
 pub mod walk;
 
+pub use conex_spec::glob;
 pub use copy::{CopyOptions, Count, Summary, copy};
 pub use open::Context;

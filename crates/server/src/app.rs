@@ -8,6 +8,7 @@ use http::request::Parts;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode, header};
 use hyper::body::Incoming;
 
+use crate::access::{Asker, Gate};
 use crate::config::Config;
 use crate::failure::{Code, Failure};
 use crate::log::Meter;
@@ -20,6 +21,7 @@ use crate::uploads::Uploads;
 /// What all requests share.
 pub(crate) struct App {
     pub(crate) config: Config,
+    pub(crate) gate: Gate,
     pub(crate) storage: Arc<Storage>,
     pub(crate) uploads: Uploads,
 }
@@ -28,6 +30,8 @@ pub(crate) struct App {
 pub(crate) struct Asked<'a> {
     pub(crate) method: &'a Method,
     headers: &'a HeaderMap,
+    /// Who sent it, and what that one may do.
+    pub(crate) asker: Asker<'a>,
     pub(crate) query: Query,
     pub(crate) body: &'a mut Receive,
 }
@@ -36,7 +40,8 @@ impl App {
     /// Opens the storage. Blocks.
     pub(crate) fn open(config: Config) -> Result<Self> {
         let storage = Arc::new(Storage::open(&config.root, config.limits.cache)?);
-        Ok(Self { config, storage, uploads: Uploads::default() })
+        let gate = Gate::new(config.access.clone(), &storage.secret("access")?);
+        Ok(Self { config, gate, storage, uploads: Uploads::default() })
     }
 
     /// Answers one request.
@@ -49,7 +54,7 @@ impl App {
         let mut meter = Meter::start(Arc::clone(&self.config.log), peer, &head.method, &head.uri);
         let received = Arc::clone(&meter.received);
         let mut body = Receive::new(&head, body, &self.config.limits, received);
-        let (mut response, fault) = match self.handle(&head, &mut body).await {
+        let (mut response, fault) = match self.handle(&head, &mut body, &mut meter).await {
             Ok(response) => (response, None),
             Err(mut failure) => {
                 body.drain().await;
@@ -67,14 +72,19 @@ impl App {
         response
     }
 
-    async fn handle(&self, head: &Parts, body: &mut Receive) -> Answer {
+    async fn handle(&self, head: &Parts, body: &mut Receive, meter: &mut Meter) -> Answer {
         self.check_head(head)?;
         let route = Route::parse(head.uri.path())?;
         self.check_policy(&head.method, &route)?;
         let query = Query::parse(head.uri.query())?;
-        let asked = Asked { method: &head.method, headers: &head.headers, query, body };
+        let asker = self.gate.admit(head).await?;
+        meter.asked_by(asker.name());
+        asker.check(&head.method, &route)?;
+        let (method, headers) = (&head.method, &head.headers);
+        let asked = Asked { method, headers, asker, query, body };
         match route {
             Route::Base => self.base(&asked),
+            Route::Token => self.token(asked).await,
             Route::Catalog => self.catalog(&asked).await,
             Route::Tags(repository) => self.tags(&asked, repository).await,
             Route::Manifest(repository, name) => self.manifest(asked, repository, name).await,

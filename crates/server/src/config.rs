@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::access::Permissions;
 use crate::log::Log;
 
 /// How a registry is served.
@@ -17,6 +18,8 @@ pub struct Config {
     pub listen: SocketAddr,
     /// Whether manifests, tags and blobs can be deleted.
     pub deletes: bool,
+    /// Who may do what.
+    pub access: Permissions,
     /// What guards the machine.
     pub limits: Limits,
     /// Told of every request.
@@ -52,6 +55,7 @@ impl Config {
             root: root.into(),
             listen,
             deletes: true,
+            access: Permissions::default(),
             limits: Limits::default(),
             log: Arc::new(()),
         }
@@ -79,6 +83,7 @@ impl fmt::Debug for Config {
             .field("root", &self.root)
             .field("listen", &self.listen)
             .field("deletes", &self.deletes)
+            .field("access", &self.access)
             .field("limits", &self.limits)
             .finish_non_exhaustive()
     }

@@ -24,6 +24,7 @@ pub(crate) enum Code {
     NameInvalid,
     NameUnknown,
     SizeInvalid,
+    Unauthorized,
     Denied,
     Unsupported,
     Toomanyrequests,
@@ -63,6 +64,7 @@ impl Code {
             | Self::BlobUploadUnknown
             | Self::ManifestUnknown
             | Self::NameUnknown => StatusCode::NOT_FOUND,
+            Self::Unauthorized => StatusCode::UNAUTHORIZED,
             Self::Denied => StatusCode::FORBIDDEN,
             Self::Unsupported => StatusCode::METHOD_NOT_ALLOWED,
             Self::Toomanyrequests => StatusCode::TOO_MANY_REQUESTS,

@@ -19,6 +19,7 @@
 //! | looking for | module |
 //! |---|---|
 //! | what can be set | [`config`] |
+//! | who may do what | [`access`] |
 //! | the access log | [`log`] |
 //! | listening, connections, shutdown | [`server`] |
 //! | one request from its head to its answer | `app` |
@@ -28,6 +29,7 @@
 //! | upload sessions | `uploads` |
 //! | what each endpoint does | `handlers` |
 
+pub mod access;
 pub mod config;
 pub mod log;
 pub mod server;

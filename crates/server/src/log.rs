@@ -13,6 +13,8 @@ use http::{Method, Uri};
 pub struct Access {
     /// Who asked.
     pub peer: SocketAddr,
+    /// The name that the asker proved to have.
+    pub user: Option<String>,
     /// The method.
     pub method: Method,
     /// The target as it was sent, with its query. A stranger's text: escape it before printing.
@@ -58,6 +60,7 @@ impl Meter {
     ) -> Self {
         let access = Access {
             peer,
+            user: None,
             method: method.clone(),
             target: target.to_string(),
             status: 499,
@@ -67,6 +70,10 @@ impl Meter {
             fault: None,
         };
         Self { log, access, started: Instant::now(), received: Arc::default() }
+    }
+
+    pub(crate) fn asked_by(&mut self, user: Option<&str>) {
+        self.access.user = user.map(str::to_owned);
     }
 
     pub(crate) fn answered(&mut self, status: u16, fault: Option<String>) {

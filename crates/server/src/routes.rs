@@ -19,6 +19,8 @@ const MAX_QUERY: usize = 8 << 10;
 pub(crate) enum Route {
     /// `/v2/`
     Base,
+    /// `/token`, where our own tokens are given out
+    Token,
     /// `/v2/_catalog`
     Catalog,
     /// `/v2/<name>/tags/list`
@@ -47,6 +49,9 @@ impl Route {
     /// The endpoint of a URL's path as it was sent.
     pub(crate) fn parse(raw: &str) -> Result<Self, Failure> {
         let path = decode(raw)?;
+        if path == "/token" {
+            return Ok(Self::Token);
+        }
         let rest = match path.strip_prefix("/v2") {
             Some("" | "/") => return Ok(Self::Base),
             Some("/_catalog") => return Ok(Self::Catalog),
@@ -70,6 +75,21 @@ impl Route {
                 upload(repository(name)?, last)
             }
             _ => Err(nowhere()),
+        }
+    }
+}
+
+impl Route {
+    /// The repository that it is about.
+    pub(crate) fn repository(&self) -> Option<&Repository> {
+        match self {
+            Self::Base | Self::Token | Self::Catalog => None,
+            Self::Tags(name)
+            | Self::Manifest(name, _)
+            | Self::Referrers(name, _)
+            | Self::Blob(name, _)
+            | Self::Uploads(name)
+            | Self::Upload(name, _) => Some(name),
         }
     }
 }

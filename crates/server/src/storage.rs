@@ -12,6 +12,7 @@ use conex_spec::{Descriptor, Digest, Error, Kind, MediaType, Result};
 use conex_store::blobs::{self, Blobs};
 use conex_store::commit::{Folder, Lock};
 use conex_store::seal;
+use ring::hmac;
 
 use crate::cache::{Cache, Change};
 use crate::failure::Failure;
@@ -76,6 +77,12 @@ impl Storage {
 
     pub(crate) fn folder(&self) -> &Folder {
         &self.folder
+    }
+
+    /// A secret of this registry for one purpose, the same after every start.
+    pub(crate) fn secret(&self, purpose: &str) -> Result<Vec<u8>> {
+        let key = hmac::Key::new(hmac::HMAC_SHA256, self.folder.own_key()?.as_bytes());
+        Ok(hmac::sign(&key, purpose.as_bytes()).as_ref().to_vec())
     }
 
     /// Whether anything was ever pushed to the repository.

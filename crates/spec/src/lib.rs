@@ -18,6 +18,7 @@
 //! | `registry.example/repo:tag` | [`reference`](mod@reference) |
 //! | `oci:DIR:TAG`, `store:NAME` and the like | [`location`] |
 //! | `linux/arm64/v8` | [`platform`] |
+//! | patterns of names | [`glob`](mod@glob) |
 //! | every rule of image-spec, as a check | [`lint`](mod@lint) |
 
 pub mod annotations;
@@ -31,6 +32,7 @@ pub mod document;
 pub mod draft;
 pub mod error;
 pub mod extra;
+pub mod glob;
 pub mod layout;
 pub mod lint;
 pub mod location;
@@ -48,6 +50,7 @@ pub use digest::{Algorithm, Digest, Hasher};
 pub use document::Document;
 pub use error::{Error, Kind, Result};
 pub use extra::Extra;
+pub use glob::Glob;
 pub use location::Location;
 pub use manifest::{ImageIndex, ImageManifest, Manifest};
 pub use media_type::{Compression, MediaType};

@@ -34,11 +34,18 @@ impl App {
     pub(crate) async fn catalog(&self, asked: &Asked<'_>) -> Answer {
         only_reads(asked)?;
         let count = asked.query.count()?.unwrap_or(MAX_REPOSITORIES).min(MAX_REPOSITORIES);
-        let last = asked.query.one("last")?.unwrap_or_default().to_owned();
-        let storage = Arc::clone(&self.storage);
-        let page = blocking(move || Ok(storage.repositories(&last, count)?)).await?;
-        let answer = json(&json!({ "repositories": page.items }), JSON);
-        Ok(match page.items.last().filter(|_| page.more) {
+        let mut last = asked.query.one("last")?.unwrap_or_default().to_owned();
+        let (mut seen, mut more) = (Vec::new(), true);
+        // Names that the asker may not see are not in the answer (rule R8).
+        while more && seen.len() < count {
+            let (storage, from, room) = (Arc::clone(&self.storage), last, count - seen.len());
+            let page = blocking(move || Ok(storage.repositories(&from, room)?)).await?;
+            last = page.items.last().cloned().unwrap_or_default();
+            more = page.more;
+            seen.extend(page.items.into_iter().filter(|name| asked.asker.sees(name)));
+        }
+        let answer = json(&json!({ "repositories": seen }), JSON);
+        Ok(match seen.last().filter(|_| more) {
             Some(last) => answer.with_next(&format!("/v2/_catalog?n={count}&last={last}")),
             None => answer,
         })

@@ -9,6 +9,7 @@ use conex_spec::{Algorithm, Descriptor, Digest, Kind, MediaType, Tag};
 use http::{Method, Response, StatusCode, header};
 use serde_json::json;
 
+use crate::access::rules::Actions;
 use crate::app::{App, Asked};
 use crate::failure::{Code, Failure};
 use crate::inspect::Inspected;
@@ -94,6 +95,7 @@ impl App {
         let condition = asked.header(&header::IF_MATCH).map(str::to_owned);
         let fresh = asked.header(&header::IF_NONE_MATCH).is_some_and(|tags| tags.trim() == "*");
         let limit = self.config.limits.manifest.min(conex_spec::document::LIMIT);
+        let overwrites = asked.asker.may(&repository).has(Actions::OVERWRITE);
         let bytes = asked.body.whole(limit).await?;
         let storage = Arc::clone(&self.storage);
         blocking(move || {
@@ -101,6 +103,9 @@ impl App {
             let (manifest, inspected) = push.inspect(&bytes, digest, content_type)?;
             let changing = storage.change(&repository);
             push.check_condition(condition.as_deref(), fresh)?;
+            if !overwrites {
+                push.check_free(&manifest.digest)?;
+            }
             push.check_children(&inspected.children)?;
             push.store(&manifest, &bytes, &inspected)?;
             drop(changing);
@@ -220,6 +225,17 @@ impl Push<'_> {
                     .says(format!("the tag {tag} is not what the request expects"))
                     .status(StatusCode::PRECONDITION_FAILED)
                     .detail(json!({ "digest": found })));
+            }
+        }
+        Ok(())
+    }
+
+    /// Every tag of the request counts, also those in its query (rule R4).
+    fn check_free(&self, digest: &Digest) -> Result<(), Failure> {
+        for tag in self.tags {
+            if self.storage.tag(self.repository, tag)?.is_some_and(|found| found != *digest) {
+                return Err(Code::Denied
+                    .says(format!("the tag {tag} is taken, and overwriting is not allowed here")));
             }
         }
         Ok(())

@@ -6,6 +6,7 @@ use conex_spec::{Algorithm, Digest};
 use http::{HeaderValue, Method, Response, StatusCode, header};
 use uuid::Uuid;
 
+use crate::access::rules::Actions;
 use crate::app::{App, Asked};
 use crate::failure::{Code, Failure};
 use crate::paths::Repository;
@@ -15,6 +16,9 @@ use crate::routes;
 use crate::storage::blocking;
 use crate::uploads::Upload;
 
+/// What an address of an upload carries to show whose it is.
+const MARK: &str = "by";
+
 impl App {
     pub(crate) async fn start_upload(&self, asked: Asked<'_>, repository: Repository) -> Answer {
         if *asked.method != Method::POST {
@@ -23,10 +27,13 @@ impl App {
         if let Some(digest) = asked.query.one("mount")? {
             let digest = verifiable(digest)?;
             let from = asked.query.one("from")?.and_then(|from| from.parse().ok());
+            // Who may not read it there learns nothing of it: the answer is that of a blob that is
+            // not there (rule R1).
+            let from = from.filter(|from| asked.asker.may(from).has(Actions::PULL));
             if self.mount(&repository, &digest, from).await? {
                 return Ok(created(&repository, &digest));
             }
-            return self.open_upload(&repository, digest.algorithm()?).await;
+            return self.open_upload(&asked, &repository, digest.algorithm()?).await;
         }
         if let Some(digest) = asked.query.one("digest")? {
             let digest = verifiable(digest)?;
@@ -36,7 +43,7 @@ impl App {
             Some(name) => name.parse().map_err(|err| Failure::client(Code::DigestInvalid, &err))?,
             None => Algorithm::Sha256,
         };
-        self.open_upload(&repository, algorithm).await
+        self.open_upload(&asked, &repository, algorithm).await
     }
 
     pub(crate) async fn upload(
@@ -45,12 +52,15 @@ impl App {
         repository: Repository,
         id: Uuid,
     ) -> Answer {
+        if !asked.asker.owns(&repository, id, asked.query.one(MARK)?) {
+            return Err(Code::BlobUploadUnknown.says("there is no such upload"));
+        }
         match *asked.method {
             Method::PATCH => self.patch(asked, &repository, id).await,
             Method::PUT => self.put(asked, &repository, id).await,
             Method::GET => {
                 let upload = self.uploads.take(&self.storage, &repository, id).await?;
-                Ok(underway(StatusCode::NO_CONTENT, &repository, &upload))
+                Ok(underway(StatusCode::NO_CONTENT, &asked, &repository, &upload))
             }
             Method::DELETE => {
                 let upload = self.uploads.take(&self.storage, &repository, id).await?;
@@ -83,9 +93,14 @@ impl App {
         .await
     }
 
-    async fn open_upload(&self, repository: &Repository, algorithm: Algorithm) -> Answer {
+    async fn open_upload(
+        &self,
+        asked: &Asked<'_>,
+        repository: &Repository,
+        algorithm: Algorithm,
+    ) -> Answer {
         let upload = self.uploads.start(&self.storage, repository, algorithm, false).await?;
-        Ok(underway(StatusCode::ACCEPTED, repository, &upload))
+        Ok(underway(StatusCode::ACCEPTED, asked, repository, &upload))
     }
 
     /// "Single POST".
@@ -109,7 +124,7 @@ impl App {
     async fn patch(&self, mut asked: Asked<'_>, repository: &Repository, id: Uuid) -> Answer {
         let upload = self.uploads.take(&self.storage, repository, id).await?;
         let upload = append(&mut asked, repository, upload).await?;
-        Ok(underway(StatusCode::ACCEPTED, repository, &upload))
+        Ok(underway(StatusCode::ACCEPTED, &asked, repository, &upload))
     }
 
     async fn put(&self, mut asked: Asked<'_>, repository: &Repository, id: Uuid) -> Answer {
@@ -168,7 +183,7 @@ fn stated_length(
     let range = content_range(header)
         .ok_or_else(|| Code::BlobUploadInvalid.says("the Content-Range is not of the form 0-99"))?;
     if range.start != upload.length {
-        return Err(out_of_order(repository, upload, range.start));
+        return Err(out_of_order(asked, repository, upload, range.start));
     }
     let length = range.end - range.start;
     match asked.body.declared() {
@@ -183,12 +198,17 @@ fn wrong_length(expected: u64, found: u64) -> Failure {
     ))
 }
 
-fn out_of_order(repository: &Repository, upload: &Upload, start: u64) -> Failure {
+fn out_of_order(
+    asked: &Asked<'_>,
+    repository: &Repository,
+    upload: &Upload,
+    start: u64,
+) -> Failure {
     let failure = Code::BlobUploadInvalid
         .says(format!("the chunk is out of order (expected {}, found {start})", upload.length))
         .status(StatusCode::RANGE_NOT_SATISFIABLE);
     let headers = [
-        (header::LOCATION, location(repository, upload)),
+        (header::LOCATION, location(asked, repository, upload)),
         (header::RANGE, uploaded(upload.length)),
     ];
     headers.into_iter().fold(failure, |failure, (name, value)| match HeaderValue::try_from(value) {
@@ -213,13 +233,20 @@ async fn discard(upload: Upload) {
     .await;
 }
 
-fn location(repository: &Repository, upload: &Upload) -> String {
-    format!("/v2/{repository}/blobs/uploads/{}", upload.id)
+fn location(asked: &Asked<'_>, repository: &Repository, upload: &Upload) -> String {
+    let mark = asked.asker.mark(repository, upload.id);
+    let mark = mark.map(|mark| format!("?{MARK}={mark}")).unwrap_or_default();
+    format!("/v2/{repository}/blobs/uploads/{}{mark}", upload.id)
 }
 
-fn underway(status: StatusCode, repository: &Repository, upload: &Upload) -> Response<Body> {
+fn underway(
+    status: StatusCode,
+    asked: &Asked<'_>,
+    repository: &Repository,
+    upload: &Upload,
+) -> Response<Body> {
     empty(status)
-        .with(header::LOCATION, location(repository, upload))
+        .with(header::LOCATION, location(asked, repository, upload))
         .with(header::RANGE, uploaded(upload.length))
         .with(UPLOAD_UUID, upload.id.to_string())
 }

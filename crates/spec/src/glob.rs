@@ -2,7 +2,7 @@
 
 use std::str::FromStr;
 
-use conex_spec::{Error, Kind, Result};
+use crate::{Error, Kind, Result};
 
 /// A pattern. A slash is a letter like any other, so that `*` goes beyond it.
 #[derive(Clone, Debug, PartialEq, Eq)]
