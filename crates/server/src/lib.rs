@@ -19,6 +19,7 @@
 //! | looking for | module |
 //! |---|---|
 //! | what can be set | [`config`] |
+//! | the file that sets it | [`settings`] |
 //! | who may do what | [`access`] |
 //! | the access log | [`log`] |
 //! | listening, connections, shutdown | [`server`] |
@@ -33,6 +34,7 @@ pub mod access;
 pub mod config;
 pub mod log;
 pub mod server;
+pub mod settings;
 
 mod app;
 mod cache;

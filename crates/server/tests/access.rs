@@ -1,5 +1,7 @@
 //! Who may do what. Rules R1 to R5 and R8.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "tests stop at the first surprise")]
+
 mod common;
 
 use base64::Engine as _;

@@ -16,6 +16,7 @@ mod support;
 #[path = "../../../spec/tests/lint/documents.rs"]
 mod lint_documents;
 
+mod access;
 mod archives;
 mod buildah;
 mod debian;
@@ -45,6 +46,8 @@ const CASES: &[Case] = cases! {
     docker_registry::logs_in_from_docker_config, needs "docker-registry" "skopeo";
     docker_registry::a_wrong_password_names_the_credential, needs "docker-registry";
     registries::one_configuration_for_conex_and_skopeo, needs "docker-registry" "skopeo";
+    access::skopeo_and_podman_may_what_the_rules_say, needs "skopeo" "podman";
+    access::conex_may_what_the_rules_say;
     logins::reads_the_login_of_skopeo, needs "docker-registry" "skopeo";
     logins::reads_the_login_of_podman, needs "docker-registry" "podman";
     logins::others_use_its_login, needs "docker-registry" "skopeo" "podman";

@@ -112,14 +112,14 @@ pub struct Request {
 impl Registry {
     /// Serves the folder `registry` of a scratch folder.
     pub fn start(scratch: &Scratch) -> Self {
+        Self::start_with(scratch, &[])
+    }
+
+    /// The same with more options.
+    pub fn start_with(scratch: &Scratch, options: &[&str]) -> Self {
         let root = scratch.arg("registry");
-        let command = &mut Conex::new(scratch).command(&[
-            "serve",
-            "--root",
-            &root,
-            "--listen",
-            "127.0.0.1:0",
-        ]);
+        let words = ["serve", "--root", &root, "--listen", "127.0.0.1:0"];
+        let command = &mut Conex::new(scratch).command(&[&words, options].concat());
         let mut daemon = Daemon::start(scratch, command);
         let address = daemon.after(" on http://");
         Self { daemon, address, read: 0 }
@@ -164,7 +164,7 @@ impl Registry {
 /// `PEER METHOD TARGET STATUS in N out N T ms`
 fn request(line: &str) -> Option<Request> {
     let words: Vec<_> = line.split(' ').collect();
-    let [_, method, target, status, "in", received, "out", sent, ..] = words[..] else {
+    let [_, _, method, target, status, "in", received, "out", sent, ..] = words[..] else {
         return None;
     };
     Some(Request {

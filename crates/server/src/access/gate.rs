@@ -200,9 +200,9 @@ impl Asker<'_> {
             }
         };
         if may_ask_again {
-            let why = match &self.who {
-                Who::Anyone => "log in first",
-                _ => "the token is not good for this",
+            let why = match self.name() {
+                None => "log in first",
+                Some(_) => "the token is not good for this",
             };
             let error = matches!(self.who, Who::Bearer(_)).then_some("insufficient_scope");
             let scope = scope(repository, needed);

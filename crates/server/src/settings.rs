@@ -1,0 +1,256 @@
+//! The file of settings, in TOML. Its JSON Schema is [`SCHEMA`].
+//!
+//! ```toml
+//! root = "/srv/registry"
+//! listen = "0.0.0.0:5000"
+//!
+//! [auth]
+//! htpasswd = "users"
+//! tokens = true
+//! url = "https://registry.example"
+//!
+//! [[rule]]
+//! repositories = ["team/*"]
+//! users = ["alice", "bob"]
+//! actions = ["pull", "push"]
+//! ```
+//! Names of files are taken from the folder of the file itself.
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::str::FromStr;
+use std::time::Duration;
+
+use conex_spec::{Error, Glob, Kind, Result};
+use serde::Deserialize;
+use toml_edit::de;
+
+use crate::access::htpasswd::Users;
+use crate::access::rules::{Actions, Rule, Rules, Whom};
+use crate::access::token::{Issuer, Own};
+use crate::access::{Permissions, Tokens};
+use crate::config::{Config, Limits};
+
+/// What may stand in the file, as a JSON Schema.
+pub const SCHEMA: &str = include_str!("settings/schema.json");
+
+/// The longest file, in bytes.
+const LIMIT: u64 = 1 << 20;
+
+/// All that a file says. What it does not say keeps its default.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default, rename_all = "kebab-case")]
+pub struct Settings {
+    root: Option<PathBuf>,
+    listen: Option<SocketAddr>,
+    deletes: Option<bool>,
+    limits: LimitTable,
+    auth: Auth,
+    rule: Option<Vec<RuleTable>>,
+    #[serde(skip)]
+    path: PathBuf,
+}
+
+/// `[limits]`: sizes in bytes, times in seconds.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default, rename_all = "kebab-case")]
+struct LimitTable {
+    manifest: Option<usize>,
+    header: Option<usize>,
+    header_time: Option<u64>,
+    body_time: Option<u64>,
+    body_bytes: Option<u64>,
+    connections: Option<usize>,
+    grace: Option<u64>,
+    cache: Option<usize>,
+}
+
+/// `[auth]`
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default, rename_all = "kebab-case")]
+struct Auth {
+    htpasswd: Option<PathBuf>,
+    tokens: bool,
+    url: Option<String>,
+    token_life: Option<u64>,
+    issuer: Option<IssuerTable>,
+}
+
+/// `[auth.issuer]`
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct IssuerTable {
+    realm: String,
+    service: String,
+    issuer: String,
+    keys: PathBuf,
+}
+
+/// `[[rule]]`
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RuleTable {
+    repositories: Vec<String>,
+    users: Vec<String>,
+    actions: Vec<String>,
+}
+
+impl Settings {
+    /// Reads a file.
+    ///
+    /// # Errors
+    /// `Invalid` where it is no TOML, or says something that it cannot say; the line is named.
+    pub fn open(path: &Path) -> Result<Self> {
+        let fault = |err| Error::io("cannot read the settings", path, err);
+        if std::fs::metadata(path).map_err(fault)?.len() > LIMIT {
+            let message = format!("{} has more than {LIMIT} bytes", path.display());
+            return Err(Error::new(Kind::Limit, message));
+        }
+        Self::parse(&std::fs::read_to_string(path).map_err(fault)?, path)
+    }
+
+    /// Reads the text of a file that lies at `path`.
+    pub fn parse(text: &str, path: &Path) -> Result<Self> {
+        let settings: Self = de::from_str(text).map_err(|err| {
+            let start = err.span().map_or(0, |span| span.start);
+            let line = 1 + text.bytes().take(start).filter(|byte| *byte == b'\n').count();
+            Error::invalid(format!("{}, line {line}: {}", path.display(), err.message().trim()))
+                .hint("`conex serve --schema` prints all that can be set")
+        })?;
+        Ok(Self { path: path.to_owned(), ..settings })
+    }
+
+    /// Puts what the file says into a configuration; opens the files that it names.
+    ///
+    /// # Errors
+    /// `Invalid` where a named file is not what it should be, or two settings exclude each other.
+    pub fn apply(self, config: &mut Config) -> Result<()> {
+        let folder = self.path.parent().map(Path::to_owned).unwrap_or_default();
+        config.access = self.permissions(&folder)?;
+        if let Some(root) = self.root {
+            config.root = folder.join(root);
+        }
+        config.listen = self.listen.unwrap_or(config.listen);
+        config.deletes = self.deletes.unwrap_or(config.deletes);
+        self.limits.apply(&mut config.limits);
+        Ok(())
+    }
+
+    fn permissions(&self, folder: &Path) -> Result<Permissions> {
+        let fault = |message: &str| Error::invalid(format!("{}: {message}", self.path.display()));
+        let auth = &self.auth;
+        let users = match &auth.htpasswd {
+            Some(path) => Some(Users::open(folder.join(path))?),
+            None => None,
+        };
+        let tokens = match (&auth.issuer, auth.tokens) {
+            (Some(_), true) => {
+                return Err(fault("`tokens` and `[auth.issuer]` exclude each other"));
+            }
+            (Some(_), false) if users.is_some() => {
+                return Err(fault("`htpasswd` and `[auth.issuer]` exclude each other")
+                    .hint("the issuer knows who its people are"));
+            }
+            (Some(_), false) if self.rule.is_some() => {
+                return Err(fault("`[[rule]]` and `[auth.issuer]` exclude each other")
+                    .hint("the issuer's tokens say what their bearers may do"));
+            }
+            (Some(table), false) => Tokens::Of(table.open(folder)?),
+            (None, true) => Tokens::Own(auth.own().map_err(|err| fault(&err.to_string()))?),
+            (None, false) if auth.url.is_some() || auth.token_life.is_some() => {
+                return Err(fault("`url` and `token-life` need `tokens = true`"));
+            }
+            (None, false) => Tokens::None,
+        };
+        if users.is_none() && auth.issuer.is_none() && (auth.tokens || self.rule.is_some()) {
+            return Err(fault("rules and tokens without users")
+                .hint("name a file of users: `htpasswd` in `[auth]`"));
+        }
+        let rules = match &self.rule {
+            Some(tables) => Rules::new(self.rules(tables)?),
+            None => Rules::default(),
+        };
+        Ok(Permissions { users, tokens, rules })
+    }
+
+    fn rules(&self, tables: &[RuleTable]) -> Result<Vec<Rule>> {
+        let numbered = tables.iter().enumerate();
+        let rule = |(number, table): (usize, &RuleTable)| {
+            let place = format!("{}: rule {}", self.path.display(), number + 1);
+            table.rule().map_err(|err| err.context(place))
+        };
+        numbered.map(rule).collect()
+    }
+}
+
+impl Auth {
+    fn own(&self) -> Result<Own> {
+        let own = Own::default();
+        let life = self.token_life.unwrap_or(own.life);
+        // "For compatibility with older clients, a token should never be returned with less than
+        // 60 seconds to live." Docker's "Token Authentication Implementation".
+        if !(60..=86_400).contains(&life) {
+            return Err(Error::invalid("`token-life` is out of range")
+                .expected("60 to 86400 seconds")
+                .found(life.to_string()));
+        }
+        let plain = |c: char| c.is_ascii_graphic() && c != '"' && c != '\\';
+        let fits = |url: &str| {
+            let rest = url.strip_prefix("https://").or_else(|| url.strip_prefix("http://"));
+            rest.is_some_and(|rest| !rest.is_empty() && rest.chars().all(plain))
+        };
+        match &self.url {
+            Some(url) if !fits(url) => Err(Error::invalid("`url` is no address")
+                .expected("https://registry.example")
+                .found(url.escape_debug())),
+            url => Ok(Own { url: url.clone(), life }),
+        }
+    }
+}
+
+impl IssuerTable {
+    fn open(&self, folder: &Path) -> Result<Issuer> {
+        Issuer::open(&self.realm, &self.service, &self.issuer, &folder.join(&self.keys))
+    }
+}
+
+impl RuleTable {
+    fn rule(&self) -> Result<Rule> {
+        for (name, list) in [
+            ("repositories", &self.repositories),
+            ("users", &self.users),
+            ("actions", &self.actions),
+        ] {
+            if list.is_empty() {
+                return Err(Error::invalid(format!("`{name}` is empty")));
+            }
+        }
+        let actions = each::<Actions>(&self.actions)?;
+        Ok(Rule {
+            repositories: each::<Glob>(&self.repositories)?,
+            users: each::<Whom>(&self.users)?,
+            actions: actions.into_iter().fold(Actions::NONE, Actions::and),
+        })
+    }
+}
+
+fn each<T: FromStr<Err = Error>>(words: &[String]) -> Result<Vec<T>> {
+    words.iter().map(|word| word.parse()).collect()
+}
+
+impl LimitTable {
+    fn apply(&self, limits: &mut Limits) {
+        let seconds = |given: Option<u64>, usual| given.map_or(usual, Duration::from_secs);
+        limits.manifest = self.manifest.unwrap_or(limits.manifest);
+        limits.header = self.header.unwrap_or(limits.header);
+        limits.header_time = seconds(self.header_time, limits.header_time);
+        limits.body_time = seconds(self.body_time, limits.body_time);
+        limits.body_bytes = self.body_bytes.unwrap_or(limits.body_bytes);
+        limits.connections = self.connections.unwrap_or(limits.connections);
+        limits.grace = seconds(self.grace, limits.grace);
+        limits.cache = self.cache.unwrap_or(limits.cache);
+    }
+}
+
+#[cfg(test)]
+mod tests;

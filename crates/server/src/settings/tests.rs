@@ -1,0 +1,129 @@
+use super::*;
+
+use serde_json::Value;
+
+fn folder() -> tempfile::TempDir {
+    let dir = tempfile::tempdir().unwrap();
+    let hash = bcrypt::hash("x", 4).unwrap();
+    std::fs::write(dir.path().join("users"), format!("alice:{hash}\n")).unwrap();
+    dir
+}
+
+fn apply(text: &str, dir: &Path) -> Result<Config> {
+    let mut config = Config::new("registry", ([127, 0, 0, 1], 5000).into());
+    Settings::parse(text, &dir.join("settings.toml"))?.apply(&mut config)?;
+    Ok(config)
+}
+
+#[test]
+fn everything_can_be_set() {
+    let dir = folder();
+    let text = r#"
+        root = "data"
+        listen = "[::1]:80"
+        deletes = false
+        [limits]
+        manifest = 1
+        header = 2
+        header-time = 3
+        body-time = 4
+        body-bytes = 5
+        connections = 6
+        grace = 7
+        cache = 8
+        [auth]
+        htpasswd = "users"
+        tokens = true
+        url = "https://registry.example"
+        token-life = 60
+        [[rule]]
+        repositories = ["team/*"]
+        users = ["alice", "*"]
+        actions = ["pull", "push"]
+    "#;
+    let config = apply(text, dir.path()).unwrap();
+    assert_eq!(config.root, dir.path().join("data"));
+    assert_eq!((config.listen.to_string().as_str(), config.deletes), ("[::1]:80", false));
+    let limits = &config.limits;
+    assert_eq!((limits.manifest, limits.header, limits.body_bytes), (1, 2, 5));
+    assert_eq!((limits.header_time.as_secs(), limits.body_time.as_secs()), (3, 4));
+    assert_eq!((limits.connections, limits.grace.as_secs(), limits.cache), (6, 7, 8));
+    let Tokens::Own(own) = &config.access.tokens else { panic!() };
+    assert_eq!((own.url.as_deref(), own.life), (Some("https://registry.example"), 60));
+    let allowed = config.access.rules.allowed(Some("bob"), "team/x");
+    assert_eq!(allowed, Actions::PULL.and(Actions::PUSH));
+    assert_eq!(config.access.rules.allowed(Some("alice"), "other"), Actions::NONE);
+}
+
+#[test]
+fn an_empty_file_changes_nothing() {
+    let config = apply("", Path::new("")).unwrap();
+    assert!(config.access.is_open() && config.deletes);
+    assert_eq!(config.root, Path::new("registry"));
+}
+
+#[test]
+fn faults_are_named_with_their_line() {
+    let dir = folder();
+    for (text, message) in [
+        ("root =", "line 1"),
+        ("\n\nroots = \"x\"", "line 3: unknown field `roots`"),
+        ("listen = \"nowhere\"", "line 1: invalid socket address"),
+        ("[auth]\nhtpasswd = \"nothing\"", "cannot read the users"),
+        ("[auth]\ntokens = true", "rules and tokens without users"),
+        ("rule = []", "rules and tokens without users"),
+        ("[auth]\nhtpasswd = \"users\"\nurl = \"https://x\"", "need `tokens = true`"),
+        ("[auth]\nhtpasswd = \"users\"\ntokens = true\nurl = \"x\"", "`url` is no address"),
+        ("[auth]\nhtpasswd = \"users\"\ntokens = true\ntoken-life = 5", "`token-life` is out of"),
+        (
+            "[auth]\nhtpasswd = \"users\"\n[[rule]]\nrepositories = [\"*\"]\nusers = [\"a\"]\nactions = [\"read\"]",
+            "rule 1: not an action",
+        ),
+        (
+            "[auth]\nhtpasswd = \"users\"\n[[rule]]\nrepositories = [\"[\"]\nusers = [\"a\"]\nactions = [\"pull\"]",
+            "rule 1: not a pattern",
+        ),
+        (
+            "[auth]\nhtpasswd = \"users\"\n[[rule]]\nrepositories = [\"*\"]\nusers = []\nactions = [\"pull\"]",
+            "rule 1: `users` is empty",
+        ),
+        (
+            "[auth]\nhtpasswd = \"users\"\n[auth.issuer]\nrealm = \"r\"\nservice = \"s\"\nissuer = \"i\"\nkeys = \"k\"",
+            "exclude each other",
+        ),
+        ("[auth.issuer]\nrealm = \"r\"", "missing field"),
+    ] {
+        let err = apply(text, dir.path()).unwrap_err().to_string();
+        assert!(err.contains(message), "{text}: {err}");
+    }
+}
+
+/// Each table of the schema has the fields that the parser has, and no others.
+#[test]
+fn the_schema_agrees_with_the_parser() {
+    let schema: Value = serde_json::from_str(SCHEMA).unwrap();
+    let issuer = "realm=\"\"\nservice=\"\"\nissuer=\"\"\nkeys=\"\"\n";
+    let rule = "repositories=[]\nusers=[]\nactions=[]\n";
+    for (pointer, header, rest) in [
+        ("", "", ""),
+        ("/properties/limits", "[limits]\n", ""),
+        ("/properties/auth", "[auth]\n", ""),
+        ("/properties/auth/properties/issuer", "[auth.issuer]\n", issuer),
+        ("/properties/rule/items", "[[rule]]\n", rule),
+    ] {
+        let table = schema.pointer(pointer).unwrap();
+        assert_eq!(table["additionalProperties"], false, "{pointer}");
+        let names = table["properties"].as_object().unwrap().keys();
+        let mut names: Vec<&str> = names.map(String::as_str).collect();
+        names.sort_unstable();
+        let wrong = format!("{header}{rest}no-such-field = 1");
+        let err = Settings::parse(&wrong, Path::new("x")).unwrap_err().to_string();
+        let (_, listed) = err.split_once("expected").unwrap();
+        let mut found: Vec<&str> = listed.split('`').skip(1).step_by(2).collect();
+        found.retain(|name| !name.is_empty());
+        // The hint names a command in the same quotes.
+        found.retain(|name| !name.contains(' '));
+        found.sort_unstable();
+        assert_eq!(found, names, "{pointer}: {err}");
+    }
+}
