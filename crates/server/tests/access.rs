@@ -156,6 +156,8 @@ async fn nothing_is_mounted_from_where_one_may_not_read() {
     let path = |digest: &Digest| format!("/v2/b/x/blobs/uploads/?mount={digest}&from=a/x");
     for digest in [&secret, &Digest::sha256(b"nothing")] {
         assert_eq!(guarded.status("bob", "POST", &path(digest)).await, 202);
+        let anywhere = format!("/v2/b/x/blobs/uploads/?mount={digest}");
+        assert_eq!(guarded.status("bob", "POST", &anywhere).await, 202);
     }
     assert_eq!(guarded.status("bob", "GET", &format!("/v2/b/x/blobs/{secret}")).await, 404);
     let own = format!("/v2/a/y/blobs/uploads/?mount={secret}&from=a/x");

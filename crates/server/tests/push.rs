@@ -260,8 +260,8 @@ async fn mounts() {
     let registry = Registry::start().await;
     let blob = registry.push_blob("from", b"shared").await;
     let mount = |query: &str| format!("/v2/to/x/blobs/uploads/?mount={}{query}", blob.digest);
-    // Rule R1: without a source, or from one that does not have it, an upload begins.
-    for query in ["", "&from=", "&from=none", "&from=..%2F..%2Fx", "&from=FROM", "&from=to/x"] {
+    // From a source that does not have it, an upload begins.
+    for query in ["&from=", "&from=none", "&from=..%2F..%2Fx", "&from=FROM", "&from=to/x"] {
         let answer = registry.send("POST", &mount(query)).await;
         assert_eq!(answer.status(), 202, "{query}");
         assert!(header(&answer, "location").starts_with("/v2/to/x/blobs/uploads/"));
@@ -272,6 +272,11 @@ async fn mounts() {
     assert_eq!(header(&answer, "location"), format!("/v2/to/x/blobs/{}", blob.digest));
     let got = registry.send("GET", &format!("/v2/to/x/blobs/{}", blob.digest)).await;
     assert_eq!(got.bytes().await.unwrap(), "shared");
+    let anywhere = format!("/v2/to/y/blobs/uploads/?mount={}", blob.digest);
+    assert_eq!(registry.status("POST", &anywhere).await, 201);
+    assert_eq!(registry.status("HEAD", &format!("/v2/to/y/blobs/{}", blob.digest)).await, 200);
+    let nothing = format!("/v2/to/y/blobs/uploads/?mount={}", conex_spec::Digest::sha256(b"no"));
+    assert_eq!(registry.status("POST", &nothing).await, 202);
     let bad = registry.send("POST", "/v2/to/x/blobs/uploads/?mount=sha256:x&from=from").await;
     assert_eq!((bad.status().as_u16(), code(bad).await.as_str()), (400, "DIGEST_INVALID"));
 }

@@ -117,7 +117,7 @@ impl Asker<'_> {
     /// Refuses what the asker may not do. Whether the thing is there plays no part: whoever may not
     /// know it learns nothing.
     pub(crate) fn check(&self, method: &Method, route: &Route) -> Result<(), Failure> {
-        if self.gate.access.is_open() || matches!(route, Route::Token) {
+        if self.may_everything() || matches!(route, Route::Token) {
             return Ok(());
         }
         let Some(repository) = route.repository() else {
@@ -139,7 +139,7 @@ impl Asker<'_> {
         let Permissions { rules, tokens, .. } = &self.gate.access;
         let name = repository.as_str();
         match (&self.who, tokens) {
-            _ if self.gate.access.is_open() => Actions::ALL,
+            _ if self.may_everything() => Actions::ALL,
             (Who::Anyone, _) => rules.allowed(None, name),
             (Who::User(user), _) => rules.allowed(Some(user), name),
             (Who::Bearer(claims), Tokens::Of(_)) => claims.allows(name),
@@ -150,11 +150,16 @@ impl Asker<'_> {
         }
     }
 
+    /// Whether nothing is kept from anyone.
+    pub(crate) fn may_everything(&self) -> bool {
+        self.gate.access.is_open()
+    }
+
     /// Whether a repository is shown in the catalog.
     pub(crate) fn sees(&self, repository: &str) -> bool {
         let Permissions { rules, tokens, .. } = &self.gate.access;
         let allowed = match (&self.who, tokens) {
-            _ if self.gate.access.is_open() => Actions::ALL,
+            _ if self.may_everything() => Actions::ALL,
             (Who::Anyone, _) => rules.allowed(None, repository),
             (Who::User(user), _) => rules.allowed(Some(user), repository),
             (Who::Bearer(claims), Tokens::Of(_)) if claims.allows_catalog() => Actions::ALL,
@@ -177,7 +182,7 @@ impl Asker<'_> {
     /// (CVE-2026-32589); nothing where everyone is the same.
     pub(crate) fn mark(&self, repository: &Repository, id: Uuid) -> Option<String> {
         let text = || format!("{repository}\0{id}\0{}", self.name().unwrap_or_default());
-        (!self.gate.access.is_open()).then(|| self.gate.mint.mark(&text()))
+        (!self.may_everything()).then(|| self.gate.mint.mark(&text()))
     }
 
     /// Whether an upload is the asker's, by the mark in its address.

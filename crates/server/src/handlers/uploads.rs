@@ -26,11 +26,13 @@ impl App {
         }
         if let Some(digest) = asked.query.one("mount")? {
             let digest = verifiable(digest)?;
-            let from = asked.query.one("from")?.and_then(|from| from.parse().ok());
+            let named = asked.query.one("from")?;
+            let anywhere = named.is_none() && asked.asker.may_everything();
+            let from = named.and_then(|from| from.parse().ok());
             // Who may not read it there learns nothing of it: the answer is that of a blob that is
             // not there (rule R1).
             let from = from.filter(|from| asked.asker.may(from).has(Actions::PULL));
-            if self.mount(&repository, &digest, from).await? {
+            if self.mount(&repository, &digest, from, anywhere).await? {
                 return Ok(created(&repository, &digest));
             }
             return self.open_upload(&asked, &repository, digest.algorithm()?).await;
@@ -72,19 +74,22 @@ impl App {
         }
     }
 
-    /// Without `from` nothing is mounted: whether some repository has a blob is not for everyone
-    /// to know (rule R1).
+    /// Without `from`, a blob is mounted from wherever it is, where everyone may read everything:
+    /// elsewhere, whether some repository has it is not for everyone to know (rule R1).
     async fn mount(
         &self,
         repository: &Repository,
         digest: &Digest,
         from: Option<Repository>,
+        anywhere: bool,
     ) -> Result<bool, Failure> {
-        let Some(from) = from else { return Ok(false) };
         let (storage, repository) = (Arc::clone(&self.storage), repository.clone());
         let digest = digest.clone();
         blocking(move || {
-            let there = storage.blob(&from, &digest)?.is_some();
+            let there = match from {
+                Some(from) => storage.blob(&from, &digest)?.is_some(),
+                None => anywhere && storage.content(&digest)?.is_some(),
+            };
             if there {
                 storage.link_blob(&repository, &digest)?;
             }
