@@ -42,6 +42,7 @@ Exit codes:
 Environment:
   CONEX_STORE          the folder of the local store
   REGISTRY_AUTH_FILE   the one file with logins to use
+  DOCKER_AUTH_CONFIG   the text of a config.json, asked before any file; not with --auth-file
   DOCKER_CONFIG        the folder of Docker's config.json; then only that file has logins
   HTTPS_PROXY, HTTP_PROXY, ALL_PROXY, NO_PROXY    proxies, and who is asked without one
   CONTAINERS_REGISTRIES_CONF    the file of mirrors, blocked and insecure registries

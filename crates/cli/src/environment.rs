@@ -9,7 +9,7 @@ use std::env;
 use std::path::PathBuf;
 use std::time::SystemTime;
 
-use conex_client::Engine;
+use conex_client::{Engine, Secret};
 use conex_spec::{Error, Kind, Result};
 
 /// The end of the year 9999, after which RFC 3339 has no words.
@@ -48,6 +48,12 @@ pub fn login_files(option: Option<&PathBuf>) -> Vec<PathBuf> {
         home(".dockercfg"),
     ];
     files.into_iter().flatten().collect()
+}
+
+/// The text of a file with logins, as GitLab's runners and Docker's program have it.
+pub fn login_text() -> Option<Secret> {
+    let text = env::var_os("DOCKER_AUTH_CONFIG").filter(|text| !text.is_empty())?;
+    Some(Secret::new(text.to_string_lossy()))
 }
 
 /// The file that a new login goes to where no file has one for the same: Docker's, which every

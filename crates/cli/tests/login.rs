@@ -281,3 +281,28 @@ fn a_terminal_shows_no_password() {
     assert!(child.wait().unwrap().success(), "{text}");
     assert!(text.contains("logged in to") && !text.contains("canary"), "{text}");
 }
+
+/// GitLab's runners and Docker's program hand logins over in `DOCKER_AUTH_CONFIG`; a refusal says so.
+#[test]
+fn a_job_has_its_login_in_the_environment() {
+    let (home, registry) = (Home::new(), registry(false));
+    let run = |auth: &str, words: &[&str]| {
+        let text = format!(r#"{{"auths":{{"{registry}":{{"auth":"{auth}"}}}}}}"#);
+        let mut command = Command::new(env!("CARGO_BIN_EXE_conex"));
+        command.env_clear().env("HOME", home.0.path()).env("DOCKER_AUTH_CONFIG", text);
+        let output = command.args(words).output().unwrap();
+        [output.stdout, output.stderr].map(|text| String::from_utf8(text).unwrap())
+    };
+    let [listed, _] = run(BASIC, &["auth", "list"]);
+    assert!(listed.contains("DOCKER_AUTH_CONFIG") && listed.contains("alice"), "{listed}");
+    let image = format!("{registry}/app:1");
+    // `alice:wrong`
+    let [_, refused] = run("YWxpY2U6d3Jvbmc=", &["digest", &image]);
+    assert!(refused.contains("in DOCKER_AUTH_CONFIG") && refused.contains("alice"), "{refused}");
+    let [_, let_in] = run(BASIC, &["digest", &image]);
+    assert!(!let_in.contains("DOCKER_AUTH_CONFIG"), "{let_in}");
+    // Who names a file means that one.
+    let file = home.path("none.json");
+    let [_, none] = run(BASIC, &["digest", &image, "--auth-file", file.to_str().unwrap()]);
+    assert!(!none.contains("DOCKER_AUTH_CONFIG"), "{none}");
+}

@@ -7,7 +7,7 @@
 //! | `auth.json`, keys for a namespace or a repository | containers-auth.json(5) |
 //! | `docker-credential-NAME` | <https://github.com/docker/docker-credential-helpers> |
 //!
-//! Files are asked in the order in which they were added. Within one file comes first what
+//! A text that the program gives is asked first, then files in the order in which they were added. Within one file comes first what
 //! `credHelpers` names for the registry, which then is the only answer of this file; then the
 //! entry of `auths` with the longest key; then the `credsStore`.
 //!
@@ -15,7 +15,7 @@
 //! Nothing here prints a secret. Files are bounded, and their faults are told by their place only.
 
 use std::fmt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use conex_spec::Result;
@@ -41,6 +41,8 @@ use helper::Helpers;
 #[derive(Clone, Debug, Default)]
 pub struct Credentials {
     given: Vec<(String, Credential)>,
+    /// What is of the same form as a file, and where it comes from.
+    text: Option<(PathBuf, Secret)>,
     files: Vec<PathBuf>,
     helpers: Helpers,
     wants_identity: bool,
@@ -98,6 +100,14 @@ impl Credentials {
     #[must_use]
     pub fn with_docker_config(mut self, path: impl Into<PathBuf>) -> Self {
         self.files.push(path.into());
+        self
+    }
+
+    /// Adds the credentials of a text in the format of Docker's `config.json`, which come before those
+    /// of files. `given_by` tells people where it comes from, for example "DOCKER_AUTH_CONFIG".
+    #[must_use]
+    pub fn with_docker_config_text(mut self, text: Secret, given_by: &str) -> Self {
+        self.text = Some((given_by.into(), text));
         self
     }
 
@@ -173,16 +183,36 @@ impl Credentials {
             return Ok(Found { credential: Some(credential.clone()), unasked: None, whole: true });
         }
         let (mut unasked, mut whole) = (None, true);
-        for path in &self.files {
-            let Some(config) = Config::read(path)? else { continue };
-            let found = self.find_in(&config, path, registry, repository)?;
+        for source in self.sources() {
+            let Some((path, config)) = source? else { continue };
+            let mut found = self.find_in(&config, path, registry, repository)?;
             whole &= !config.has_paths(registry);
-            if found.credential.is_some() {
+            if let Some(credential) = &mut found.credential {
+                // Nothing is kept where no file is.
+                let kept = |place: &Place| !matches!(place, Place::File(..)) || !self.is_text(path);
+                credential.place = credential.place.take().filter(kept);
                 return Ok(Found { whole, ..found });
             }
             unasked = unasked.or(found.unasked);
         }
         Ok(Found { credential: None, unasked, whole })
+    }
+
+    /// The text and the files, each where it is there.
+    fn sources(&self) -> impl Iterator<Item = Result<Option<(&Path, Config)>>> {
+        let text = self.text.iter().map(|(given_by, text)| {
+            Config::parse(text.expose().as_bytes(), given_by)
+                .map(|config| Some((given_by.as_path(), config)))
+        });
+        let files = self
+            .files
+            .iter()
+            .map(|path| Ok(Config::read(path)?.map(|config| (path.as_path(), config))));
+        text.chain(files)
+    }
+
+    fn is_text(&self, path: &Path) -> bool {
+        self.text.as_ref().is_some_and(|(given_by, _)| given_by == path)
     }
 }
 

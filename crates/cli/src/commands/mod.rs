@@ -184,6 +184,9 @@ fn options(global: &Global) -> CopyOptions {
 
 fn client_options(global: &Global, observer: Arc<dyn Observer>) -> Options {
     let mut credentials = Credentials::anonymous().with_helpers(environment::search_path());
+    if let Some(text) = environment::login_text().filter(|_| global.auth_file.is_none()) {
+        credentials = credentials.with_docker_config_text(text, "DOCKER_AUTH_CONFIG");
+    }
     for file in environment::login_files(global.auth_file.as_ref()) {
         credentials = credentials.with_docker_config(file);
     }

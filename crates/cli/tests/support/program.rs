@@ -23,9 +23,14 @@ pub fn partner(name: &str) -> Command {
     let mut command = Command::new("timeout");
     command.args(["--kill-after=5", PATIENCE]).arg(program).stdin(Stdio::null());
     // Nothing of the person who runs the tests is to matter.
-    for name in
-        ["DOCKER_CONFIG", "DOCKER_HOST", "REGISTRY_AUTH_FILE", "XDG_RUNTIME_DIR", "CONTAINERS_CONF"]
-    {
+    for name in [
+        "DOCKER_AUTH_CONFIG",
+        "DOCKER_CONFIG",
+        "DOCKER_HOST",
+        "REGISTRY_AUTH_FILE",
+        "XDG_RUNTIME_DIR",
+        "CONTAINERS_CONF",
+    ] {
         command.env_remove(name);
     }
     command.env("LC_ALL", "C.UTF-8");

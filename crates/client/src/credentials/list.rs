@@ -92,8 +92,8 @@ impl Credentials {
 
     pub(super) fn all(&self) -> Result<Vec<Login>> {
         let mut logins = Vec::new();
-        for path in &self.files {
-            let Some(config) = Config::read(path)? else { continue };
+        for source in self.sources() {
+            let Some((path, config)) = source? else { continue };
             let row = |key: &str, helper: Option<&str>| Login {
                 key: key.to_owned(),
                 user: None,

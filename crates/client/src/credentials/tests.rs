@@ -2,6 +2,8 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use conex_spec::Kind;
 use tempfile::TempDir;
 
@@ -257,4 +259,39 @@ fn a_login_for_a_path_goes_past_helpers() {
     let credentials = with(&dir, &[&config]);
     let err = credentials.keep(&domain("r.example/team"), &password("u"), &config).unwrap_err();
     assert_eq!(err.kind(), Kind::Unsupported);
+}
+
+/// What a job's environment holds comes first, is told by its name, and is never written to.
+#[test]
+fn a_text_comes_before_files() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("config.json");
+    let entry = |user: &str| STANDARD.encode(format!("{user}:canary"));
+    let text = format!(r#"{{"auths":{{"r.example":{{"auth":"{}"}}}}}}"#, entry("job"));
+    let both = format!(
+        r#"{{"auths":{{"r.example":{{"auth":"{0}"}},"s.example":{{"auth":"{0}"}}}}}}"#,
+        entry("me")
+    );
+    std::fs::write(&file, both).unwrap();
+    let credentials = Credentials::anonymous()
+        .with_docker_config(&file)
+        .with_docker_config_text(Secret::new(text), "DOCKER_AUTH_CONFIG");
+    assert!(!format!("{credentials:?}").contains(&entry("job")));
+    let found = credentials.find("r.example", "a").unwrap().credential.unwrap();
+    assert_eq!(
+        found.to_string(),
+        "the password of user \"job\" from auths.\"r.example\" in DOCKER_AUTH_CONFIG"
+    );
+    assert_eq!(found.place, None);
+    let found = credentials.find("s.example", "a").unwrap().credential.unwrap();
+    assert_eq!(found.user(), Some("me"));
+    assert!(found.place.is_some());
+    let listed: Vec<_> = credentials.all().unwrap().into_iter().map(|login| login.file).collect();
+    assert_eq!(listed[0], "DOCKER_AUTH_CONFIG");
+    assert_eq!(listed.len(), 3);
+    let broken = Credentials::anonymous()
+        .with_docker_config_text(Secret::new("canary"), "DOCKER_AUTH_CONFIG");
+    let err = broken.find("r.example", "a").unwrap_err();
+    assert!(err.message().contains("DOCKER_AUTH_CONFIG"), "{err}");
+    assert!(!format!("{err:?}").contains("canary"), "{err:?}");
 }
