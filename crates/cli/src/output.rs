@@ -6,6 +6,7 @@ use std::io::{self, IsTerminal, Write};
 use serde::Serialize;
 use serde_json::Value;
 
+pub use conex_spec::shown::escape;
 use conex_spec::{Error, Location, Result};
 use conex_template::Template;
 
@@ -38,20 +39,33 @@ impl Output {
 
     /// Prints a report: as text in the words of `text`, else what serde makes of it.
     pub fn report<T: Serialize>(&self, report: &T, text: impl FnOnce(&T) -> String) -> Result<()> {
+        self.report_with(report, text, |_| ())
+    }
+
+    /// As [`Output::report`]; `fill` adds what a template may ask for and JSON leaves out.
+    pub fn report_with<T: Serialize>(
+        &self,
+        report: &T,
+        text: impl FnOnce(&T) -> String,
+        fill: impl FnOnce(&mut Value),
+    ) -> Result<()> {
         match &self.format {
-            Format::Text => self.print(&text(report)),
+            // Each part of a text is escaped where it is put in; this holds for the others too.
+            Format::Text => self.print(&escape_lines(&text(report))),
             // Whoever has no findings never gets here with SARIF; see `commands::run`.
             Format::Json | Format::Sarif => {
                 let json = serde_json::to_string_pretty(report).map_err(unprintable)?;
                 self.print(&(json + "\n"))
             }
             Format::Template(template) => {
-                let value = serde_json::to_value(report).map_err(unprintable)?;
+                let mut value = serde_json::to_value(report).map_err(unprintable)?;
+                fill(&mut value);
                 let text = render(template, &value)?;
                 self.print_rendered(text)
             }
             Format::Table(template) => {
-                let value = serde_json::to_value(report).map_err(unprintable)?;
+                let mut value = serde_json::to_value(report).map_err(unprintable)?;
+                fill(&mut value);
                 self.print_rendered(table(template, &value)?)
             }
         }
@@ -190,19 +204,6 @@ fn escape_lines(text: &str) -> String {
         .collect()
 }
 
-/// Text of a stranger, with nothing in it that a terminal would obey.
-pub fn escape(text: &str) -> String {
-    let mut safe = String::with_capacity(text.len());
-    for c in text.chars() {
-        if c.is_control() {
-            safe.extend(c.escape_default());
-        } else {
-            safe.push(c);
-        }
-    }
-    safe
-}
-
 /// Bytes as people read them: `1.5 MiB`.
 pub fn size(bytes: u64) -> String {
     const UNITS: [&str; 5] = ["B", "KiB", "MiB", "GiB", "TiB"];
@@ -257,5 +258,6 @@ mod tests {
     #[test]
     fn a_terminal_obeys_nothing() {
         assert_eq!(escape_lines("a\tb\n\x1b[31m\n\u{9b}"), "a\tb\n\\u{1b}[31m\n\\u{9b}");
+        assert_eq!(escape_lines("a\u{202e}b\r\n"), "a\\u{202e}b\\r\n");
     }
 }

@@ -91,9 +91,7 @@ fn joined(code: &serde_json::Value, message: &serde_json::Value) -> String {
 /// A stranger's text, fit for a terminal.
 pub(crate) fn escaped(text: &str) -> String {
     let clean = |c: char| {
-        let hidden = c.is_control()
-            || matches!(c, '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
-        if hidden { c.escape_unicode().to_string() } else { c.to_string() }
+        if conex_spec::shown::is_obeyed(c) { c.escape_unicode().to_string() } else { c.to_string() }
     };
     text.trim().chars().take(MAX_SHOWN.1).map(clean).collect()
 }

@@ -17,6 +17,7 @@ use serde::{Serialize, Serializer};
 use conex_spec::document::LIMIT;
 use conex_spec::media_type::Role;
 use conex_spec::{Error, Kind, Location, MediaType, Result};
+use conex_store::{Event, Observer};
 
 /// What a person points to: content in a store, or a file that holds one document.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -281,6 +282,48 @@ impl FromStr for Target {
         }
         location.map(Self::Location)
     }
+}
+
+/// A target as it was typed. A file of this machine goes before an image of Docker's registry that
+/// happens to be written in the same way; only what looks at documents is meant so.
+#[derive(Clone, Debug)]
+pub struct Typed {
+    /// What is meant.
+    pub target: Target,
+    /// What else it could have meant.
+    pub other: Option<Location>,
+}
+
+impl Typed {
+    /// Tells where something else could have been meant.
+    pub fn tell(&self, observer: &dyn Observer) {
+        if let Some(other) = &self.other {
+            let target = &self.target;
+            let text = format!("{target} is a file here; the image is written docker://{other}");
+            observer.event(Event::Warning(&text));
+        }
+    }
+}
+
+impl FromStr for Typed {
+    type Err = Error;
+
+    fn from_str(text: &str) -> Result<Self> {
+        match text.parse()? {
+            // With a host before the first slash, or `docker://`, it is written for a registry.
+            Target::Location(other @ Location::Registry(_))
+                if is_short(text) && Path::new(text).is_file() =>
+            {
+                Ok(Self { target: Target::File(text.into()), other: Some(other) })
+            }
+            target => Ok(Self { target, other: None }),
+        }
+    }
+}
+
+fn is_short(text: &str) -> bool {
+    let host = text.split_once('/').map_or("", |(host, _)| host);
+    !text.contains("://") && !host.contains(['.', ':']) && host != "localhost"
 }
 
 /// What locations of files and folders look like.

@@ -41,6 +41,7 @@ pub mod media_type;
 pub mod platform;
 pub mod reference;
 pub mod renewed;
+pub mod shown;
 pub mod strict_json;
 mod written;
 

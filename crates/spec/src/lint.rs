@@ -36,7 +36,7 @@ use serde::Serialize;
 
 use crate::document::LIMIT;
 use crate::media_type::MediaType;
-use crate::strict_json::Shape;
+use crate::strict_json::{MAX_FOREIGN, Shape};
 
 pub use links::{ConfigFacts, Link, Part};
 pub use rule::{Rule, Severity};
@@ -134,6 +134,9 @@ impl Linter<'_> {
     fn document(&mut self, form: Form, bytes: &[u8]) {
         let Some(node) = self.parse(bytes) else { return };
         self.json(&node, &Path::Root, shape_of(form));
+        if tree::foreign(&node, shape_of(form)) > MAX_FOREIGN {
+            return self.too_many(MAX_FOREIGN, "values in unknown members");
+        }
         if bytes.len() > PUSHABLE && matches!(form, Form::Index | Form::Manifest) {
             let found = format!("{} bytes", bytes.len());
             self.report(&rules::json::LARGE, &Path::Root).found = Some(found);
@@ -202,10 +205,16 @@ impl Linter<'_> {
         match tree::parse(text) {
             Ok(node) => return Some(node),
             Err(Fault::TooDeep) => drop(self.report(&rules::json::TOO_DEEP, root)),
-            Err(Fault::TooMany) => drop(self.report(&rules::json::TOO_MANY, root)),
+            Err(Fault::TooMany(limit, of)) => self.too_many(limit, of),
             Err(Fault::Syntax(why)) => self.report(&rules::json::SYNTAX, root).found = Some(why),
         }
         None
+    }
+
+    fn too_many(&mut self, limit: usize, of: &str) {
+        let finding = self.report(&rules::json::TOO_MANY, &Path::Root);
+        finding.expected = Some(format!("at most {limit} {of}"));
+        finding.found = Some("more".into());
     }
 
     /// A finding that can still be told more.

@@ -5,6 +5,8 @@
 //! then see two documents under one digest, so a name that differs from a known one only in
 //! case is refused too. Depth and length are bounded before any value is built.
 
+mod words;
+
 use std::cell::Cell;
 use std::collections::HashSet;
 use std::fmt;
@@ -21,13 +23,14 @@ pub(crate) const MAX_DEPTH: usize = 64;
 
 /// The most values of one document. The largest index that is read lists about 70,000 entries of
 /// three members each; a document of nothing but brackets would take fifty times its length.
-const MAX_VALUES: usize = 1 << 18;
+/// The lint has the same limits as every reader.
+pub(crate) const MAX_VALUES: usize = 300_000;
 /// The most objects and arrays among them: each is worth many of the others.
-const MAX_NESTS: usize = 1 << 17;
+pub(crate) const MAX_NESTS: usize = 1 << 17;
 /// The most values in members that the specification does not know, which are kept one by one.
-const MAX_FOREIGN: usize = 1 << 16;
+pub(crate) const MAX_FOREIGN: usize = 1 << 16;
 /// The most members of one object; 100,000 annotations fit.
-const MAX_MEMBERS: usize = 1 << 17;
+pub(crate) const MAX_MEMBERS: usize = 1 << 17;
 
 /// The names that a specification gives to the members of an object, and what they hold.
 /// Only there does a name's case matter: labels and annotations are free.
@@ -51,9 +54,8 @@ pub fn parse<T: DeserializeOwned>(
     check(bytes, limit, shape, what)?;
     let mut deserializer = serde_json::Deserializer::from_slice(bytes);
     serde_path_to_error::deserialize(&mut deserializer).map_err(|err| {
-        let path = err.path().to_string();
-        let place = if path == "." { String::new() } else { format!(" at {path}") };
-        Error::invalid(format!("{what} breaks its schema{place}: {}", err.inner()))
+        let place = words::pointer(err.path());
+        words::told(what, &place, &err.into_inner().to_string())
     })
 }
 
@@ -331,11 +333,11 @@ mod tests {
             |name: &str, count: usize| format!("{{\"{name}\":[0{}]}}", ",0".repeat(count - 1));
         let check = |json: &str| check(json.as_bytes(), 8 << 20, SHAPE, "it");
         assert!(check(&members(100_000)).is_ok());
-        assert!(check(&values("kind", 250_000)).is_ok());
+        assert!(check(&values("kind", MAX_VALUES - 2)).is_ok());
         assert!(check(&values("unknown", 60_000)).is_ok());
         for (json, of) in [
             (members(150_000), "members in one object"),
-            (values("kind", 270_000), "values"),
+            (values("kind", MAX_VALUES - 1), "values"),
             (values("unknown", 70_000), "values in unknown members"),
             (values("kind", 140_000).replace('0', "[]"), "objects and arrays"),
         ] {

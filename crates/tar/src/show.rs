@@ -1,5 +1,7 @@
 //! Names of entries on a terminal. A name is bytes, in no encoding, and comes from a stranger.
 
+use conex_spec::shown::is_obeyed;
+
 /// A name as it can be shown: control characters and bytes outside UTF-8 escaped, so that a
 /// layer cannot speak to the terminal (rule T8); very long names are cut in the middle.
 pub fn show(raw: &[u8]) -> String {
@@ -11,7 +13,7 @@ pub fn show(raw: &[u8]) -> String {
     let mut text = String::with_capacity(raw.len());
     for chunk in raw.utf8_chunks() {
         for c in chunk.valid().chars() {
-            if c.is_control() || is_bidi(c) {
+            if is_obeyed(c) {
                 text.extend(c.escape_default());
             } else {
                 text.push(c);
@@ -22,11 +24,6 @@ pub fn show(raw: &[u8]) -> String {
         }
     }
     text
-}
-
-/// Characters that turn the direction of writing, with which a name can look like another.
-fn is_bidi(c: char) -> bool {
-    matches!(c, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }
 
 #[cfg(test)]

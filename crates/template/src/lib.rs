@@ -22,7 +22,11 @@
 //! - What is not there is `<no value>` where it is printed, false, empty to `range`, `len` and
 //!   `join`, and has fields that are not there either. A map of texts only, as labels are, gives
 //!   `index` an empty text for what it lacks, as Go's maps of strings do.
-//! - A platform, which is a map with `os` and `architecture`, is printed as `linux/arm64/v8`.
+//! - A platform, which is a map with `os` and `architecture`, is printed as `linux/arm64/v8`, and
+//!   a descriptor, which is one with `mediaType`, `digest` and `size`, as its digest: so `.Layers`
+//!   prints what skopeo prints, and `(index .Layers 0).Size` is there as in regctl.
+//! - What skopeo, docker and regctl call otherwise is found under their names too: `.LayersData`,
+//!   `.MIMEType`, `.RootFS.Layers`, `.GetDescriptor`.
 //! - Whole and decimal numbers can be compared.
 //!
 //! A template and its data may come from strangers: see [`Limits`].

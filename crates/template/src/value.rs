@@ -130,13 +130,39 @@ impl Serialize for Value<'_> {
     }
 }
 
+/// What skopeo, docker and regctl call a member that has another name here, by its letters.
+const CALLED: [(&str, &str); 9] = [
+    ("layersdata", "layers"),
+    ("mimetype", "mediatype"),
+    ("getdescriptor", "root"),
+    ("getconfig", "config"),
+    ("getlayers", "layers"),
+    ("getannotations", "annotations"),
+    ("getmanifestlist", "manifests"),
+    ("getdigest", "digest"),
+    // Docker's `RootFS` has them so.
+    ("layers", "diffids"),
+];
+
 /// A member of a map by its name; else the one whose name has the same letters, so that
 /// `.MediaType`, `.OSVersion` and `.RootFS.DiffIDs` find `mediaType`, `os.version` and
-/// `rootfs.diff_ids`, which Go's programs call so.
+/// `rootfs.diff_ids`, which Go's programs call so; else one that they call otherwise, or that is
+/// among the members which `other` gathers.
 pub(crate) fn member<'a>(map: &'a Map<String, Json>, name: &str) -> Option<Value<'a>> {
-    let alike = || map.iter().find(|(key, _)| letters(key).eq(letters(name))).map(|(_, json)| json);
-    let named = name.contains(char::is_alphanumeric);
-    map.get(name).or_else(|| if named { alike() } else { None }).map(Value::of)
+    let found = map.get(name).or_else(|| {
+        let name: String = letters(name).collect();
+        let other = || alike(map.get("other")?.as_object()?, &name);
+        let called = || {
+            let called = CALLED.iter().filter(|(theirs, _)| *theirs == name);
+            called.filter_map(|(_, ours)| alike(map, ours)).next()
+        };
+        if name.is_empty() { None } else { alike(map, &name).or_else(called).or_else(other) }
+    });
+    found.map(Value::of)
+}
+
+fn alike<'a>(map: &'a Map<String, Json>, name: &str) -> Option<&'a Json> {
+    map.iter().find(|(key, _)| letters(key).eq(name.chars())).map(|(_, json)| json)
 }
 
 fn letters(name: &str) -> impl Iterator<Item = char> + '_ {

@@ -23,7 +23,7 @@ use crate::output::{Output, size};
 ///
 /// An archive file is replaced as a whole, once the new one is complete; nothing is added to
 /// the old one. An archive `-` is standard input or standard output; the report then goes to
-/// standard error. docker-archive and docker-daemon take a single image: choose one with
+/// standard error. docker-archive and docker-daemon take images of one platform: choose one with
 /// --platform.
 #[derive(Debug, Args)]
 #[command(after_help = "\
@@ -33,6 +33,7 @@ Examples:
   conex copy --platform linux/arm64 debian:12 store:debian:12
   conex copy --platform linux/amd64 --platform linux/arm64 debian:12 oci:./mirror:debian
   conex copy --all-tags registry.example/team/app oci:./mirror
+  conex copy --all-tags oci:./mirror docker-archive:many.tar:team/app
   conex copy --tags-semver '>=1.2, <2' --exclude '*-rc*' registry.example/team/app mirror.example/app
   conex copy store:debian:12 oci-archive:debian.tar:12
   conex copy --platform linux/amd64 alpine docker-archive:-:alpine:latest | docker load

@@ -1,5 +1,6 @@
 //! `conex inspect`
 
+mod template;
 mod text;
 mod tree;
 
@@ -9,7 +10,7 @@ use serde_json::Value;
 
 use conex_ops::Context;
 use conex_ops::inspect::{self, Options};
-use conex_ops::json_file::{DocumentKind, Target};
+use conex_ops::json_file::{DocumentKind, Typed};
 use conex_spec::{Error, Kind, Platform, Result};
 
 use crate::args::{Format, typed};
@@ -31,15 +32,19 @@ Examples:
   conex inspect --format json store:alpine
   conex inspect --format '{{.Digest}}' alpine
   conex inspect --format '{{range .Manifests}}{{println .Platform .Digest}}{{end}}' alpine
+  conex inspect --format '{{range .Layers}}{{println .Digest .Size}}{{end}}' alpine
   conex inspect --format '{{json .Labels}} {{.Os}}/{{.Architecture}} {{.Config.Cmd}}' oci:./build
 
-A template finds fields by their letters, so those that skopeo, docker and regctl know are found.
-What is not there is `<no value>`. Its functions are Go's, and docker's json, join, split, lower,
+A template finds fields by their letters and by the names that skopeo, docker and regctl have for
+them: .Layers and .LayersData, .RootFS.Layers, .Config.Env, .GetDescriptor. A layer, an entry or
+another descriptor prints as its digest and has .MediaType, .Digest and .Size; times are RFC 3339;
+.Size is that of the layers as they are stored. What an image does not set is empty, \"\", [] or map[];
+what no image has is `<no value>`. Its functions are Go's, and docker's json, join, split, lower,
 upper, title, pad and truncate. With --raw and --config it is applied to that document.")]
 pub struct Inspect {
     /// What to look at: a location, or the path of a JSON file (`file:PATH`, `-` is standard input)
-    #[arg(value_parser = typed::<Target>, value_name = "LOCATION")]
-    target: Target,
+    #[arg(value_parser = typed::<Typed>, value_name = "LOCATION")]
+    target: Typed,
     /// Of an index, look at the image for this platform: OS/ARCH[/VARIANT]
     #[arg(long, value_name = "PLATFORM", value_parser = typed::<Platform>)]
     platform: Option<Platform>,
@@ -64,7 +69,8 @@ impl Inspect {
     pub async fn run(&self, context: &Context, output: &Output) -> Result<()> {
         let mut options =
             Options { platform: self.platform.clone(), kind: self.kind, unpacked: self.unpacked };
-        let target = &self.target;
+        self.target.tell(context.observer.as_ref());
+        let target = &self.target.target;
         if self.config {
             options.platform = Some(super::platform_or_host(self.platform.as_ref()));
             return exact(&inspect::raw_config(context, target, &options).await?, output);
@@ -75,7 +81,8 @@ impl Inspect {
         if self.tree {
             return output.report(&inspect::tree(context, target, &options).await?, tree::text);
         }
-        output.report(&inspect::inspect(context, target, &options).await?, text::text)
+        let report = inspect::inspect(context, target, &options).await?;
+        output.report_with(&report, text::text, template::fill)
     }
 }
 

@@ -10,7 +10,7 @@ use clap::Args;
 use serde::Serialize;
 
 use conex_ops::Context;
-use conex_ops::json_file::{DocumentKind, Target};
+use conex_ops::json_file::{DocumentKind, Target, Typed};
 use conex_ops::validate::{Finding, Options, Report, validate};
 use conex_spec::lint::Severity;
 use conex_spec::{Error, Result};
@@ -42,8 +42,8 @@ The exit code is 4 where there are errors, and with --strict also where there ar
 `--format sarif` prints SARIF 2.1.0, as code scanning services read it.")]
 pub struct Validate {
     /// What to check: locations, or files that hold one document
-    #[arg(value_parser = typed::<Target>, required_unless_present = "explain", value_name = "LOCATION")]
-    targets: Vec<Target>,
+    #[arg(value_parser = typed::<Typed>, required_unless_present = "explain", value_name = "LOCATION")]
+    targets: Vec<Typed>,
     /// What sort of document a file is: descriptor, index, manifest, config or layout; without it
     /// the document's members tell
     #[arg(long = "as", value_parser = typed::<DocumentKind>, value_name = "KIND")]
@@ -87,7 +87,8 @@ impl Validate {
         let options = Options { jobs, named: self.named };
         let (mut reports, mut failures) = (Vec::new(), Vec::new());
         for target in &self.targets {
-            match validate(context, target, options).await {
+            target.tell(context.observer.as_ref());
+            match validate(context, &target.target, options).await {
                 Ok(mut report) => {
                     report.sound &= !self.strict || report.warnings == 0;
                     reports.push(report);

@@ -54,6 +54,7 @@ const CASES: &[Case] = cases! {
     skopeo::pulls_what_conex_pushed, needs ROOT "skopeo" "debootstrap" "tar" "zstd" "setcap";
     skopeo::copies_an_index, needs "skopeo";
     templates::podman_prints_the_same, needs "podman";
+    templates::podman_inspects_the_same, needs ROOT "podman";
     templates::skopeo_prints_the_same, needs "skopeo";
     podman::starts_what_conex_pushed, needs ROOT "podman" "runc" "debootstrap" "tar" "zstd" "setcap";
     docker::starts_what_conex_pushed, needs ROOT "dockerd" "docker" "debootstrap" "tar" "zstd" "setcap";

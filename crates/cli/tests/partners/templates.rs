@@ -1,6 +1,6 @@
 //! Templates of `--format`, against programs that are written in Go.
 
-use crate::support::program::{Conex, run_partner};
+use crate::support::program::{Conex, run, run_partner};
 use crate::support::scratch::Scratch;
 
 /// Templates that need no data, so that any program prints the same.
@@ -33,8 +33,40 @@ const OF_AN_IMAGE: &[&str] = &[
     r#"{{index .Labels "a"}}|{{index .Labels "nope"}}|"#,
     "{{.Env}} {{range $i, $e := .Env}}{{$i}}:{{$e}} {{end}}{{len .Env}}",
     "{{len .Layers}} {{len .RepoTags}}",
+    "{{.Layers}} {{index .Layers 0}} {{range .Layers}}<{{.}}>{{end}}",
+    r#"{{join .Layers ","}} {{.Name}}|{{.RepoTags}}"#,
     r#"{{with .Labels}}{{range $name, $value := .}}{{printf "%-4s=%q " $name $value}}{{end}}{{end}}"#,
 ];
+
+/// The same where the image sets nothing of it.
+const OF_A_BARE_IMAGE: &[&str] = &[
+    "{{.Env}} {{.Labels}} {{.RepoTags}} <{{.Name}}> {{len .Layers}}",
+    "{{json .Env}} {{range .Env}}x{{else}}none{{end}}",
+];
+
+/// Templates of what podman calls an image's members, as docker does.
+const OF_A_LOADED_IMAGE: &[&str] = &[
+    "{{.RootFS.Layers}} {{len .RootFS.Layers}} {{index .RootFS.Layers 0}} {{.RootFS.Type}}",
+    "{{.Architecture}} {{.Os}} <{{.Author}}>",
+    "{{.Config.Env}} {{range .Config.Env}}{{println .}}{{end}}",
+    "{{.Config.Cmd}} {{.Config.Entrypoint}} <{{.Config.User}}> <{{.Config.WorkingDir}}>",
+    "{{.Config.Labels}} {{.Labels}} {{index .Config.Labels \"a\"}}",
+    "{{json .Config.Env}} {{json .RootFS.Layers}}",
+];
+
+/// Of an image that podman has, both print the same.
+pub fn podman_inspects_the_same() {
+    let scratch = Scratch::new("templates-podman-image");
+    let (conex, image) = packed(&scratch);
+    let podman = |args: &[&str]| run(crate::podman::podman(&scratch).args(args));
+    let file = scratch.arg("image.tar");
+    conex.ok(&["copy", &image, &format!("docker-archive:{file}:localhost/app:1")]);
+    podman(&["load", "--input", &file]);
+    for template in OF_A_LOADED_IMAGE {
+        let theirs = podman(&["image", "inspect", "--format", template, "localhost/app:1"]);
+        assert_same(&conex, &image, template, &theirs);
+    }
+}
 
 pub fn podman_prints_the_same() {
     let scratch = Scratch::new("templates-podman");
@@ -51,6 +83,12 @@ pub fn skopeo_prints_the_same() {
     for template in OF_AN_IMAGE {
         let theirs = run_partner("skopeo", &["inspect", "--format", template, &image]);
         assert_same(&conex, &image, template, &theirs);
+    }
+    let bare = format!("oci:{}:bare", scratch.arg("layout"));
+    conex.ok(&["pack", &scratch.arg("tree"), &bare]);
+    for template in OF_A_BARE_IMAGE {
+        let theirs = run_partner("skopeo", &["inspect", "--format", template, &bare]);
+        assert_same(&conex, &bare, template, &theirs);
     }
     let raw = run_partner("skopeo", &["inspect", "--raw", &image]);
     assert_eq!(conex.ok(&["inspect", "--raw", &image]), raw);

@@ -81,7 +81,7 @@ mod tests {
         ] {
             assert_eq!(name(text, from, to, many).unwrap(), found, "{text} {from} {to}");
         }
-        for (text, to) in [("1", "docker-archive:f"), ("B/c:1", "docker-archive:f:a")] {
+        for (text, to) in [("1", "docker-archive:f"), ("a/B:1", "docker-archive:f:a")] {
             assert_eq!(name(text, "oci:d", to, true).unwrap_err().kind(), Kind::Usage, "{text}");
         }
         assert!(names_repository(&location("docker-archive:f:team/app")));
@@ -97,7 +97,7 @@ mod tests {
         };
         assert_eq!(read(&["app:1", "docker.io/library/app:2"]), ["1", "2"]);
         assert_eq!(read(&["app:1", "b:1"]), ["app:1", "b:1"]);
-        assert_eq!(read(&["app:1", "B C"]), ["app:1", "B C"]);
+        assert_eq!(read(&["app:1", "a:b:c"]), ["app:1", "a:b:c"]);
         assert!(read(&[]).is_empty());
     }
 }

@@ -27,6 +27,14 @@ struct Files {
     all: Vec<Descriptor>,
 }
 
+impl Files {
+    /// Whether a blob lies there, of whatever algorithm.
+    fn has(&self, digest: &Digest) -> bool {
+        let path = digest.as_str().replacen(':', "/", 1);
+        self.blobs.iter().flatten().any(|name| *name == path)
+    }
+}
+
 /// A folder.
 pub(super) async fn validate(
     path: &Path,
@@ -129,7 +137,8 @@ async fn check(
         entries.iter().for_each(|link| documents.promise(&subject, link));
     };
     let all = if name.is_none() { files.all.clone() } else { Vec::new() };
-    let (findings, below) = roots(&source, &listed, all, findings, options, promise).await?;
+    let (mut findings, below) = roots(&source, &listed, all, findings, options, promise).await?;
+    findings.look_again(|digest| files.has(digest));
     let root = match entries.as_slice() {
         [only] => Some(only.descriptor.bare()),
         _ => None,

@@ -4,6 +4,7 @@ use std::fmt;
 
 use serde::{Serialize, Serializer};
 
+use conex_spec::lint::rules::content as rules;
 use conex_spec::lint::{self, Rule, Severity};
 use conex_spec::{Descriptor, Digest};
 
@@ -130,6 +131,20 @@ impl Findings {
         }
         // Which they are is not known; a document with a thousand findings is unsound anyway.
         self.errors += outcome.omitted;
+    }
+
+    /// Content that cannot be verified may be missing altogether: `is_there` knows.
+    pub(super) fn look_again(&mut self, is_there: impl Fn(&Digest) -> bool) {
+        for finding in &mut self.list {
+            let Subject::Content(digest) = &finding.subject else { continue };
+            if finding.rule == &rules::UNVERIFIABLE && !is_there(digest) {
+                let fault = lint::Finding::new(&rules::MISSING, "").found("nothing");
+                let listed_in = finding.listed_in.take();
+                *finding = Finding { listed_in, ..Finding::new(&finding.subject.clone(), fault) };
+                self.warnings -= 1;
+                self.errors += 1;
+            }
+        }
     }
 
     /// The same content is told of one fault once, however often it is referred to.

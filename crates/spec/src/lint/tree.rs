@@ -7,11 +7,8 @@ use std::fmt;
 
 use serde::de::{DeserializeSeed, Deserializer, MapAccess, SeqAccess, Visitor};
 
-use crate::strict_json::MAX_DEPTH;
+use crate::strict_json::{MAX_DEPTH, MAX_MEMBERS, MAX_NESTS, MAX_VALUES, Shape};
 
-/// More values than this has no real document; an index of 10,000 entries has 100,000.
-/// They are what memory is needed for: some 50 bytes each.
-pub(super) const MAX_VALUES: usize = 300_000;
 /// What is shown of a value, in characters.
 const SHOWN: usize = 100;
 
@@ -75,6 +72,15 @@ impl<'a> Node<'a> {
         matches!(self, Self::Null)
     }
 
+    /// How many values it is, itself counted.
+    fn count(&self) -> usize {
+        1 + match self {
+            Self::Array(items) => items.iter().map(Self::count).sum(),
+            Self::Object(object) => object.0.iter().map(|(_, node)| node.count()).sum::<usize>(),
+            _ => 0,
+        }
+    }
+
     /// What it is, in one line that is never long.
     pub(super) fn show(&self) -> String {
         match self {
@@ -106,33 +112,54 @@ pub(super) fn quoted(text: &str) -> String {
 #[derive(Debug)]
 pub(super) enum Fault {
     TooDeep,
-    TooMany,
+    /// More than so many of something.
+    TooMany(usize, &'static str),
     /// In the words of the parser.
     Syntax(String),
 }
 
 /// Parses one value and nothing after it.
 pub(super) fn parse(text: &str) -> Result<Node<'_>, Fault> {
-    let bounds = Bounds { values: Cell::new(0), passed: Cell::new(None) };
+    let bounds = Bounds::default();
     let mut deserializer = serde_json::Deserializer::from_str(text);
     let parsed = Seed { bounds: &bounds, depth: 0 }
         .deserialize(&mut deserializer)
         .and_then(|node| deserializer.end().map(|()| node));
     parsed.map_err(|err| match bounds.passed.get() {
         Some(Bound::Depth) => Fault::TooDeep,
-        Some(Bound::Values) => Fault::TooMany,
+        Some(Bound::Count(limit, of)) => Fault::TooMany(limit, of),
         None => Fault::Syntax(err.to_string()),
     })
+}
+
+/// How many values stand in members that the specification does not know.
+pub(super) fn foreign(node: &Node<'_>, shape: Shape) -> usize {
+    match (node, shape) {
+        (Node::Array(items), Shape::Array(item)) => {
+            items.iter().map(|node| foreign(node, *item)).sum()
+        }
+        (Node::Object(object), Shape::Object(known)) => {
+            let shape = |name: &str| known.iter().find(|(exact, _)| *exact == name);
+            let of = |(name, node): &(Cow<'_, str>, Node<'_>)| match shape(name) {
+                Some((_, shape)) => foreign(node, *shape),
+                None => node.count(),
+            };
+            object.0.iter().map(of).sum()
+        }
+        _ => 0,
+    }
 }
 
 #[derive(Clone, Copy)]
 enum Bound {
     Depth,
-    Values,
+    Count(usize, &'static str),
 }
 
+#[derive(Default)]
 struct Bounds {
     values: Cell<usize>,
+    nests: Cell<usize>,
     passed: Cell<Option<Bound>>,
 }
 
@@ -143,6 +170,7 @@ struct Seed<'b> {
 
 impl Seed<'_> {
     fn deeper<E: serde::de::Error>(&self) -> Result<usize, E> {
+        self.add(&self.bounds.nests, MAX_NESTS, "objects and arrays")?;
         if self.depth < MAX_DEPTH {
             return Ok(self.depth + 1);
         }
@@ -150,14 +178,18 @@ impl Seed<'_> {
         Err(E::custom("too deep"))
     }
 
-    fn count<E: serde::de::Error>(&self) -> Result<(), E> {
-        let values = self.bounds.values.get() + 1;
-        self.bounds.values.set(values);
-        if values <= MAX_VALUES {
+    fn add<E: serde::de::Error>(
+        &self,
+        count: &Cell<usize>,
+        limit: usize,
+        of: &'static str,
+    ) -> Result<(), E> {
+        count.set(count.get() + 1);
+        if count.get() <= limit {
             return Ok(());
         }
-        self.bounds.passed.set(Some(Bound::Values));
-        Err(E::custom("too many values"))
+        self.bounds.passed.set(Some(Bound::Count(limit, of)));
+        Err(E::custom("too many"))
     }
 }
 
@@ -165,7 +197,7 @@ impl<'de> DeserializeSeed<'de> for Seed<'_> {
     type Value = Node<'de>;
 
     fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Node<'de>, D::Error> {
-        self.count()?;
+        self.add(&self.bounds.values, MAX_VALUES, "values")?;
         deserializer.deserialize_any(self)
     }
 }
@@ -217,7 +249,9 @@ impl<'de> Visitor<'de> for Seed<'_> {
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Node<'de>, A::Error> {
         let depth = self.deeper()?;
         let mut members = Vec::new();
+        let count = Cell::new(0);
         while let Some(name) = map.next_key_seed(Name)? {
+            self.add(&count, MAX_MEMBERS, "members in one object")?;
             let value = map.next_value_seed(Seed { bounds: self.bounds, depth })?;
             members.push((name, value));
         }
@@ -284,7 +318,7 @@ mod tests {
         assert!(matches!(parse(&deep(65)), Err(Fault::TooDeep)));
         assert!(matches!(parse(&"[".repeat(1 << 20)), Err(Fault::TooDeep)));
         let many = format!("[{}0]", "0,".repeat(MAX_VALUES));
-        assert!(matches!(parse(&many), Err(Fault::TooMany)));
+        assert!(matches!(parse(&many), Err(Fault::TooMany(MAX_VALUES, "values"))));
         assert!(matches!(parse("{} {}"), Err(Fault::Syntax(_))));
         assert!(matches!(parse(r#""\ud800""#), Err(Fault::Syntax(_))));
     }

@@ -192,6 +192,7 @@ fn hostile_documents_are_bounded() {
     assert_eq!(ids(&check(&vec![b' '; (8 << 20) + 1])), ["document-too-large"]);
     let many = format!("[{}0]", "0,".repeat(2 << 20));
     assert_eq!(ids(&check(many.as_bytes())), ["json-too-many-values"]);
+    same_limits();
     let large = format!(
         r#"{{"schemaVersion":2,"mediaType":"application/vnd.oci.image.index.v1+json","manifests":[],"x":"{}"}}"#,
         "x".repeat(5 << 20)
@@ -201,6 +202,34 @@ fn hostile_documents_are_bounded() {
     let faulty = format!(r#"{{"schemaVersion":2,"manifests":[{}0]}}"#, "0,".repeat(250_000));
     let outcome = check(faulty.as_bytes());
     assert_eq!((outcome.findings.len(), outcome.omitted), (1000, 249_002));
+}
+
+/// What the lint takes, every reader takes, and the other way around, up to the last value.
+fn same_limits() {
+    use conex_spec::Manifest;
+    let index = |members: &str| {
+        format!(
+            r#"{{"schemaVersion":2,"mediaType":"application/vnd.oci.image.index.v1+json","manifests":[],{members}}}"#
+        )
+    };
+    let annotations = |count: usize| {
+        let members: Vec<_> = (0..count).map(|n| format!("\"a.b.c{n}\":\"\"")).collect();
+        index(&format!(r#""annotations":{{{}}}"#, members.join(",")))
+    };
+    let unknown = |value: &str, count: usize| {
+        index(&format!("\"x\":[{}{value}]", format!("{value},").repeat(count - 1)))
+    };
+    for (border, sound, refused) in [
+        ("members", annotations(131_072), annotations(131_073)),
+        // The array is a value too.
+        ("unknown", unknown("0", 65_535), unknown("0", 65_536)),
+    ] {
+        for (json, is_sound) in [(sound, true), (refused, false)] {
+            let told = ids(&lint(Form::Index, json.as_bytes(), &Context::default()));
+            assert_eq!(!told.contains(&"json-too-many-values"), is_sound, "{border}");
+            assert_eq!(Manifest::parse(json.into_bytes(), None).is_ok(), is_sound, "{border}");
+        }
+    }
 }
 
 mod properties {

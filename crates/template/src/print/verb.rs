@@ -79,8 +79,9 @@ impl Spec {
 
     fn map(self, out: &mut Buffer, map: &Value<'_>, verb: char) {
         let Value::Map(map) = map else { return };
-        if let Some(platform) = platform(map).filter(|_| matches!(verb, 'v' | 's') && !self.sharp) {
-            return self.pad(out, &platform);
+        let one = || platform(map).or_else(|| descriptor(map));
+        if let Some(text) = one().filter(|_| matches!(verb, 'v' | 's') && !self.sharp) {
+            return self.pad(out, &text);
         }
         let syntax = verb == 'v' && self.sharp;
         out.push(if syntax { "map[string]interface {}{" } else { "map[" });
@@ -240,6 +241,15 @@ fn platform(map: &Map<String, Json>) -> Option<String> {
     }
     let platform: Platform = serde_json::from_value(Json::Object(map.clone())).ok()?;
     Some(platform.to_string())
+}
+
+/// A layer, an entry or another descriptor is its digest, as skopeo's `{{.Layers}}` has it; what
+/// names its own place is a whole answer, and what has a container's members is a config.
+fn descriptor(map: &Map<String, Json>) -> Option<String> {
+    let is_one = map.contains_key("mediaType") && map.contains_key("size");
+    let is_more = |name: &String| name == "location" || name.starts_with(char::is_uppercase);
+    let digest = map.get("digest").filter(|_| is_one && !map.keys().any(is_more));
+    digest.and_then(Json::as_str).map(str::to_owned)
 }
 
 fn sign(negative: bool, plus: bool, space: bool) -> &'static str {

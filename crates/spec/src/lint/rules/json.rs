@@ -55,8 +55,8 @@ rules! {
             "Deeper nesting exhausts the stack of many parsers; real documents reach about eight levels.",
             "Flatten the document.";
         TOO_MANY: Error "json-too-many-values",
-            "a document must have at most 300,000 values",
-            "Small values of a large document need many times its memory.",
+            "a document must have at most 300,000 values, and 131,072 members in one object",
+            "Small values of a large document need many times its memory; every command has the same limits.",
             "Split the index.";
     }
     "distribution-spec spec.md" "Pushing Manifests" {
