@@ -35,9 +35,10 @@ Locations:
 Exit codes:
   0  done                       5  not allowed: who you are, or what you may
   1  failed otherwise           6  the network or the other side failed
-  2  the command makes no sense 7  this machine failed: disk full, no permission
-  3  not found                  8  content passes a limit
-  4  content is not sound     130  interrupted
+  2  the command makes no sense 7  this machine failed: disk full, no permission,
+  3  not found                     a credential helper that is not installed
+  4  content is not sound       8  content passes a limit
+130  interrupted              141  nobody reads the output any more
 
 Environment:
   CONEX_STORE          the folder of the local store
@@ -50,7 +51,7 @@ Environment:
   SOURCE_DATE_EPOCH    the time in seconds that `conex pack` writes";
 
 /// Options that every command has.
-#[derive(Debug, ClapArgs)]
+#[derive(Clone, Debug, ClapArgs)]
 #[command(next_help_heading = "Options of every command")]
 pub struct Global {
     /// How the result is printed: `text`, `json`, of `validate` also `sarif`, or a Go template over

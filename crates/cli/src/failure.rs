@@ -1,5 +1,6 @@
 //! How a failure is told: one clear error, its parts on lines of their own, a hint apart.
 
+use std::ffi::OsString;
 use std::io::Write;
 use std::process::ExitCode;
 
@@ -22,11 +23,43 @@ pub fn report(err: &Error, output: &Output) -> ExitCode {
     ExitCode::from(code(err.kind()))
 }
 
-/// Prints what clap has to say; its own exit codes are 0 for help and 2 for mistakes.
-pub fn usage(err: &clap::Error) -> ExitCode {
-    // As above.
-    let _ = err.print();
+/// Prints what clap has to say; its own exit codes are 0 for help and 2 for mistakes. Where JSON is
+/// wanted a mistake is told as any other failure.
+pub fn usage(err: &clap::Error, words: impl Iterator<Item = OsString>) -> ExitCode {
+    if err.use_stderr() && wants_json(words) {
+        let text = format!("{}\n", as_json(&mistake(&err.render().to_string())));
+        // Nobody is left to tell if standard error is gone.
+        let _ = std::io::stderr().write_all(text.as_bytes());
+    } else {
+        // As above.
+        let _ = err.print();
+    }
     ExitCode::from(u8::try_from(err.exit_code()).unwrap_or(2))
+}
+
+/// Whether `--format json` is among the words of a command that cannot be parsed.
+fn wants_json(words: impl Iterator<Item = OsString>) -> bool {
+    let mut before = OsString::new();
+    for word in words.take_while(|word| word != "--") {
+        if word == "--format=json" || (before == "--format" && word == "json") {
+            return true;
+        }
+        before = word;
+    }
+    false
+}
+
+/// What clap writes in paragraphs: the mistake, tips, how the command is used.
+fn mistake(text: &str) -> Error {
+    let joined = |part: &str| part.split_whitespace().collect::<Vec<_>>().join(" ");
+    let mut parts = text.split("\n\n");
+    let what = joined(parts.next().unwrap_or_default().trim_start_matches("error: "));
+    let hints: Vec<_> = parts
+        .map(|part| joined(part.trim_start().trim_start_matches("tip: ")))
+        .filter(|part| !part.is_empty())
+        .collect();
+    let err = Error::new(Kind::Usage, what);
+    if hints.is_empty() { err } else { err.hint(hints.join("; ")) }
 }
 
 /// What and where, then the other parts, each on a line of its own.
@@ -88,6 +121,21 @@ fn code(kind: Kind) -> u8 {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn json_is_wanted_where_it_is_said() {
+        for (words, wanted) in [
+            (&["copy", "--format", "json"][..], true),
+            (&["--format=json", "copy"], true),
+            (&["copy", "--format", "text"], false),
+            (&["copy", "json"], false),
+            (&["copy", "--", "--format=json"], false),
+        ] {
+            assert_eq!(wants_json(words.iter().map(OsString::from)), wanted, "{words:?}");
+        }
+        let err = mistake("error: no such\n  thing\n\n  tip: try\n\nUsage: conex\n");
+        assert_eq!((err.message(), err.hint_text()), ("no such thing", Some("try; Usage: conex")));
+    }
 
     #[test]
     fn parts_have_lines_of_their_own() {

@@ -22,7 +22,7 @@ use crate::output::Output;
 fn main() -> ExitCode {
     let args = match Args::try_parse() {
         Ok(args) => args,
-        Err(err) => return failure::usage(&err),
+        Err(err) => return failure::usage(&err, std::env::args_os().skip(1)),
     };
     let output = Output::new(args.global.format.clone());
     match commands::run(&args, &output) {

@@ -83,15 +83,20 @@ impl Output {
         self.print_bytes(text.as_bytes())
     }
 
-    /// Prints bytes as they are.
+    /// Prints bytes as they are. A reader that has gone away is no failure.
     pub fn print_bytes(&self, bytes: &[u8]) -> Result<()> {
+        self.stream_bytes(bytes).map(drop)
+    }
+
+    /// Prints some of the bytes of a long stream. Returns whether anyone still reads it.
+    pub fn stream_bytes(&self, bytes: &[u8]) -> Result<bool> {
         let mut out: Box<dyn Write> =
             if self.aside { Box::new(io::stderr()) } else { Box::new(io::stdout()) };
         match out.write_all(bytes).and_then(|()| out.flush()) {
             Err(err) if err.kind() != io::ErrorKind::BrokenPipe => {
                 Err(Error::from_io(err, || "cannot write to standard output".into()))
             }
-            _ => Ok(()),
+            written => Ok(written.is_ok()),
         }
     }
 }

@@ -13,7 +13,7 @@ use crate::environment;
 const ALL: &str = "*";
 
 /// How registries are reached.
-#[derive(Debug, ClapArgs)]
+#[derive(Clone, Debug, ClapArgs)]
 #[command(next_help_heading = "How registries are reached")]
 pub struct Registries {
     /// Speak plain HTTP to this registry, `host` or `host:port`, or without a value to all; else

@@ -40,7 +40,8 @@ pub(crate) async fn fault(answer: Answer, what: impl std::fmt::Display) -> Error
     let body = answer.read(MAX_BODY, "error").await.unwrap_or_default();
     let told = explain(&body);
     let told = if told.is_empty() { String::new() } else { format!(": {told}") };
-    let err = Error::new(kind(status), format!("{what}: {place} answers {status}{told}"));
+    let kind = if lacks_content(&body) { Kind::NotFound } else { kind(status) };
+    let err = Error::new(kind, format!("{what}: {place} answers {status}{told}"));
     match status.as_u16() {
         401 | 403 => err.found(by).hint(format!(
             "the user may not do this, or not here; `conex login {host}` keeps another login"
@@ -49,6 +50,13 @@ pub(crate) async fn fault(answer: Answer, what: impl std::fmt::Display) -> Error
         429 => err.hint("the registry limits how often it is asked; a login may raise the limit"),
         _ => err,
     }
+}
+
+/// Whether the registry says that it lacks what a manifest lists, which comes with several statuses.
+fn lacks_content(body: &[u8]) -> bool {
+    serde_json::from_slice::<Body>(body).is_ok_and(|body| {
+        body.errors.iter().any(|item| item.code.as_str() == Some("MANIFEST_BLOB_UNKNOWN"))
+    })
 }
 
 /// What an answer's status means for the one who asked.
@@ -118,6 +126,14 @@ mod tests {
         ] {
             assert_eq!(explain(body.as_bytes()), told, "{body}");
         }
+    }
+
+    #[test]
+    fn a_manifest_without_its_blobs_is_told_from_a_bad_one() {
+        let body = |code: &str| format!(r#"{{"errors":[{{"code":"A"}},{{"code":"{code}"}}]}}"#);
+        assert!(lacks_content(body("MANIFEST_BLOB_UNKNOWN").as_bytes()));
+        assert!(!lacks_content(body("MANIFEST_INVALID").as_bytes()));
+        assert!(!lacks_content(b"<html>"));
     }
 
     #[test]

@@ -5,6 +5,7 @@
 //! |---|---|
 //! | from one location to another, as a person asks for it | [`request`] |
 //! | the run over many roots | `engine` |
+//! | what it need not look into | `unchanged` |
 //! | which platforms of an index | [`select`] |
 //! | which tags of a repository | [`tags`] |
 //! | what Docker's archives call images | `archive_names` |
@@ -18,10 +19,12 @@ mod budget;
 mod engine;
 mod nowhere;
 mod remembered;
+mod report;
 pub mod request;
 pub mod select;
 mod summary;
 pub mod tags;
+mod unchanged;
 
 use std::sync::Arc;
 
@@ -43,6 +46,9 @@ pub struct CopyOptions {
     pub jobs: usize,
     /// What comes along with an image.
     pub with: With,
+    /// Look for every blob and manifest at the destination, also where a root stands there under
+    /// its name already: a registry may have lost what is below it.
+    pub full: bool,
     /// Only find out what would move: nothing is made or changed at the destination.
     pub dry_run: bool,
 }
@@ -58,7 +64,7 @@ impl CopyOptions {
 impl Default for CopyOptions {
     /// Twelve jobs: the config and the layers of most images in one go.
     fn default() -> Self {
-        Self { jobs: 12, with: With::default(), dry_run: false }
+        Self { jobs: 12, with: With::default(), full: false, dry_run: false }
     }
 }
 

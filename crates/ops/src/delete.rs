@@ -1,7 +1,8 @@
 //! `conex delete`: a manifest and what goes with it. First all of it is found, then it is deleted.
 //!
 //! What goes: the manifest with every tag of it; of an index the manifests below it that no other
-//! tag leads to; and with `referrers` what refers to any of them. Blobs are collected by whoever
+//! tag leads to; and with `referrers` what refers to any of them, be it as its `subject` or under
+//! the tags that cosign makes of a digest. Blobs are collected by whoever
 //! keeps them: a registry by itself, a place of this machine by `conex gc`.
 
 use std::collections::HashSet;
@@ -12,6 +13,7 @@ use serde::Serialize;
 use conex_spec::{Descriptor, Digest, Error, Kind, Location, Manifest, Name, Result, Tag};
 use conex_store::{Source, SourceExt, bridge};
 
+use crate::copy::belongings::{in_words_of, signature_names};
 use crate::manifest::whole_archive;
 use crate::open::{Context, name_in};
 use crate::walk::MAX_NODES;
@@ -41,10 +43,21 @@ pub struct Plan {
     pub children: Vec<Descriptor>,
     /// What refers to any of these.
     pub referrers: Vec<Descriptor>,
-    /// Whether the referrers go too. Else they stay, and refer to nothing.
+    /// What cosign's tags bind to any of these, unless another tag leads to it as well.
+    pub signatures: Vec<Signature>,
+    /// Whether the referrers and signatures go too. Else they stay, and refer to nothing.
     pub with_referrers: bool,
     /// Whether it was done, and not only planned.
     pub deleted: bool,
+}
+
+/// What lies under a tag that is made of a digest: `sha256-….sig`, `.att` or `.sbom`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Signature {
+    /// The tag.
+    pub tag: Tag,
+    /// What it stands for.
+    pub root: Descriptor,
 }
 
 /// A manifest that is gone.
@@ -75,13 +88,14 @@ pub async fn plan(context: &Context, location: &Location, options: &Options) -> 
     };
     let mut going = vec![root.clone()];
     going.extend(children.iter().cloned());
-    let referrers = referrers(source, going).await?;
+    let (referrers, signatures) = company(source, going, &roots).await?;
     Ok(Plan {
         location: location.clone(),
         root,
         tags,
         children,
         referrers,
+        signatures,
         with_referrers: options.referrers,
         deleted: false,
     })
@@ -91,8 +105,9 @@ pub async fn plan(context: &Context, location: &Location, options: &Options) -> 
 /// leads to any more.
 pub async fn execute(context: &Context, plan: &mut Plan) -> Result<()> {
     drop_root(context, &plan.location, &plan.root).await?;
-    let referrers = if plan.with_referrers { plan.referrers.as_slice() } else { &[] };
-    for manifest in plan.children.iter().chain(referrers) {
+    let signatures = plan.signatures.iter().map(|signature| &signature.root);
+    let company = plan.referrers.iter().chain(signatures).filter(|_| plan.with_referrers);
+    for manifest in plan.children.iter().chain(company) {
         match drop_root(context, &plan.location, manifest).await {
             // Some registries delete what only an index leads to along with it.
             Err(err) if err.kind() == Kind::NotFound => {}
@@ -149,7 +164,7 @@ fn check(location: &Location) -> Result<()> {
         _ => {}
     }
     // Nobody means `latest` who leaves it out here.
-    if matches!(location, Location::Registry(_) | Location::Store(_)) && location.name().is_none() {
+    if location.name().is_none() {
         return Err(Error::new(Kind::Usage, format!("{location} names no image"))
             .expected("a tag or a digest: LOCATION:TAG, LOCATION@DIGEST"));
     }
@@ -217,20 +232,50 @@ async fn walk_index(source: &dyn Source, root: &Descriptor) -> Result<Vec<Descri
     Ok(found)
 }
 
-/// What refers to manifests, and to that in turn.
-async fn referrers(source: &dyn Source, subjects: Vec<Descriptor>) -> Result<Vec<Descriptor>> {
+/// What refers to manifests, and to that in turn: as referrers, and under cosign's tags.
+async fn company(
+    source: &dyn Source,
+    subjects: Vec<Descriptor>,
+    roots: &[(Tag, Descriptor)],
+) -> Result<(Vec<Descriptor>, Vec<Signature>)> {
     let mut seen: HashSet<Digest> = subjects.iter().map(|node| node.digest.clone()).collect();
-    let (mut found, mut waiting) = (Vec::new(), subjects);
+    let (mut referrers, mut signatures, mut waiting) = (Vec::new(), Vec::new(), subjects);
     while let Some(subject) = waiting.pop() {
         for referrer in source.referrers(&subject.digest).await? {
             if seen.insert(referrer.digest.clone()) {
-                if seen.len() > MAX_NODES {
-                    return Err(Error::new(Kind::Limit, "too much refers to the manifest"));
-                }
                 waiting.push(referrer.clone());
-                found.push(referrer);
+                referrers.push(referrer);
             }
         }
+        for signature in signatures_of(source.location(), &subject.digest, roots)? {
+            if seen.insert(signature.root.digest.clone()) {
+                waiting.push(signature.root.clone());
+                signatures.push(signature);
+            }
+        }
+        if seen.len() > MAX_NODES {
+            return Err(Error::new(Kind::Limit, "too much refers to the manifest"));
+        }
     }
-    Ok(found)
+    Ok((referrers, signatures))
+}
+
+/// What cosign's tags of a digest stand for, and no other tag does.
+fn signatures_of(
+    place: &Location,
+    subject: &Digest,
+    roots: &[(Tag, Descriptor)],
+) -> Result<Vec<Signature>> {
+    // A digest of another algorithm makes no tag that a registry takes.
+    if subject.algorithm_name() != "sha256" {
+        return Ok(Vec::new());
+    }
+    let mut names = Vec::new();
+    for name in signature_names(subject) {
+        names.push(in_words_of(place, &name)?);
+    }
+    let (own, others): (Vec<_>, Vec<_>) = roots.iter().partition(|(tag, _)| names.contains(tag));
+    let shared: HashSet<_> = others.into_iter().map(|(_, root)| &root.digest).collect();
+    let alone = own.into_iter().filter(|(_, root)| !shared.contains(&root.digest));
+    Ok(alone.map(|(tag, root)| Signature { tag: tag.clone(), root: root.clone() }).collect())
 }

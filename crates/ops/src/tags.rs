@@ -137,6 +137,9 @@ pub struct Details {
 pub async fn tags(context: &Context, place: &Place, options: &Options) -> Result<Vec<Row>> {
     let listed = Listed::open(context, place)?;
     let names = names(listed.names(options), options).await?;
+    if let (Place::At(location @ Location::Store(_)), true) = (place, names.is_empty()) {
+        listed.check(location).await?;
+    }
     let details = options.details || matches!(options.sort, Some(Sort::Date | Sort::Size));
     let mut rows = match details {
         true => look(&listed, names, options.jobs.max(1)).await?,
@@ -188,6 +191,19 @@ impl Listed {
             std::future::ready(Ok(name.filter(after)))
         });
         own.boxed()
+    }
+
+    /// A name of the local store is a place only if something has it.
+    async fn check(&self, location: &Location) -> Result<()> {
+        let begins = |tag: Tag| tag.as_str().starts_with(&self.prefix);
+        let mut known = self.source.tags().map_ok(begins);
+        while let Some(known) = known.try_next().await? {
+            if known {
+                return Ok(());
+            }
+        }
+        Err(Error::not_found(format!("{location} is not in the local store"))
+            .hint("`conex tags store:` lists what is there"))
     }
 
     fn name(&self, row: &str) -> Result<Name> {

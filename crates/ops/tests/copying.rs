@@ -371,6 +371,113 @@ async fn names_that_are_taken_stay_on_request() {
     }
 }
 
+/// Of several names of one image those that are free are given.
+#[tokio::test(flavor = "multi_thread")]
+async fn names_that_are_free_are_given_beside_those_that_stay() {
+    let (world, memory) = (World::new().await, Memory::new());
+    let roots: Vec<_> = (1..3).map(|n| images::image(&memory, &amd64(), n, 50)).collect();
+    world.put(&memory, &roots[0], "oci:DIR/from:1").await;
+    for to in ["registry/team/b", "oci:DIR/to"] {
+        world.put(&memory, &roots[1], &format!("{to}:taken")).await;
+        let names = ["taken", "free"].map(str::to_owned).to_vec();
+        let request = world.request("oci:DIR/from:1", to);
+        let report = world.run(&Request { no_clobber: true, names, ..request }).await.unwrap();
+        assert_eq!(report.copied[0].names, [Tag::new("free").unwrap()]);
+        assert_eq!(report.kept[0].name.as_str(), "taken");
+        assert_eq!(report.check().as_ref().map_err(Error::kind), Err(Kind::Conflict));
+        assert_eq!(world.digest(&format!("{to}:free")).await, roots[0].digest.to_string());
+        assert_eq!(world.digest(&format!("{to}:taken")).await, roots[1].digest.to_string());
+    }
+}
+
+/// A registry that lost a blob below an image that it still has under its tag.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_lost_comes_again_on_request() {
+    let (world, memory) = (World::new().await, Memory::new());
+    let root = images::image(&memory, &amd64(), 3, 50);
+    world.put(&memory, &root, "oci:DIR/from:1").await;
+    let request = world.request("oci:DIR/from:1", "registry/team/b:1");
+    world.run(&request).await.unwrap();
+    let Location::Registry(reference) = world.place("registry/team/b:1") else { panic!() };
+    let lost = memory.children(&root).await.unwrap()[1].digest.clone();
+    world.context.client.repository(&reference).delete_blob(&lost).await.unwrap();
+    assert_eq!(world.run(&request).await.unwrap().summary.unchanged, 1);
+    let full = CopyOptions { full: true, ..CopyOptions::default() };
+    let summary = run(&world.context, &request, &full).await.unwrap().summary;
+    assert_eq!((summary.moved.blobs, summary.moved.bytes), (1, 50));
+    let again = run(&world.context, &request, &full).await.unwrap().summary;
+    assert_eq!(again.moved.blobs, 0);
+}
+
+/// What belongs to an image is asked for once, however many tags stand for it.
+#[tokio::test(flavor = "multi_thread")]
+async fn many_tags_of_one_image_cost_one_request_a_side_each() {
+    let (world, memory) = (World::new().await, Memory::new());
+    let root = images::image(&memory, &amd64(), 1, 50);
+    for number in 0..100 {
+        world.put(&memory, &root, &format!("registry/team/a:t{number}")).await;
+    }
+    let request = world.all_tags("registry/team/a", "registry/team/b");
+    world.run(&request).await.unwrap();
+    world.requests();
+    let report = world.run(&request).await.unwrap();
+    assert_eq!(report.summary.unchanged, 100);
+    let requests = world.requests();
+    assert_eq!(count(&requests, "HEAD"), 200);
+    assert!(requests.len() <= 203, "{requests:?}");
+}
+
+/// A signature goes with the entry of an index that no tag stands for; one of an image that is not
+/// copied stays, and that is told.
+#[tokio::test(flavor = "multi_thread")]
+async fn signatures_go_with_what_is_reached_and_no_further() {
+    let (world, memory) = (World::new().await, Memory::new());
+    let (root, _, name) = with_company(&memory).await;
+    world.put(&memory, &root, "registry/team/a:1").await;
+    let stranger = images::image(&memory, &amd64(), 1, 99);
+    let other = format!("sha256-{}.sig", "0".repeat(64));
+    world.put(&memory, &stranger, &format!("registry/team/a:{other}")).await;
+    for to in ["registry/team/b", "oci:DIR/to"] {
+        let report = world.run(&world.all_tags("registry/team/a", to)).await.unwrap();
+        assert_eq!(report.left, [other.clone()]);
+        let (source, _) = world.context.resolve(&world.place(&format!("{to}:1"))).await.unwrap();
+        let tags: Vec<Tag> = source.tags().try_collect().await.unwrap();
+        let tags: Vec<_> =
+            tags.iter().map(Tag::as_str).filter(|tag| tag.ends_with(".sig")).collect();
+        assert_eq!(tags, [name.as_str()], "{to}");
+    }
+}
+
+/// As much of a layer as an earlier process had fetched.
+struct Cut(bytes::Bytes);
+
+#[async_trait::async_trait]
+impl conex_store::Reopen for Cut {
+    async fn open(&self, _: u64) -> Result<conex_store::ByteStream> {
+        let cut = Err(Error::new(Kind::Network, "cut"));
+        Ok(Box::pin(futures_util::stream::iter([Ok(self.0.clone()), cut])))
+    }
+}
+
+/// What an earlier process had fetched does not move again, and is told apart.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_gone_on_with_counts_as_resumed() {
+    const SIZE: u64 = 3_000_000;
+    let (world, memory) = (World::new().await, Memory::new());
+    let root = images::image(&memory, &amd64(), 1, SIZE as usize);
+    let layer = memory.children(&root).await.unwrap()[1].clone();
+    world.put(&memory, &root, "registry/team/a:1").await;
+    let to = world.context.sink(&world.place("oci:DIR/to")).unwrap();
+    let part = memory.read(&layer).await.unwrap().slice(..1_000_000);
+    assert!(to.put_from(&layer, &Cut(part)).await.is_err());
+    drop(to);
+    let request = world.request("registry/team/a:1", "oci:DIR/to:1");
+    let summary = world.run(&request).await.unwrap().summary;
+    assert_eq!((summary.resumed.blobs, summary.resumed.bytes), (1, 1_000_000));
+    let small = root.size + memory.children(&root).await.unwrap()[0].size;
+    assert_eq!((summary.moved.blobs, summary.moved.bytes), (3, SIZE - 1_000_000 + small));
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_dry_run_tells_the_same_and_makes_nothing() {
     let (world, memory) = (World::new().await, Memory::new());

@@ -9,11 +9,12 @@ use std::io::{self, Read};
 use std::ops::Range;
 use std::os::unix::fs::FileExt;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use bytes::{Buf, Bytes, BytesMut};
 use futures_util::{StreamExt, stream};
 use tokio::runtime::Handle;
-use tokio::sync::mpsc;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 
 use conex_spec::{Error, Kind, Result};
 
@@ -21,9 +22,11 @@ use crate::source::ByteStream;
 
 /// What is read from a file at once, in bytes.
 const CHUNK: usize = 256 << 10;
-/// How many chunks may wait on either side of the border. Several blobs move at a time, and memory
-/// grows with each.
+/// How many chunks may wait on either side of the border.
 const QUEUE: usize = 2;
+/// How many may wait for a worker where only one blob moves. Where two do it is half of that for
+/// each, and one where there are more: then they fill each other's gaps, in the same memory.
+const DEEP: u32 = 4;
 
 /// Runs blocking work on a thread of its own.
 pub async fn blocking<T: Send + 'static>(
@@ -41,18 +44,49 @@ pub async fn feed<T: Send + 'static>(
     mut content: ByteStream,
     work: impl FnOnce(Feed) -> Result<T> + Send + 'static,
 ) -> Result<T> {
-    let (sender, receiver) = mpsc::channel(QUEUE);
+    let (sender, receiver) = mpsc::channel(DEEP as usize);
     let worker = blocking(move || work(Feed(receiver)));
     let pump = async move {
-        let mut pool = Pool::default();
+        let (busy, mut pool) = (Busy::new(), Pool::default());
+        let room = Arc::new(Semaphore::new(DEEP as usize));
         while let Some(chunk) = content.next().await {
-            if sender.send(chunk.map(|chunk| pool.copy(&chunk))).await.is_err() {
+            let chunk = chunk.map(|chunk| pool.copy(&chunk));
+            let Ok(place) = room.clone().acquire_many_owned(busy.share()).await else { break };
+            if sender.send((chunk, place)).await.is_err() {
                 break;
             }
         }
     };
     let (result, ()) = futures_util::future::join(worker, pump).await;
     result
+}
+
+/// How many streams are fed to workers in this process.
+static FEEDS: AtomicUsize = AtomicUsize::new(0);
+
+/// Counts one of them as long as it lasts.
+struct Busy;
+
+impl Busy {
+    fn new() -> Self {
+        FEEDS.fetch_add(1, Ordering::Relaxed);
+        Self
+    }
+
+    /// How much of the room of a stream each of its chunks takes now.
+    fn share(&self) -> u32 {
+        match FEEDS.load(Ordering::Relaxed) {
+            0 | 1 => 1,
+            2 => DEEP / 2,
+            _ => DEEP,
+        }
+    }
+}
+
+impl Drop for Busy {
+    fn drop(&mut self) {
+        FEEDS.fetch_sub(1, Ordering::Relaxed);
+    }
 }
 
 /// Chunks in buffers that serve again. A copy costs less than what it saves: the network library
@@ -93,14 +127,14 @@ impl Pool {
 
 /// The blocking end of [`feed`].
 #[derive(Debug)]
-pub struct Feed(mpsc::Receiver<Result<Bytes>>);
+pub struct Feed(mpsc::Receiver<(Result<Bytes>, OwnedSemaphorePermit)>);
 
 impl Iterator for Feed {
     type Item = Result<Bytes>;
 
     /// Waits for the next chunk; nothing at the end.
     fn next(&mut self) -> Option<Result<Bytes>> {
-        self.0.blocking_recv()
+        self.0.blocking_recv().map(|(chunk, _)| chunk)
     }
 }
 

@@ -14,6 +14,8 @@ pub enum Event<'a> {
     Adopted(&'a Descriptor),
     /// Content begins to move, or begins anew after it broke off: what came before counts no more.
     Started(&'a Descriptor),
+    /// So many bytes of it are there from an earlier time, and need not come again.
+    Resumed(&'a Descriptor, u64),
     /// So many more bytes of it came.
     Progress(&'a Descriptor, u64),
     /// All of it is at the destination, durable.

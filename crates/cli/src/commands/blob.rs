@@ -1,6 +1,7 @@
 //! `conex blob`
 
 use std::path::PathBuf;
+use std::process::ExitCode;
 
 use clap::{Args, Subcommand};
 
@@ -10,6 +11,9 @@ use conex_spec::{Location, MediaType, Result};
 use super::raw;
 use crate::args::typed;
 use crate::output::Output;
+
+/// What a shell tells of a program that a broken pipe ended, as `cat` is: 128 and SIGPIPE.
+const READER_GONE: u8 = 141;
 
 /// Get, put, look for or delete a single blob
 #[derive(Debug, Subcommand)]
@@ -23,7 +27,8 @@ pub enum BlobCommand {
 /// Write the bytes of a blob, verified
 ///
 /// Standard output gets them as they come; where they turn out not to be those of the digest, the
-/// command fails. A file is replaced only when all are there and sound.
+/// command fails. A file is replaced only when all are there and sound. Where the reader has enough,
+/// as `head` has, no more is fetched and the exit code is 141.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
@@ -80,28 +85,31 @@ pub struct Delete {
 }
 
 impl BlobCommand {
-    pub async fn run(&self, context: &Context, durable: bool, output: &Output) -> Result<()> {
+    pub async fn run(&self, context: &Context, durable: bool, output: &Output) -> Result<ExitCode> {
         match self {
             Self::Get(get) => {
                 let (_, content) = blob::get(context, &get.location).await?;
-                raw::write(content, get.output.as_deref(), durable, output).await
+                if !raw::write(content, get.output.as_deref(), durable, output).await? {
+                    return Ok(ExitCode::from(READER_GONE));
+                }
             }
             Self::Put(put) => {
                 let file = raw::open(&put.file)?;
                 let media_type = MediaType::new(put.media_type.clone());
                 let report = blob::put(context, &put.location, file, media_type).await?;
-                output.report(&report, |report| format!("{}\n", report.blob.digest))
+                output.report(&report, |report| format!("{}\n", report.blob.digest))?;
             }
             Self::Head(head) => {
                 let report = blob::head(context, &head.location).await?;
                 output.report(&report, |report| {
                     format!("{} {}\n", report.blob.digest, report.blob.size)
-                })
+                })?;
             }
             Self::Delete(delete) => {
                 let report = blob::delete(context, &delete.location).await?;
-                output.report(&report, |report| format!("deleted {}\n", report.blob.digest))
+                output.report(&report, |report| format!("deleted {}\n", report.blob.digest))?;
             }
         }
+        Ok(ExitCode::SUCCESS)
     }
 }

@@ -12,11 +12,14 @@
 mod engine;
 mod locations;
 
+use std::path::PathBuf;
+
 use clap::{Args, ValueEnum};
 
 use conex_ops::Context;
 use conex_spec::Result;
 
+use crate::args::Global;
 use crate::output::Output;
 
 /// Print the completion script of a shell
@@ -65,6 +68,21 @@ pub struct Complete {
 }
 
 impl Complete {
+    /// The options of every command, with the places that the words name.
+    pub fn places(&self, global: &Global) -> Global {
+        let value = |option: &str| {
+            let pairs = self.words.windows(2).filter(|pair| pair[0] == option);
+            let apart = pairs.map(|pair| pair[1].as_str());
+            let joined =
+                self.words.iter().filter_map(|word| word.strip_prefix(option)?.strip_prefix('='));
+            apart.chain(joined).last().map(PathBuf::from)
+        };
+        let mut global = global.clone();
+        global.store = value("--store").or(global.store);
+        global.auth_file = value("--auth-file").or(global.auth_file);
+        global
+    }
+
     pub async fn run(&self, context: &Context, output: &Output) -> Result<()> {
         let mut lines = String::new();
         for candidate in engine::candidates(context, &self.words).await {

@@ -12,7 +12,7 @@ use conex_ops::{Context, CopyOptions, Summary};
 use conex_spec::{Descriptor, Error, Location, Platform, Result};
 
 use crate::args::typed;
-use crate::output::{Output, size};
+use crate::output::{Output, escape, size};
 
 /// Copy an image or artifact, with all platforms of an index, from anywhere to anywhere
 ///
@@ -71,12 +71,16 @@ pub struct Copy {
     /// Give it this name at the destination too. May be repeated
     #[arg(long, value_name = "TAG", conflicts_with_all = MANY)]
     tag: Vec<String>,
-    /// Leave alone the tags at the destination that stand for something else; then the exit
-    /// code is 1. Of several tags the others are copied
+    /// Leave alone the tags at the destination that stand for something else, and name them; then
+    /// the exit code is 1. The others, of --tag or of many tags, are given all the same
     #[arg(long)]
     no_clobber: bool,
     #[command(flatten)]
     company: Company,
+    /// Look for every blob and manifest at the destination, also where it has the image under its
+    /// tag already and may have lost a part of it
+    #[arg(long)]
+    full: bool,
     /// Say what would move, and move nothing
     #[arg(long)]
     dry_run: bool,
@@ -146,8 +150,8 @@ impl Copy {
         output: &Output,
     ) -> Result<()> {
         let started = Instant::now();
-        let options =
-            CopyOptions { with: self.company.chosen(), dry_run: self.dry_run, ..*options };
+        let (with, full) = (self.company.chosen(), self.full);
+        let options = CopyOptions { with, full, dry_run: self.dry_run, ..*options };
         let request = self.request();
         let report = request::run(context, &request, &options).await?;
         let seconds = started.elapsed().as_millis() as f64 / 1000.0;
@@ -208,7 +212,17 @@ fn text(report: &Report) -> String {
             .map(|copied| format!("{}\n", copied.root.digest))
             .collect::<String>();
     }
-    text + &copy.kept.iter().map(kept).collect::<String>()
+    text + &copy.kept.iter().map(kept).collect::<String>() + &left(&copy.left)
+}
+
+/// Of signatures whose images were not copied.
+fn left(tags: &[String]) -> String {
+    let Some(first) = tags.first() else { return String::new() };
+    let count = tags.len();
+    format!(
+        "left behind signatures of images that were not copied: {count}, as {}\n",
+        escape(first)
+    )
 }
 
 fn what(report: &Report) -> String {

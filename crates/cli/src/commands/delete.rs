@@ -13,7 +13,8 @@ use crate::terminal;
 /// Delete images or artifacts with all that goes with them, once that is seen and agreed to
 ///
 /// With a manifest go all of its tags and, of an index, the manifests that no other tag leads to.
-/// What refers to it, as signatures do, goes with --referrers. All of that is named first.
+/// What refers to it goes with --referrers, signatures under cosign's tags too. All of that is
+/// named first.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
@@ -84,21 +85,12 @@ impl Delete {
 }
 
 fn same(a: &Plan, b: &Plan) -> bool {
-    a.root.digest == b.root.digest && place(&a.location) == place(&b.location)
-}
-
-/// A location without what it names there.
-fn place(location: &Location) -> String {
-    match location {
-        Location::Registry(reference) => reference.without_name().to_string(),
-        Location::Store(_) => "store:".into(),
-        other => other.path().map(|path| path.display().to_string()).unwrap_or_default(),
-    }
+    a.root.digest == b.root.digest && a.location.place() == b.location.place()
 }
 
 fn text(plan: &Plan) -> String {
     let verb = if plan.deleted { "deleted" } else { "would delete" };
-    let mut text = format!("{verb} {} of {}\n", plan.root.digest, place(&plan.location));
+    let mut text = format!("{verb} {} of {}\n", plan.root.digest, plan.location.place());
     for tag in &plan.tags {
         text += &format!("  its tag      {}\n", escape(tag));
     }
@@ -108,6 +100,9 @@ fn text(plan: &Plan) -> String {
     let referrer = if plan.with_referrers { "refers to it" } else { "stays behind" };
     for node in &plan.referrers {
         text += &format!("  {referrer} {}\n", described(node));
+    }
+    for signature in &plan.signatures {
+        text += &format!("  {referrer} {}\n", escape(signature.tag.as_str()));
     }
     text
 }

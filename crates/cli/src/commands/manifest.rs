@@ -86,7 +86,7 @@ impl Get {
     async fn run(&self, context: &Context, durable: bool, output: &Output) -> Result<()> {
         let (root, bytes) = manifest::get(context, &self.location, self.platform.as_ref()).await?;
         let content = bytes_stream(bytes, 0..root.size);
-        raw::write(content, self.output.as_deref(), durable, output).await
+        raw::write(content, self.output.as_deref(), durable, output).await.map(drop)
     }
 }
 

@@ -142,7 +142,7 @@ async fn dispatch(args: &Args, output: &Output, progress: &Arc<dyn Show>) -> Res
         Command::Repos(command) => command.run(&context(), output).await?,
         Command::Digest(command) => command.run(&context(), output).await?,
         Command::Manifest(command) => command.run(&context(), !global.no_sync, output).await?,
-        Command::Blob(command) => command.run(&context(), !global.no_sync, output).await?,
+        Command::Blob(command) => return command.run(&context(), !global.no_sync, output).await,
         Command::Rm(command) => command.run(&context(), output).await?,
         Command::Gc(command) => command.run(&context(), output).await?,
         Command::Du(command) => command.run(&context(), output).await?,
@@ -154,7 +154,9 @@ async fn dispatch(args: &Args, output: &Output, progress: &Arc<dyn Show>) -> Res
         Command::Serve(command) => command.run(output).await?,
         Command::Completion(command) => command.run(output)?,
         Command::Man(command) => command.run(output)?,
-        Command::Complete(command) => command.run(&silent(global), output).await?,
+        Command::Complete(command) => {
+            command.run(&silent(&command.places(global)), output).await?;
+        }
         Command::Demo(command) => command.run(output).await?,
     }
     Ok(ExitCode::SUCCESS)
@@ -240,6 +242,7 @@ fn mode(kind: &str, mode: u32) -> String {
 fn summary(summary: &Summary) -> String {
     let mut text = format!("moved {} in {} blobs", size(summary.moved.bytes), summary.moved.blobs);
     for (what, count) in [
+        ("resumed after", summary.resumed),
         ("already there", summary.present),
         ("taken over", summary.adopted),
         ("left out", summary.left_out),

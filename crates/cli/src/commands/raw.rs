@@ -37,23 +37,27 @@ pub fn read(path: &Path) -> Result<Bytes> {
 }
 
 /// Writes content to a file, which is replaced when all of it is there and sound, or to standard
-/// output, which gets it as it comes.
+/// output, which gets it as it comes. Returns whether all of it was taken: a reader such as `head`
+/// may go away before, and then no more is fetched.
 pub async fn write(
     mut content: ByteStream,
     to: Option<&Path>,
     durable: bool,
     output: &Output,
-) -> Result<()> {
+) -> Result<bool> {
     let Some(path) = to.filter(|path| *path != Path::new("-")) else {
         while let Some(chunk) = content.next().await {
-            output.print_bytes(&chunk?)?;
+            if !output.stream_bytes(&chunk?)? {
+                return Ok(false);
+            }
         }
-        return Ok(());
+        return Ok(true);
     };
     let cannot = |err: Error| err.context(path.display());
     let mut file = Replacement::create(path, durable).map_err(cannot)?;
     while let Some(chunk) = content.next().await {
         file.write_all(&chunk?).map_err(|err| Error::io("cannot write", path, err))?;
     }
-    file.finish().map_err(cannot)
+    file.finish().map_err(cannot)?;
+    Ok(true)
 }

@@ -3,15 +3,17 @@
 //! | `event` | members beside it |
 //! |---|---|
 //! | `started` | `digest`, `total` |
+//! | `resumed` | `digest`, `done`, `total` |
 //! | `progress` | `digest`, `done`, `total`, `rate` |
 //! | `done` | `digest`, `done`, `total`, `rate`, `seconds` |
 //! | `present`, `adopted` | `digest`, `total` |
 //! | `retry` | `error`, `seconds` |
 //! | `warning` | `message` |
 //! | `request` | `method`, `url`, `status` unless it failed, `seconds`; only with `--verbose` |
-//! | `summary` | `moved`, `reused`, `mounted`, each with `blobs` and `bytes`; `rate`, `seconds` |
+//! | `summary` | `moved`, `resumed`, `reused`, `mounted`, each with `blobs` and `bytes`; `rate`, `seconds` |
 //!
-//! `done` and `total` are in bytes, `rate` in bytes per second. A blob that breaks off and begins
+//! `done` and `total` are in bytes, `rate` in bytes per second. What an earlier command had left of a
+//! blob is `resumed`: it is `done`, but did not move now. A blob that breaks off and begins
 //! anew is `started` again.
 
 use std::sync::{Mutex, PoisonError};
@@ -59,6 +61,8 @@ fn object(event: Event<'_>, state: Option<State>) -> Option<Value> {
     };
     match event {
         Event::Started(started) => blob("started", started),
+        Event::Resumed(blob, done) => Some(json!({"event": "resumed", "digest": blob.digest,
+            "done": done, "total": blob.size})),
         Event::Progress(blob, _) => {
             let State { done, rate, .. } = state?;
             Some(json!({"event": "progress", "digest": blob.digest, "done": done,
@@ -86,6 +90,7 @@ fn summary(meter: &Meter, elapsed: Duration) -> Value {
     json!({
         "event": "summary",
         "moved": meter.moved,
+        "resumed": meter.resumed,
         "reused": meter.reused,
         "mounted": meter.mounted,
         "rate": rate(meter.moved.bytes, elapsed),
@@ -128,7 +133,7 @@ mod tests {
         let count = |blobs, bytes| json!({"blobs": blobs, "bytes": bytes});
         assert_eq!(
             summary(&meter, Duration::from_secs(2)),
-            json!({"event": "summary", "moved": count(1, 10), "reused": count(1, 10),
+            json!({"event": "summary", "moved": count(1, 10), "resumed": count(0, 0), "reused": count(1, 10),
                 "mounted": count(0, 0), "rate": 5, "seconds": 2.0})
         );
     }

@@ -37,6 +37,9 @@ fn line(event: Event<'_>, state: Option<State>) -> Option<String> {
         (blob.size >= NOTABLE).then_some(line)
     };
     match event {
+        Event::Resumed(blob, done) => {
+            about(blob, &format!("goes on after {} of an earlier time", size(done)))
+        }
         Event::Progress(blob, _) => {
             let state = state?;
             about(blob, &format!("{} so far, {}/s", size(state.done), size(state.rate)))

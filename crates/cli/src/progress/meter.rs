@@ -14,6 +14,8 @@ pub struct Meter {
     began: Option<Instant>,
     /// What moved.
     pub moved: Count,
+    /// Of what moved, the parts that were there from an earlier time.
+    pub resumed: Count,
     /// What was at the destination already.
     pub reused: Count,
     /// What the destination took over without moving bytes.
@@ -23,6 +25,7 @@ pub struct Meter {
 #[derive(Debug)]
 struct Moving {
     done: u64,
+    resumed: u64,
     began: Instant,
     told: Instant,
 }
@@ -45,8 +48,13 @@ impl Meter {
         self.began.get_or_insert(now);
         match event {
             Event::Started(blob) => {
-                let moving = Moving { done: 0, began: now, told: now };
+                let moving = Moving { done: 0, resumed: 0, began: now, told: now };
                 self.moving.insert(blob.digest.clone(), moving);
+                None
+            }
+            Event::Resumed(blob, bytes) => {
+                let moving = self.moving.get_mut(&blob.digest)?;
+                (moving.done, moving.resumed) = (bytes, bytes);
                 None
             }
             Event::Progress(blob, bytes) => {
@@ -60,7 +68,11 @@ impl Meter {
             }
             Event::Done(blob) => {
                 let moving = self.moving.remove(&blob.digest);
-                self.moved.add_bytes(blob.size);
+                let resumed = moving.as_ref().map_or(0, |moving| moving.resumed.min(blob.size));
+                self.moved.add_bytes(blob.size - resumed);
+                if resumed > 0 {
+                    self.resumed.add_bytes(resumed);
+                }
                 moving.map(|moving| Moving { done: blob.size, ..moving }.state(now))
             }
             Event::Present(blob) => add(&mut self.reused, blob),
@@ -89,7 +101,11 @@ fn add(count: &mut Count, blob: &Descriptor) -> Option<State> {
 impl Moving {
     fn state(&self, now: Instant) -> State {
         let elapsed = now.duration_since(self.began);
-        State { done: self.done, rate: rate(self.done, elapsed), elapsed }
+        State {
+            done: self.done,
+            rate: rate(self.done.saturating_sub(self.resumed), elapsed),
+            elapsed,
+        }
     }
 }
 
@@ -126,6 +142,21 @@ mod tests {
         assert_eq!((meter.moved.bytes, meter.reused.bytes, meter.mounted.blobs), (100, 100, 1));
         assert_eq!(meter.elapsed(start + Duration::from_secs(5)), Duration::from_secs(5));
         assert!(!meter.is_idle() && Meter::default().is_idle());
+    }
+
+    #[test]
+    fn what_was_there_from_an_earlier_time_does_not_move() {
+        let mut blob = Descriptor::of(MediaType::LAYER, b"x");
+        blob.size = 100;
+        let (mut meter, now) = (Meter::default(), Instant::now());
+        let later = now + Duration::from_secs(1);
+        for event in [Event::Started(&blob), Event::Resumed(&blob, 60)] {
+            assert_eq!(meter.note(event, now, Duration::ZERO), None);
+        }
+        let told = meter.note(Event::Progress(&blob, 20), later, Duration::ZERO).unwrap();
+        assert_eq!((told.done, told.rate), (80, 20));
+        assert_eq!(meter.note(Event::Done(&blob), later, Duration::ZERO).unwrap().rate, 40);
+        assert_eq!((meter.moved.bytes, meter.resumed.bytes), (40, 60));
     }
 
     #[test]

@@ -12,6 +12,7 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod codes;
 mod complete;
 mod names;
 mod raw;
@@ -23,6 +24,9 @@ use std::process::ExitCode;
 use support::case::Case;
 
 const CASES: &[Case] = cases! {
+    codes::every_failure_has_its_code;
+    codes::mistakes_are_json_where_json_is_wanted;
+    codes::a_reader_that_has_enough_ends_a_download;
     names::tags_are_listed_in_every_order;
     names::details_cost_one_request_a_name_and_some_a_digest;
     names::repositories_are_listed;

@@ -109,7 +109,19 @@ fn goes_with_all(scratch: &Scratch, repository: &str) {
     let conex = Conex::new(scratch);
     let world = world(scratch, &conex, repository);
     let there = |digest: &str| is_there(&conex, repository, digest);
+    // What cosign says of the index and of an image in it that goes with it.
+    let place = layout(scratch, &conex);
+    let cosign =
+        [(&world.index, "sig", "edge"), (&world.own, "att", "1.10")].map(|(of, end, from)| {
+            let tag = format!("{}.{end}", of.replace(':', "-"));
+            conex.ok(&["copy", &format!("{place}:{from}"), &format!("{repository}:{tag}")]);
+            tag
+        });
     let plan = &conex.json(&["delete", "--dry-run", &format!("{repository}:1")])[0];
+    let bound: Vec<_> = plan["signatures"].as_array().unwrap().iter().map(|s| &s["tag"]).collect();
+    assert!(cosign.iter().all(|tag| bound.contains(&&json!(tag))), "{bound:?}");
+    let shown = conex.ok(&["delete", "--dry-run", &format!("{repository}:1")]);
+    assert!(shown.contains(&format!("stays behind {}", cosign[0])), "{shown}");
     assert_eq!(plan["root"]["digest"], world.index.as_str());
     let tags: Vec<_> = plan["tags"].as_array().unwrap().iter().filter_map(Value::as_str).collect();
     assert_eq!(tags, ["1", "latest"]);

@@ -200,6 +200,6 @@ fn absent(name: &str, member: &str) -> String {
 }
 
 pub(super) fn missing(name: &str, member: &str) -> Error {
-    Error::new(Kind::NotFound, absent(name, member))
+    Error::new(Kind::Io, absent(name, member))
         .hint("install the helper, or take its name out of the file")
 }

@@ -1,7 +1,7 @@
 //! One blob, from one place to another.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -32,8 +32,8 @@ impl Copier<'_> {
             Some(bytes) => Some(bytes),
             None => blob.embedded()?,
         };
-        let opened = AtomicBool::new(false);
-        let content = Content { copier: self, blob, bytes, opened, told: Arc::default() };
+        let (told, resumed, opened) = (Arc::default(), Mutex::default(), AtomicBool::new(false));
+        let content = Content { copier: self, blob, bytes, opened, told, resumed };
         let mut attempt = 1;
         while let Err(err) = self.to.put_from(blob, &content).await {
             if err.kind() != Kind::Network || attempt == ATTEMPTS {
@@ -43,12 +43,12 @@ impl Copier<'_> {
             attempt += 1;
         }
         // A registry may find a blob that it was about to be sent.
-        if !content.opened.into_inner() {
+        if !content.opened.load(Ordering::Relaxed) {
             self.observer.event(Event::Adopted(blob));
             return Ok(Outcome::Adopted);
         }
         self.observer.event(Event::Done(blob));
-        Ok(Outcome::Moved)
+        Ok(Outcome::Moved { resumed: content.resumed().unwrap_or(0) })
     }
 }
 
@@ -62,12 +62,34 @@ struct Content<'a> {
     opened: AtomicBool,
     /// How many bytes the observer has heard of: each once, however often it is read.
     told: Arc<AtomicU64>,
+    /// How many bytes were there before the first was read; nothing before that is known.
+    resumed: Mutex<Option<u64>>,
+}
+
+impl Content<'_> {
+    fn resumed(&self) -> MutexGuard<'_, Option<u64>> {
+        self.resumed.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Whoever goes on begins with the first byte that is missing.
+    fn begin(&self, start: u64) {
+        let mut resumed = self.resumed();
+        if resumed.is_some() {
+            return;
+        }
+        *resumed = Some(start);
+        if start > 0 {
+            self.told.store(start, Ordering::Relaxed);
+            self.copier.observer.event(Event::Resumed(self.blob, start));
+        }
+    }
 }
 
 #[async_trait]
 impl Reopen for Content<'_> {
     async fn open(&self, start: u64) -> Result<ByteStream> {
         self.opened.store(true, Ordering::Relaxed);
+        self.begin(start);
         let (from, range) = (self.copier.from, start..self.blob.size);
         let content = match &self.bytes {
             Some(bytes) => bytes_stream(bytes.clone(), range),
@@ -78,7 +100,6 @@ impl Reopen for Content<'_> {
         };
         let (observer, blob) = (self.copier.observer.clone(), self.blob.bare());
         let (told, mut at) = (self.told.clone(), start);
-        tell(observer.as_ref(), &blob, &told, at);
         Ok(content
             .inspect_ok(move |chunk| {
                 at += chunk.len() as u64;
@@ -88,6 +109,10 @@ impl Reopen for Content<'_> {
     }
 
     fn anew(&self, why: &Error) {
+        // What was there moves once more.
+        *self.resumed() = Some(0);
+        self.told.store(0, Ordering::Relaxed);
+        self.copier.observer.event(Event::Started(self.blob));
         self.copier.observer.event(Event::Retry(why, Duration::ZERO));
     }
 }

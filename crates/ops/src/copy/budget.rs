@@ -8,8 +8,13 @@ use conex_store::Sink;
 
 /// What all buffers together may take, in bytes.
 const ROOM: u64 = 12 << 20;
-/// What one blob on its way takes at most, however large it is.
+/// What one blob on its way takes at most, unless it is large.
 const MOST: u64 = 3 << 20;
+/// From how many bytes on a blob is large. It fills the line for a while by itself, so that fewer
+/// of them need to be under way.
+const LARGE: u64 = 8 << 20;
+/// What a large blob takes: two are under way at a time, and small ones beside them.
+const MOST_OF_LARGE: u64 = 5 << 20;
 /// What is counted, in bytes.
 const UNIT: u64 = 64 << 10;
 
@@ -33,9 +38,10 @@ impl Budget {
         blob: &Descriptor,
     ) -> Result<(SemaphorePermit<'_>, SemaphorePermit<'_>)> {
         let closed = |_| Error::new(Kind::Io, "the copy is over");
-        let units = blob.size.min(MOST).div_ceil(UNIT).max(1);
+        let most = if blob.size < LARGE { MOST } else { MOST_OF_LARGE };
+        let units = blob.size.min(most).div_ceil(UNIT).max(1);
         let blobs = self.blobs.acquire().await.map_err(closed)?;
-        // At most 48, by the constants above.
+        // At most 80, by the constants above.
         let units = self.units.acquire_many(units as u32).await.map_err(closed)?;
         Ok((blobs, units))
     }
@@ -62,6 +68,7 @@ mod tests {
     async fn many_small_blobs_or_a_few_large_ones() {
         assert_eq!(together(0).await, 12);
         assert_eq!(together(1 << 20).await, 12);
-        assert_eq!(together(u64::MAX).await, 4);
+        assert_eq!(together(7 << 20).await, 4);
+        assert_eq!(together(u64::MAX).await, 2);
     }
 }

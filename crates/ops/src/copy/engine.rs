@@ -16,6 +16,7 @@ use super::belongings::{Belongings, With, in_words_of};
 use super::blob::Copier;
 use super::budget::Budget;
 use super::summary::{Outcome, Summary};
+use super::unchanged::Same;
 use crate::walk::{Graph, Node, Walk};
 
 /// How many requests that move next to nothing are under way at a time.
@@ -46,15 +47,16 @@ impl Task {
 /// See the module.
 pub(crate) struct Engine<'a> {
     from: &'a dyn Source,
-    to: &'a dyn Sink,
-    options: &'a CopyOptions,
+    pub(super) to: &'a dyn Sink,
+    pub(super) options: &'a CopyOptions,
     observer: &'a Arc<dyn Observer>,
-    belongings: Option<Belongings<'a>>,
+    pub(super) belongings: Option<Belongings<'a>>,
     budget: Budget,
     /// Whether the registry has not yet refused to mount.
     mounts: AtomicBool,
     /// What is at the destination by now.
     done: HashSet<Digest>,
+    pub(super) same: Same,
     summary: Summary,
 }
 
@@ -79,6 +81,7 @@ impl<'a> Engine<'a> {
             budget: Budget::new(options.jobs, to),
             mounts: AtomicBool::new(same_registry(from.location(), to.location())),
             done: HashSet::new(),
+            same: Same::default(),
             summary: Summary::default(),
         }
     }
@@ -90,12 +93,17 @@ impl<'a> Engine<'a> {
     }
 
     /// Copies all content below the roots, and then gives them their names.
-    pub(crate) async fn run(mut self, tasks: &[Task]) -> Result<Summary> {
+    pub(crate) async fn run(&mut self, tasks: &[Task]) -> Result<Summary> {
         let route = format!("cannot copy {} to {}", self.from.location(), self.to.location());
         for batch in tasks.chunks(BATCH) {
             self.batch(batch).await.map_err(|err| err.context(&route))?;
         }
-        Ok(self.summary)
+        Ok(std::mem::take(&mut self.summary))
+    }
+
+    /// Whether it is known that something is at the destination by now.
+    pub(crate) fn reached(&self, digest: &Digest) -> bool {
+        self.done.contains(digest)
     }
 
     async fn batch(&mut self, tasks: &[Task]) -> Result<()> {
@@ -108,9 +116,9 @@ impl<'a> Engine<'a> {
                 Some(content) => {
                     self.observer.event(Event::Present(&task.root));
                     self.summary.unchanged += 1;
-                    for blob in content {
+                    for blob in content.iter() {
                         if self.done.insert(blob.digest.clone()) {
-                            self.summary.present.add(&blob);
+                            self.summary.present.add(blob);
                         }
                     }
                 }
@@ -191,7 +199,7 @@ impl<'a> Engine<'a> {
             return Ok(outcome);
         }
         if self.options.dry_run {
-            return Ok(Outcome::Moved);
+            return Ok(Outcome::Moved { resumed: 0 });
         }
         let _room = self.budget.room_for(blob).await?;
         match self.copier().put(blob, None).await {
@@ -256,7 +264,7 @@ impl<'a> Engine<'a> {
                     }
                     continue;
                 }
-                summary.count(blob, Outcome::Moved);
+                summary.count(blob, Outcome::Moved { resumed: 0 });
                 if !last(&blob.digest) && !self.options.dry_run {
                     missing.push(self.put(node));
                 }
@@ -320,71 +328,6 @@ impl<'a> Engine<'a> {
         Ok(())
     }
 
-    /// What was seen to be there, where all names stand for the root already; nothing where they
-    /// do not, or where something below it or beside it may be missing.
-    async fn unchanged(&self, task: &Task) -> Result<Option<Vec<Descriptor>>> {
-        if task.names.is_empty() || self.to.as_source().is_none() {
-            return Ok(None);
-        }
-        let standing = match &task.standing {
-            Some(standing) => standing.clone(),
-            None => standing(self.to, &task.names).await?,
-        };
-        if standing.iter().any(|digest| digest.as_ref() != Some(&task.root.digest)) {
-            return Ok(None);
-        }
-        if self.options.with.insist || !self.same_company(&task.root.digest).await? {
-            return Ok(None);
-        }
-        match self.to.location() {
-            // It took the name only when all content was there, and keeps it as long.
-            Location::Registry(_) => Ok(Some(vec![task.root.bare()])),
-            _ => self.whole(task).await,
-        }
-    }
-
-    /// The content of a root at the destination, if nothing of it is missing or damaged.
-    async fn whole(&self, task: &Task) -> Result<Option<Vec<Descriptor>>> {
-        let Some(there) = self.to.as_source() else { return Ok(None) };
-        let mut below = Walk::new(there, None);
-        below.add(&task.root, task.only.as_deref())?;
-        let Ok(graph) = below.run().await else { return Ok(None) };
-        let manifests = graph.manifests.into_iter().map(|node| node.descriptor);
-        let content: Vec<_> = graph.blobs.into_iter().chain(manifests).collect();
-        for blob in &content {
-            if !self.to.has(blob).await? {
-                return Ok(None);
-            }
-        }
-        Ok(Some(content))
-    }
-
-    /// Whether the destination has what belongs to a root itself at the source.
-    async fn same_company(&self, root: &Digest) -> Result<bool> {
-        let (Some(belongings), Some(there)) = (&self.belongings, self.to.as_source()) else {
-            return Ok(true);
-        };
-        let bare = Descriptor::new(conex_spec::MediaType::MANIFEST, root.clone(), 0);
-        let attached = belongings.of(&bare).await?;
-        if attached.iter().any(|attached| attached.name.is_none()) {
-            // Where they cannot be listed they are put, and that tells why.
-            let Ok(listed) = there.referrers(root).await else { return Ok(false) };
-            let has = |digest: &Digest| listed.iter().any(|known| known.digest == *digest);
-            let mut unnamed = attached.iter().filter(|attached| attached.name.is_none());
-            if !unnamed.all(|attached| has(&attached.root.digest)) {
-                return Ok(false);
-            }
-        }
-        for (attached, name) in attached.iter().filter_map(|a| Some((a, a.name.as_ref()?))) {
-            let tag = in_words_of(self.to.location(), name)?;
-            let found = self.to.tagged(&tag).await?;
-            if found.is_none_or(|found| found.digest != attached.root.digest) {
-                return Ok(false);
-            }
-        }
-        Ok(true)
-    }
-
     fn copier(&self) -> Copier<'a> {
         Copier { from: self.from, to: self.to, observer: self.observer }
     }
@@ -398,13 +341,6 @@ impl<'a> Engine<'a> {
         self.observer.event(Event::Warning(&text));
         Outcome::LeftOut
     }
-}
-
-/// What names stand for at a destination.
-pub(crate) async fn standing(to: &dyn Sink, names: &[Tag]) -> Result<Vec<Option<Digest>>> {
-    let looks = names.iter().map(|name| to.tagged(name));
-    let found: Vec<_> = stream::iter(looks).buffered(WIDTH).try_collect().await?;
-    Ok(found.into_iter().map(|root| root.map(|root| root.digest)).collect())
 }
 
 type Manifests<'a> = HashMap<&'a Digest, &'a Node>;

@@ -5,27 +5,28 @@ use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use futures_util::{StreamExt, TryStreamExt, future, stream};
-use serde::Serialize;
 
 use conex_spec::{Descriptor, Digest, Error, Kind, Location, Name, Platform, Result, Tag};
-use conex_store::referrers::is_digest_tag;
+use conex_store::referrers::{SUFFIXES, is_digest_tag};
 use conex_store::{Event, Sink, Source};
 
 use super::archive_names;
 use super::belongings::in_words_of;
-use super::engine::{Engine, Task, WIDTH, standing};
+use super::engine::{Engine, Task, WIDTH};
 use super::nowhere::Nowhere;
 use super::remembered::Remembered;
+use super::report::conflict;
 use super::select::{Selection, select};
 use super::tags::TagFilter;
+use super::unchanged::standing;
 use super::{CopyOptions, Summary};
 use crate::choose;
 use crate::open::{Context, check_fits, name_in};
 
+pub use super::report::{Copied, Kept, Report};
+
 /// More tags than this has no real repository.
 const MAX_TAGS: usize = 1_000_000;
-/// How many tags that were kept an error names.
-const MAX_SHOWN: usize = 5;
 
 /// What is to be copied.
 #[derive(Clone, Debug)]
@@ -61,67 +62,11 @@ impl Request {
     }
 }
 
-/// What was copied.
-#[derive(Clone, Debug, Serialize)]
-#[serde(rename_all = "camelCase")]
-pub struct Report {
-    /// Where from.
-    pub from: Location,
-    /// Where to.
-    pub to: Location,
-    /// Whether nothing moved in fact.
-    pub dry_run: bool,
-    /// The roots, each with its names.
-    pub copied: Vec<Copied>,
-    /// The names at the destination that were left alone.
-    pub kept: Vec<Kept>,
-    /// What moved, and what was there already.
-    pub summary: Summary,
-}
-
-/// A root at its destination.
-#[derive(Clone, Debug, Serialize)]
-#[serde(rename_all = "camelCase")]
-pub struct Copied {
-    /// Its tag at the source, where a whole repository was copied.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub tag: Option<String>,
-    /// Its names at the destination.
-    pub names: Vec<Tag>,
-    /// What they stand for.
-    pub root: Descriptor,
-    /// How many images it holds, where its manifests were read.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub images: Option<usize>,
-}
-
-/// A name that stands for something else at the destination, and still does.
-#[derive(Clone, Debug, Serialize)]
-#[serde(rename_all = "camelCase")]
-pub struct Kept {
-    /// The name.
-    pub name: Tag,
-    /// What it would have stood for.
-    pub root: Digest,
-    /// What it stands for.
-    pub found: Digest,
-}
-
-impl Report {
-    /// An error where names were left alone.
-    ///
-    /// # Errors
-    /// `Conflict`, with the names.
-    pub fn check(&self) -> Result<()> {
-        conflict(&self.to, &self.kept)
-    }
-}
-
 /// Copies what is asked for. Both sides are asked at once where they do not depend on each other.
 ///
 /// # Errors
-/// `Conflict` where a single root was not copied because its name is taken; of several tags the
-/// others are copied, and [`Report::kept`] lists these.
+/// `Conflict` where a single root was not copied because all of its names are taken; of several
+/// names the others are given, and [`Report::kept`] lists these.
 pub async fn run(context: &Context, request: &Request, options: &CopyOptions) -> Result<Report> {
     check(request)?;
     let source = context.source(&request.from)?;
@@ -182,10 +127,15 @@ impl Job<'_> {
             }
         }
         let kept = self.kept(&names, &selection.root, &standing);
-        conflict(to, &kept)?;
+        if kept.len() == names.len() {
+            conflict(to, &kept)?;
+        }
+        let taken = |name: &Tag| kept.iter().any(|kept| kept.name == *name);
+        let free = names.into_iter().zip(standing).filter(|(name, _)| !taken(name));
+        let (names, standing) = free.unzip();
         check_fits(self.from, &selection.root, to).await?;
         let task = task(selection, names, standing);
-        let summary = self.copy(std::slice::from_ref(&task), None).await?;
+        let (summary, _) = self.copy(std::slice::from_ref(&task), &[]).await?;
         let copied = vec![self.copied(None, &task).await];
         Ok(self.report(copied, kept, summary))
     }
@@ -208,11 +158,9 @@ impl Job<'_> {
         });
         let looked: Vec<_> = stream::iter(looked).buffered(WIDTH).try_collect().await?;
         let (mut tasks, mut tags, mut kept) = (Vec::new(), Vec::new(), Vec::new());
-        let mut selections = HashMap::new();
+        let roots = looked.iter().map(|(tag, _, root, _)| (tag.as_str(), root));
+        let selections = self.selections(roots).await?;
         for (tag, names, root, standing) in looked {
-            if !selections.contains_key(&root.digest) {
-                selections.insert(root.digest.clone(), self.select_or_leave(tag, &root).await?);
-            }
             let Some(Some(selection)) = selections.get(&root.digest) else { continue };
             if selection.root.digest != root.digest && self.is_same_place() {
                 return Err(narrows(&self.request.from, &self.request.to));
@@ -225,13 +173,25 @@ impl Job<'_> {
             }
             kept.extend(taken);
         }
-        let known = listed.iter().map(|(_, name)| name.clone()).collect();
-        let summary = self.copy(&tasks, Some(known)).await?;
-        let mut copied = Vec::new();
-        for (tag, task) in tags.into_iter().zip(&tasks) {
-            copied.push(self.copied(Some(tag.clone()), task).await);
-        }
-        Ok(self.report(copied, kept, summary))
+        let (summary, left) = self.copy(&tasks, &listed).await?;
+        let copied = tags.into_iter().zip(&tasks);
+        let copied = copied.map(|(tag, task)| self.copied(Some(tag.clone()), task));
+        let copied = stream::iter(copied).buffered(WIDTH).collect().await;
+        Ok(Report { left, ..self.report(copied, kept, summary) })
+    }
+
+    /// What is copied of each root, by its digest. Hundreds of tags may stand for the same one.
+    async fn selections(
+        &self,
+        roots: impl Iterator<Item = (&str, &Descriptor)>,
+    ) -> Result<HashMap<Digest, Option<Selection>>> {
+        let mut seen = HashSet::new();
+        let distinct: Vec<_> = roots.filter(|(_, root)| seen.insert(&root.digest)).collect();
+        let chosen = distinct.into_iter().map(async |(tag, root)| {
+            Ok::<_, Error>((root.digest.clone(), self.select_or_leave(tag, root).await?))
+        });
+        let width = self.options.jobs.clamp(1, WIDTH);
+        stream::iter(chosen).buffered(width).try_collect().await
     }
 
     /// All tags of the source: the tag of the repository, and what the source calls it.
@@ -350,19 +310,33 @@ impl Job<'_> {
         }
     }
 
-    async fn copy(&self, tasks: &[Task], tags: Option<HashSet<Tag>>) -> Result<Summary> {
+    /// Of the tags of the source, those of signatures that did not come along are told.
+    async fn copy(
+        &self,
+        tasks: &[Task],
+        listed: &[(String, Tag)],
+    ) -> Result<(Summary, Vec<String>)> {
+        let many = self.request.tags.is_some();
+        let tags = many.then(|| listed.iter().map(|(_, name)| name.clone()).collect());
         let sink: Arc<dyn Sink> = match (self.options.dry_run, self.looker) {
             (false, _) => self.context.sink(&self.request.to)?,
             (true, Some(looker)) => Arc::clone(looker),
             (true, None) => Arc::new(Nowhere(self.request.to.clone())),
         };
         let observer = &self.context.observer;
-        let engine = Engine::new(self.from, sink.as_ref(), self.options, observer).with_tags(tags);
+        let mut engine =
+            Engine::new(self.from, sink.as_ref(), self.options, observer).with_tags(tags);
         let summary = engine.run(tasks).await.map_err(|err| self.refused(err))?;
         if !self.options.dry_run {
             sink.finish().await?;
         }
-        Ok(summary)
+        // What is below an index that was there already was not looked at.
+        let whole = summary.unchanged == 0 || !tasks.iter().any(|t| t.root.media_type.is_index());
+        if !whole || !self.options.with.signatures {
+            return Ok((summary, Vec::new()));
+        }
+        let left = listed.iter().filter(|(tag, _)| is_left(&engine, tag));
+        Ok((summary, left.map(|(tag, _)| tag.clone()).collect()))
     }
 
     /// "a registry […] MAY" refuse an index whose entries it does not have, and most do.
@@ -393,6 +367,7 @@ impl Job<'_> {
             dry_run: self.options.dry_run,
             copied,
             kept,
+            left: Vec::new(),
             summary,
         }
     }
@@ -413,13 +388,10 @@ fn narrows(from: &Location, to: &Location) -> Error {
         .hint("give the destination another tag")
 }
 
-fn conflict(to: &Location, kept: &[Kept]) -> Result<()> {
-    let Some(first) = kept.first() else { return Ok(()) };
-    let shown: Vec<_> = kept.iter().take(MAX_SHOWN).map(|kept| kept.name.as_str()).collect();
-    let more = if kept.len() > MAX_SHOWN { ", …" } else { "" };
-    let what = format!("kept what {}{more} stands for in {to}", shown.join(", "));
-    Err(Error::new(Kind::Conflict, what)
-        .expected(&first.root)
-        .found(&first.found)
-        .hint("without `--no-clobber` names are moved"))
+/// Whether a tag is that of a signature of something that was not copied.
+fn is_left(engine: &Engine<'_>, tag: &str) -> bool {
+    let subject = SUFFIXES.iter().find_map(|suffix| tag.strip_suffix(suffix)?.strip_suffix('.'));
+    let subject = subject.filter(|_| is_digest_tag(tag));
+    let digest = subject.and_then(|name| name.replacen('-', ":", 1).parse::<Digest>().ok());
+    digest.is_some_and(|digest| !engine.reached(&digest))
 }

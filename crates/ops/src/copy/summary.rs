@@ -8,8 +8,11 @@ use conex_spec::Descriptor;
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Summary {
-    /// Content that moved.
+    /// Content that moved. The bytes are those that moved now.
     pub moved: Count,
+    /// Of what moved, the blobs of which an earlier process had left a part that was gone on with,
+    /// and the bytes of these parts.
+    pub resumed: Count,
     /// Content that was at the destination already.
     pub present: Count,
     /// Content that the destination took over without moving bytes: mounted, reflinked, linked.
@@ -47,7 +50,10 @@ impl Count {
 /// What became of one blob or manifest.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Outcome {
-    Moved,
+    /// So many bytes of it were there from an earlier time.
+    Moved {
+        resumed: u64,
+    },
     Present,
     Adopted,
     LeftOut,
@@ -58,6 +64,7 @@ impl Summary {
     pub fn merge(&mut self, other: Self) {
         let counts = [
             (&mut self.moved, other.moved),
+            (&mut self.resumed, other.resumed),
             (&mut self.present, other.present),
             (&mut self.adopted, other.adopted),
             (&mut self.left_out, other.left_out),
@@ -72,7 +79,12 @@ impl Summary {
 
     pub(crate) fn count(&mut self, blob: &Descriptor, outcome: Outcome) {
         match outcome {
-            Outcome::Moved => self.moved.add(blob),
+            Outcome::Moved { resumed } => {
+                self.moved.add_bytes(blob.size.saturating_sub(resumed));
+                if resumed > 0 {
+                    self.resumed.add_bytes(resumed);
+                }
+            }
             Outcome::Present => self.present.add(blob),
             Outcome::Adopted => self.adopted.add(blob),
             Outcome::LeftOut => self.left_out.add(blob),

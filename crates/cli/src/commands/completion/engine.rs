@@ -1,9 +1,15 @@
 //! What is wanted at the end of the words so far, told from the commands as clap knows them.
 
-use clap::builder::ValueParser;
+use std::any::TypeId;
+use std::path::PathBuf;
+
 use clap::{Arg, Command, CommandFactory};
 
 use conex_ops::Context;
+use conex_ops::json_file::Target;
+use conex_ops::open::Keep;
+use conex_ops::tags::Place;
+use conex_spec::Location;
 
 use super::locations;
 use crate::args::Args;
@@ -119,21 +125,24 @@ fn value<'a>(arg: &Arg, prefix: &'a str, text: &'a str) -> Wanted<'a> {
         let names = possible.iter().map(|value| format!("{prefix}{}", value.get_name()));
         return Wanted::Names(names.collect());
     }
-    if is_path(arg.get_value_parser()) {
+    let parser = arg.get_value_parser().type_id();
+    if parser == TypeId::of::<PathBuf>() {
         return Wanted::File(prefix, text);
     }
-    // Whoever is called so in a help text is a location.
-    const LOCATIONS: [&str; 9] =
-        ["location", "locations", "from", "to", "image", "images", "place", "names", "target"];
-    match arg.get_id().as_str() {
-        "places" => Wanted::Either(text),
-        id if LOCATIONS.contains(&id) => Wanted::Location(prefix, text),
-        _ => Wanted::Names(Vec::new()),
+    // A command that parses its words by itself takes locations and folders.
+    if arg.get_id() == "places" {
+        return Wanted::Either(text);
     }
-}
-
-fn is_path(parser: &ValueParser) -> bool {
-    parser.type_id() == std::any::TypeId::of::<std::path::PathBuf>()
+    let locations = [
+        TypeId::of::<Location>(),
+        TypeId::of::<Place>(),
+        TypeId::of::<Keep>(),
+        TypeId::of::<Target>(),
+    ];
+    if locations.iter().any(|known| parser == *known) {
+        return Wanted::Location(prefix, text);
+    }
+    Wanted::Names(Vec::new())
 }
 
 #[cfg(test)]
@@ -164,6 +173,18 @@ mod tests {
             (&["copy", "--tag", "t", "--cert-dir", "x"], "file |x"),
             (&["pack", "a", "oci:"], "either oci:"),
             (&["tag", "oci:x"], "location |oci:x"),
+            (&["tag", "oci:x", ""], ""),
+            (&["inspect", "oci:"], "location |oci:"),
+            (&["validate", "oci:"], "location |oci:"),
+            (&["unpack", "oci:"], "location |oci:"),
+            (&["push", "store:"], "location |store:"),
+            (&["tags", "oci:"], "location |oci:"),
+            (&["gc", "oci:"], "location |oci:"),
+            (&["repair", "--from", "a"], "location |a"),
+            (&["repair", "oci:"], "location |oci:"),
+            (&["manifest", "get", "a"], "location |a"),
+            (&["index", "create", "a", "b"], "location |b"),
+            (&["login", "a"], ""),
             (&["rm", "a", "b", ""], "location |"),
             (&["--store", ""], "file |"),
             (&["tags", "--sort", ""], "name version date size"),

@@ -1,0 +1,80 @@
+//! What a request came to.
+
+use serde::Serialize;
+
+use conex_spec::{Descriptor, Digest, Error, Kind, Location, Result, Tag};
+
+use super::Summary;
+
+/// How many tags that were kept an error names.
+const MAX_SHOWN: usize = 5;
+
+/// What was copied.
+#[derive(Clone, Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Report {
+    /// Where from.
+    pub from: Location,
+    /// Where to.
+    pub to: Location,
+    /// Whether nothing moved in fact.
+    pub dry_run: bool,
+    /// The roots, each with its names.
+    pub copied: Vec<Copied>,
+    /// The names at the destination that were left alone.
+    pub kept: Vec<Kept>,
+    /// Tags of signatures whose images were not among what was copied; they stay behind.
+    pub left: Vec<String>,
+    /// What moved, and what was there already.
+    pub summary: Summary,
+}
+
+/// A root at its destination.
+#[derive(Clone, Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Copied {
+    /// Its tag at the source, where a whole repository was copied.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tag: Option<String>,
+    /// Its names at the destination.
+    pub names: Vec<Tag>,
+    /// What they stand for.
+    pub root: Descriptor,
+    /// How many images it holds, where its manifests were read.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub images: Option<usize>,
+}
+
+/// A name that stands for something else at the destination, and still does.
+#[derive(Clone, Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Kept {
+    /// The name.
+    pub name: Tag,
+    /// What it would have stood for.
+    pub root: Digest,
+    /// What it stands for.
+    pub found: Digest,
+}
+
+impl Report {
+    /// An error where names were left alone.
+    ///
+    /// # Errors
+    /// `Conflict`, with the names.
+    pub fn check(&self) -> Result<()> {
+        conflict(&self.to, &self.kept)
+    }
+}
+
+/// An error where names were left alone.
+pub(super) fn conflict(to: &Location, kept: &[Kept]) -> Result<()> {
+    let Some(first) = kept.first() else { return Ok(()) };
+    let shown: Vec<_> = kept.iter().take(MAX_SHOWN).map(|kept| kept.name.as_str()).collect();
+    let more = if kept.len() > MAX_SHOWN { ", …" } else { "" };
+    let what = format!("kept what {}{more} stands for in {to}", shown.join(", "));
+    Err(Error::new(Kind::Conflict, what)
+        .expected(&first.root)
+        .found(&first.found)
+        .hint("without `--no-clobber` names are moved"))
+}
