@@ -157,6 +157,7 @@ pub enum Command {
     Unpack(commands::unpack::Unpack),
     Ls(commands::ls::Ls),
     Cat(commands::cat::Cat),
+    Export(commands::export::Export),
     Validate(commands::validate::Validate),
     #[command(subcommand)]
     Index(commands::index::Index),

@@ -13,7 +13,7 @@ use conex_template::Template;
 use crate::args::Format;
 
 /// Prints results.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Output {
     format: Format,
     aside: bool,
@@ -30,6 +30,12 @@ impl Output {
     #[must_use]
     pub fn beside(&self, destination: &Location) -> Self {
         Self { format: self.format.clone(), aside: destination.is_stream() }
+    }
+
+    /// The same printer, to standard error.
+    #[must_use]
+    pub fn aside(&self) -> Self {
+        Self { format: self.format.clone(), aside: true }
     }
 
     /// The format.

@@ -63,7 +63,7 @@ fn image() -> Vec<Layer> {
 }
 
 #[test]
-fn files_come_first_and_directories_from_below() {
+fn files_come_first_and_directories_with_their_links() {
     let tar = flatten(&image(), Limits::default()).unwrap();
     let expected = [
         "usr/lib/a",
@@ -72,11 +72,11 @@ fn files_come_first_and_directories_from_below() {
         "etc/os",
         "etc/motd",
         "srv/x",
-        "lib",
         "etc/",
+        "lib",
         "srv/",
-        "usr/lib/",
         "usr/",
+        "usr/lib/",
         "./",
     ];
     assert_eq!(names(&tar), expected);
@@ -89,7 +89,7 @@ fn single_files_need_no_more_layers_than_can_have_them() {
         ("/etc/./os", &["etc/os", "etc/", "./"], 2),
         ("srv", &["srv/x", "srv/", "./"], 1),
         ("etc/same", &["etc/same", "etc/", "./"], 3),
-        ("lib/a", &["usr/lib/a", "lib", "usr/lib/", "usr/", "./"], 3),
+        ("lib/a", &["usr/lib/a", "lib", "usr/", "usr/lib/", "./"], 3),
         ("lib", &["lib", "./"], 3),
     ] {
         let (names, layers) = parts(&image(), &[path]).unwrap();

@@ -13,6 +13,7 @@
 //! | `conex pack` | [`pack`] |
 //! | `conex ls`, `conex cat` | [`mod@ls`], [`mod@cat`]; what they read of an image [`files`] |
 //! | `conex unpack` | [`unpack`]; with `--bundle` [`bundle`] and [`runtime_config`] |
+//! | `conex export`, `--path` | [`export`], [`unpack::unpack_parts`] |
 //! | a user of an image by name | [`user`] |
 //! | `conex index create` | [`index`] |
 //! | `conex images`, `conex tag`, `conex rm` | [`images`], [`tag`], [`rm`] |
@@ -33,6 +34,7 @@ pub mod delete;
 pub mod digest;
 pub mod du;
 pub mod files;
+pub mod export;
 pub mod fsck;
 pub mod gc;
 pub mod images;
@@ -40,6 +42,7 @@ pub mod index;
 pub mod inspect;
 pub mod json_file;
 pub mod ls;
+mod layers;
 pub mod manifest;
 pub mod open;
 pub mod order;

@@ -1,23 +1,21 @@
 //! `conex unpack`: an image as a root file system.
 
-use std::fs::File;
-use std::io::Read;
-use std::os::unix::fs::FileExt;
 use std::path::Path;
-use std::sync::{Arc, Weak};
+use std::sync::Arc;
 
 use serde::Serialize;
 
-use conex_layer::unpack::{LayerInput, Options, Report as LayerReport, Unpacker};
+use conex_layer::flatten::Flat;
+use conex_layer::unpack::{Options, Report as LayerReport, Unpacker};
 use conex_spec::{
-    Compression, Descriptor, Document, Error, ImageConfig, ImageManifest, Kind, Location, Platform,
-    Result,
+    Descriptor, Document, Error, ImageConfig, ImageManifest, Kind, Location, Platform, Result,
 };
-use conex_store::seal::{Key, is_sealed};
 use conex_store::{Event, Source, SourceExt, bridge};
 use conex_tar::show;
 
 use crate::choose::choose;
+use crate::export::flatten;
+use crate::layers::Layers;
 use crate::open::Context;
 
 /// What was unpacked.
@@ -121,69 +119,62 @@ pub async fn apply_layers(
     image: &Image,
     mut unpacker: Unpacker,
 ) -> Result<Unpacker> {
-    let key = context.key();
-    // Dropped with this call, which tells the threads below.
-    let waiting = Arc::new(());
-    let diff_ids = image.config.diff_ids(image.manifest.layers.len())?;
-    for (layer, diff_id) in image.manifest.layers.iter().zip(diff_ids) {
-        context.observer.event(Event::Started(layer));
-        let input = LayerInput {
-            compression: compression(layer)?,
-            diff_id: diff_id.clone(),
-            reader: reader(source.as_ref(), layer, key.as_ref(), &waiting).await?,
-            name: layer.digest.short().to_owned(),
-        };
+    let layers = Layers::new(context, source.as_ref(), image)?;
+    for number in 0..layers.len() {
+        context.observer.event(Event::Started(layers.descriptor(number)));
+        let input = layers.open(number).await?;
         unpacker = bridge::blocking(move || {
             unpacker.apply(input)?;
             Ok(unpacker)
         })
         .await?;
-        context.observer.event(Event::Done(layer));
+        context.observer.event(Event::Done(layers.descriptor(number)));
     }
     Ok(unpacker)
 }
 
-pub(crate) fn compression(layer: &Descriptor) -> Result<Compression> {
-    layer.media_type.compression().ok_or_else(|| {
-        Error::new(
-            Kind::Unsupported,
-            format!("layer {} is of an unknown type", layer.digest.short()),
-        )
-        .expected("a tar, plain or compressed with gzip or zstd")
-        .found(&layer.media_type)
-    })
+/// Unpacks what these paths name, with all that is below and the links and folders on the way.
+/// Only the layers are read that can have it, the newest one first.
+///
+/// # Errors
+/// `NotFound` for a path that the image does not have.
+pub async fn unpack_parts(
+    context: &Context,
+    location: &Location,
+    platform: &Platform,
+    paths: Vec<Vec<u8>>,
+    target: &Path,
+    options: Options,
+) -> Result<Report> {
+    let doing = || format!("cannot unpack {location}");
+    let (source, image) =
+        load(context, location, platform).await.map_err(|err| err.context(doing()))?;
+    let layers = Layers::new(context, source.as_ref(), &image)?;
+    let unpacker = Unpacker::new(target, options)?;
+    let unpacked = async {
+        let (flat, _) = flatten(context, &layers, paths).await?;
+        through_pipe(&layers, flat, unpacker).await
+    };
+    let unpacker = unpacked.await.map_err(|err: Error| err.context(doing()))?;
+    let tree = bridge::blocking(move || unpacker.publish().map(Tree::from)).await?;
+    Ok(Report { platform: image.config.platform(), image: image.root, tree })
 }
 
-/// A sealed file of this machine is read as it is; everything else is verified on the way.
-pub(crate) async fn reader(
-    source: &dyn Source,
-    layer: &Descriptor,
-    key: Option<&Key>,
-    waiting: &Arc<()>,
-) -> Result<Box<dyn Read + Send>> {
-    if let Some(file) = source.file(layer).await?
-        && is_sealed(key, &file, &layer.digest)?
-    {
-        return Ok(Box::new(SharedFile { file, at: 0, waiting: Arc::downgrade(waiting) }));
-    }
-    Ok(Box::new(bridge::reader(source.fetch(layer).await?)))
-}
-
-/// A file read from its start, wherever else the same open file is read; it ends in an error
-/// once nobody waits for the result.
-struct SharedFile {
-    file: Arc<File>,
-    at: u64,
-    waiting: Weak<()>,
-}
-
-impl Read for SharedFile {
-    fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
-        if self.waiting.strong_count() == 0 {
-            return Err(Error::new(Kind::Io, "interrupted").into());
-        }
-        let count = self.file.read_at(buffer, self.at)?;
-        self.at += count as u64;
-        Ok(count)
+/// One thread makes a tar, another one unpacks it.
+async fn through_pipe(layers: &Layers<'_>, flat: Flat, mut unpacker: Unpacker) -> Result<Unpacker> {
+    let pipe = std::io::pipe();
+    let (reader, writer) =
+        pipe.map_err(|err| Error::from_io(err, || "cannot make a pipe".into()))?;
+    let unpack = bridge::blocking(move || {
+        unpacker.apply_own(Box::new(reader))?;
+        Ok(unpacker)
+    });
+    let write = async { crate::export::write(layers, flat, writer).await.map(drop) };
+    let (unpacked, written) = futures_util::future::join(unpack, write).await;
+    match (unpacked, written) {
+        // Who reads no more has failed, and that is why nobody can write.
+        (Err(err), Err(cut)) if cut.kind() == Kind::Io => Err(err),
+        (_, Err(err)) | (Err(err), Ok(())) => Err(err),
+        (Ok(unpacker), Ok(())) => Ok(unpacker),
     }
 }

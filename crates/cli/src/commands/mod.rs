@@ -9,6 +9,7 @@ pub mod delete;
 pub mod demo;
 pub mod digest;
 pub mod du;
+pub mod export;
 pub mod fsck;
 pub mod gc;
 pub mod images;
@@ -126,6 +127,7 @@ async fn dispatch(args: &Args, output: &Output, progress: &Arc<dyn Show>) -> Res
         Command::Unpack(command) => command.run(&context(), output).await?,
         Command::Ls(command) => command.run(&context(), output).await?,
         Command::Cat(command) => command.run(&context()).await?,
+        Command::Export(command) => command.run(&context(), !global.no_sync, output).await?,
         Command::Validate(command) => {
             return command.run(&context(), global.jobs.unwrap_or(VALIDATORS), output).await;
         }

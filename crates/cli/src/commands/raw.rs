@@ -24,6 +24,13 @@ pub fn open(path: &Path) -> Result<File> {
     stdin.map(File::from).map_err(|err| Error::from_io(err, || "cannot open standard input".into()))
 }
 
+/// Standard output as a file.
+pub fn stdout() -> Result<File> {
+    let stdout = io::stdout().as_fd().try_clone_to_owned();
+    let cannot = |err| Error::from_io(err, || "cannot write to standard output".into());
+    stdout.map(File::from).map_err(cannot)
+}
+
 /// A whole document, which is never larger than 8 MiB.
 pub fn read(path: &Path) -> Result<Bytes> {
     let mut bytes = Vec::new();

@@ -1,5 +1,6 @@
 //! `conex unpack`
 
+use std::ffi::OsString;
 use std::path::PathBuf;
 
 use clap::Args;
@@ -7,7 +8,7 @@ use clap::Args;
 use conex_layer::unpack::Options;
 use conex_ops::Context;
 use conex_ops::bundle::bundle;
-use conex_ops::unpack::{Report, unpack};
+use conex_ops::unpack::{Report, unpack, unpack_parts};
 use conex_spec::{Location, Platform, Result};
 
 use crate::args::typed;
@@ -19,6 +20,7 @@ use crate::output::{Output, escape, size};
 Examples:
   conex unpack alpine ./rootfs
   conex unpack --platform linux/arm64 oci:./build:1.2 ./rootfs
+  conex unpack --path usr/bin/busybox --path etc alpine ./some
   conex unpack --bundle store:alpine ./bundle && sudo runc run -b ./bundle test")]
 pub struct Unpack {
     /// What to unpack
@@ -32,6 +34,10 @@ pub struct Unpack {
     /// Make a bundle that a runtime starts: the root file system in `rootfs`, and a `config.json`
     #[arg(long)]
     bundle: bool,
+    /// Only this file or folder, with the folders and links that lead there; the newest layers are
+    /// looked at first, and no more than needed. May be given several times
+    #[arg(long, value_name = "PATH", conflicts_with = "bundle")]
+    path: Vec<OsString>,
 }
 
 impl Unpack {
@@ -40,6 +46,9 @@ impl Unpack {
         let options = Options::default();
         let report = if self.bundle {
             bundle(context, &self.location, &platform, &self.dir, options).await?
+        } else if !self.path.is_empty() {
+            let paths = super::export::bytes(&self.path);
+            unpack_parts(context, &self.location, &platform, paths, &self.dir, options).await?
         } else {
             unpack(context, &self.location, &platform, &self.dir, options).await?
         };
@@ -48,22 +57,28 @@ impl Unpack {
 
     fn text(&self, report: &Report) -> String {
         let tree = &report.tree;
-        let mut text: String =
-            tree.warnings.iter().map(|warning| format!("warning: {}\n", escape(warning))).collect();
-        let hidden = tree.odd.saturating_sub(tree.warnings.len() as u64);
-        if hidden > 0 {
-            text += &format!("warning: {hidden} more of these\n");
-        }
-        text + &format!(
-            "unpacked {} for {} to {}\n{} entries, {} in files, {} set-ID, {} with capabilities\n{}\n",
-            self.location,
-            report.platform,
-            self.dir.display(),
-            tree.entries,
-            size(tree.bytes),
-            tree.set_id,
-            tree.capable,
-            report.image.digest
-        )
+        warnings(&tree.warnings, tree.odd)
+            + &format!(
+                "unpacked {} for {} to {}\n{} entries, {} in files, {} set-ID, {} with capabilities\n{}\n",
+                self.location,
+                report.platform,
+                self.dir.display(),
+                tree.entries,
+                size(tree.bytes),
+                tree.set_id,
+                tree.capable,
+                report.image.digest
+            )
     }
+}
+
+/// The first of what was odd, a line each, and how many more there are.
+pub fn warnings(kept: &[String], count: u64) -> String {
+    let mut text: String =
+        kept.iter().map(|warning| format!("warning: {}\n", escape(warning))).collect();
+    let hidden = count.saturating_sub(kept.len() as u64);
+    if hidden > 0 {
+        text += &format!("warning: {hidden} more of these\n");
+    }
+    text
 }

@@ -5,8 +5,8 @@
 //! out as they come. So what is written is the same tree, whatever links and whiteouts the layers
 //! have, and memory holds names and attributes but no content.
 //!
-//! Files come first in the tar, directories last and children before their parents. A reader that
-//! gives a directory its time when it meets it, as GNU tar does, then gets all of them right.
+//! Files come first in the tar; then directories, each before the links and devices in it. A reader
+//! that gives a directory its time when it has left it, as GNU tar does, then gets all of them right.
 //!
 //! # Single files
 //! Where only some paths are wanted, the newest layers are looked at first. [`Parts::settle`] tells
@@ -15,8 +15,6 @@
 mod apply;
 mod plan;
 mod stream;
-#[cfg(test)]
-mod tests;
 mod tree;
 
 pub use stream::Stream;

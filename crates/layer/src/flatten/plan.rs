@@ -1,6 +1,7 @@
 //! What is to be written of a tree, and under which names.
 
 use std::collections::btree_map;
+use std::collections::hash_map::Entry;
 use std::collections::{BTreeSet, HashMap, HashSet};
 
 use conex_spec::{Error, Result};
@@ -14,13 +15,20 @@ use crate::name::Name;
 pub(super) struct Plan {
     /// By layer and number of the entry that has the content.
     pub(super) files: HashMap<(u32, u64), Named>,
-    /// Links, pipes and devices.
-    pub(super) others: Vec<Named>,
-    /// Children before their parents, the root last.
-    pub(super) dirs: Vec<(Vec<u8>, Id)>,
+    /// Directories, links, pipes and devices: each directory before what is in it, and all of that
+    /// before the next one; the root last.
+    pub(super) rest: Vec<(Vec<u8>, Rest)>,
 }
 
-/// A node and all of its names.
+/// What is not a file.
+#[derive(Debug)]
+pub(super) enum Rest {
+    Node(Id),
+    /// Another name of a node that has this one.
+    Link(Vec<u8>),
+}
+
+/// A file and all of its names.
 #[derive(Debug)]
 pub(super) struct Named {
     pub(super) node: Id,
@@ -128,15 +136,17 @@ struct Frame<'a> {
     chosen: bool,
     /// Whether anything in it is written.
     used: bool,
+    /// Its own place in [`Plan::rest`].
+    at: usize,
 }
 
 impl Plan {
     /// Names in order, so that the same tree always gives the same plan.
     pub(super) fn new(nodes: &Nodes, choice: &Choice) -> Self {
         let mut plan = Self::default();
-        let mut others = HashMap::new();
+        let mut first = HashMap::new();
         let mut frames: Vec<Frame<'_>> =
-            frame(nodes, ROOT, Vec::new(), !choice.some).into_iter().collect();
+            frame(nodes, ROOT, Vec::new(), !choice.some, 0).into_iter().collect();
         while let Some(top) = frames.last_mut() {
             let Some((name, child)) = top.children.next() else {
                 plan.leave(&mut frames);
@@ -144,42 +154,44 @@ impl Plan {
             };
             let chosen = top.chosen || choice.has(top.id, name);
             let path = [&top.path[..], name].concat();
-            if let Some(frame) = frame(nodes, child.node, [&path[..], b"/"].concat(), chosen) {
+            let at = plan.rest.len();
+            let below = [&path[..], b"/"].concat();
+            if let Some(frame) = frame(nodes, child.node, below.clone(), chosen, at) {
+                plan.rest.push((below, Rest::Node(child.node)));
                 frames.push(frame);
             } else if chosen {
                 top.used = true;
-                plan.add(nodes, &mut others, child.node, path);
+                plan.add(nodes, &mut first, child.node, path);
             }
         }
+        plan.rest.push((b"./".to_vec(), Rest::Node(ROOT)));
         plan
     }
 
     fn leave(&mut self, frames: &mut Vec<Frame<'_>>) {
         let Some(frame) = frames.pop() else { return };
-        if !frame.chosen && !frame.used {
-            return;
-        }
-        if let Some(parent) = frames.last_mut() {
+        let Some(parent) = frames.last_mut() else { return };
+        if frame.chosen || frame.used {
             parent.used = true;
+        } else {
+            self.rest.truncate(frame.at);
         }
-        let name = if frame.path.is_empty() { b"./".to_vec() } else { frame.path };
-        self.dirs.push((name, frame.id));
     }
 
-    fn add(&mut self, nodes: &Nodes, others: &mut HashMap<Id, usize>, node: Id, path: Vec<u8>) {
-        let new = || Named { node, names: Vec::new() };
-        match nodes.get(node).body {
-            Body::File { layer, entry, .. } => {
-                self.files.entry((layer, entry)).or_insert_with(new).names.push(path);
-            }
-            _ => {
-                let at = *others.entry(node).or_insert(self.others.len());
-                if at == self.others.len() {
-                    self.others.push(new());
-                }
-                self.others[at].names.push(path);
-            }
+    fn add(&mut self, nodes: &Nodes, first: &mut HashMap<Id, Vec<u8>>, node: Id, path: Vec<u8>) {
+        if let Body::File { layer, entry, .. } = nodes.get(node).body {
+            let new = || Named { node, names: Vec::new() };
+            self.files.entry((layer, entry)).or_insert_with(new).names.push(path);
+            return;
         }
+        let rest = match first.entry(node) {
+            Entry::Occupied(first) => Rest::Link(first.get().clone()),
+            Entry::Vacant(new) => {
+                new.insert(path.clone());
+                Rest::Node(node)
+            }
+        };
+        self.rest.push((path, rest));
     }
 
     /// Layers with content that is to be written.
@@ -188,7 +200,7 @@ impl Plan {
     }
 }
 
-fn frame(nodes: &Nodes, id: Id, path: Vec<u8>, chosen: bool) -> Option<Frame<'_>> {
+fn frame(nodes: &Nodes, id: Id, path: Vec<u8>, chosen: bool, at: usize) -> Option<Frame<'_>> {
     let children = nodes.dir(id)?.children.iter();
-    Some(Frame { id, path, children, chosen, used: false })
+    Some(Frame { id, path, children, chosen, used: false, at })
 }

@@ -5,7 +5,7 @@ use std::io::{self, BufRead, Write};
 use conex_spec::{Error, Result};
 use conex_tar::{Entry, Kind, Piece, Reader, Writer, show};
 
-use super::plan::Named;
+use super::plan::{Named, Rest};
 use super::tree::{Body, Node};
 use super::{Flat, read};
 use crate::unpack::LayerInput;
@@ -36,12 +36,8 @@ impl<W: Write> Stream<W> {
 
     /// Writes everything else and returns the stream.
     pub fn finish(mut self) -> Result<W> {
-        for named in std::mem::take(&mut self.flat.plan.others) {
-            self.other(&named)?;
-        }
-        for (path, id) in std::mem::take(&mut self.flat.plan.dirs) {
-            let entry = described(self.flat.nodes.get(id), path, Kind::Dir);
-            self.writer.append(&entry, io::empty())?;
+        for (path, rest) in std::mem::take(&mut self.flat.plan.rest) {
+            self.rest(path, rest)?;
         }
         self.writer.finish()
     }
@@ -86,13 +82,20 @@ impl<W: Write> Stream<W> {
         self.links(named)
     }
 
-    fn other(&mut self, named: &Named) -> Result<()> {
-        let node = self.flat.nodes.get(named.node);
-        let Body::Other(kind) = &node.body else { return Ok(()) };
-        let Some(first) = named.names.first() else { return Ok(()) };
-        let entry = described(node, first.clone(), kind.clone());
-        self.writer.append(&entry, io::empty())?;
-        self.links(named)
+    fn rest(&mut self, path: Vec<u8>, rest: Rest) -> Result<()> {
+        let entry = match rest {
+            Rest::Node(id) => {
+                let node = self.flat.nodes.get(id);
+                let kind = match &node.body {
+                    Body::Dir(_) => Kind::Dir,
+                    Body::Other(kind) => kind.clone(),
+                    Body::File { .. } | Body::Unknown => return Ok(()),
+                };
+                described(node, path, kind)
+            }
+            Rest::Link(first) => Entry::new(path, Kind::HardLink(first)),
+        };
+        self.writer.append(&entry, io::empty())
     }
 
     /// The other names of what was just written.

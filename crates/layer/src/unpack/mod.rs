@@ -24,7 +24,7 @@ use std::io::Read;
 use std::path::Path;
 use std::thread;
 
-use conex_spec::{Compression, Digest, Error, Kind, Result};
+use conex_spec::{Algorithm, Compression, Digest, Error, Kind, Result};
 use conex_tar::{Code, Warnings};
 use crossbeam_channel::bounded;
 
@@ -172,16 +172,32 @@ impl Unpacker {
     /// Applies the next layer over what is there. After an error the unpacker can only be
     /// dropped.
     pub fn apply(&mut self, layer: LayerInput) -> Result<LayerReport> {
+        let LayerInput { compression, diff_id, reader, name } = layer;
+        self.apply_checked(reader, compression, Some(&diff_id), name)
+    }
+
+    fn apply_checked(
+        &mut self,
+        reader: Box<dyn Read + Send>,
+        compression: Compression,
+        diff_id: Option<&Digest>,
+        name: String,
+    ) -> Result<LayerReport> {
         self.check_sound()?;
         self.failed = true;
-        let name = layer.name.clone();
-        let report = self.apply_inner(layer).map_err(|err| err.context(name))?;
+        let report = self.apply_inner(reader, compression, diff_id);
+        let report = report.map_err(|err| if name.is_empty() { err } else { err.context(name) })?;
         self.failed = false;
         self.layers += 1;
         let used = report.uncompressed.max(report.bytes);
         self.room.bytes = self.room.bytes.saturating_sub(used);
         self.total.add(&report);
         Ok(report)
+    }
+
+    /// Applies a tar that this process makes itself, and for whose content it answers.
+    pub fn apply_own(&mut self, tar: Box<dyn Read + Send>) -> Result<LayerReport> {
+        self.apply_checked(tar, Compression::None, None, String::new())
     }
 
     /// Makes the tree visible under the name of the target.
@@ -228,8 +244,13 @@ impl Unpacker {
         Ok(())
     }
 
-    fn apply_inner(&mut self, layer: LayerInput) -> Result<LayerReport> {
-        let algorithm = layer.diff_id.algorithm()?;
+    fn apply_inner(
+        &mut self,
+        reader: Box<dyn Read + Send>,
+        compression: Compression,
+        diff_id: Option<&Digest>,
+    ) -> Result<LayerReport> {
+        let algorithm = diff_id.map_or(Ok(Algorithm::Sha256), Digest::algorithm)?;
         self.cursor.seen = Seen::new(self.layers == 0);
         let (sender, receiver) = bounded(PARCELS);
         let room = self.room;
@@ -253,14 +274,16 @@ impl Unpacker {
                 }
             };
             let apply = |stream| applier.apply(stream);
-            let applied = pipeline::run(layer.reader, layer.compression, algorithm, room, apply);
+            let applied = pipeline::run(reader, compression, algorithm, room, apply);
             let stopped = |_| Err(Error::new(Kind::Io, "the writing thread stopped"));
             (applied, finish.join().unwrap_or_else(stopped))
         });
         // If the writing thread failed, that is the cause of the other failure.
         let warnings = finished?;
         let (mut report, digest, uncompressed) = applied?;
-        layer.diff_id.check(&digest, || "layer is not the one of the diff ID".into())?;
+        if let Some(diff_id) = diff_id {
+            diff_id.check(&digest, || "layer is not the one of the diff ID".into())?;
+        }
         report.uncompressed = uncompressed;
         report.warnings.append(warnings);
         Ok(report)

@@ -1,0 +1,92 @@
+//! The layers of an image, opened one by one for the crate `conex-layer`.
+
+use std::fs::File;
+use std::io::Read;
+use std::os::unix::fs::FileExt;
+use std::sync::{Arc, Weak};
+
+use conex_layer::unpack::LayerInput;
+use conex_spec::{Compression, Descriptor, Digest, Error, Kind, Result};
+use conex_store::seal::{Key, is_sealed};
+use conex_store::{Source, SourceExt, bridge};
+
+use crate::open::Context;
+use crate::unpack::Image;
+
+/// The layers of an image, lowest first.
+pub(crate) struct Layers<'a> {
+    source: &'a dyn Source,
+    layers: Vec<(&'a Descriptor, Digest)>,
+    key: Option<Key>,
+    /// Dropped with this, which tells the threads that still read.
+    waiting: Arc<()>,
+}
+
+impl<'a> Layers<'a> {
+    pub(crate) fn new(context: &Context, source: &'a dyn Source, image: &'a Image) -> Result<Self> {
+        let layers = &image.manifest.layers;
+        let diff_ids = image.config.diff_ids(layers.len())?;
+        let layers = layers.iter().zip(diff_ids.iter().cloned()).collect();
+        Ok(Self { source, layers, key: context.key(), waiting: Arc::new(()) })
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.layers.len()
+    }
+
+    pub(crate) fn descriptor(&self, number: usize) -> &'a Descriptor {
+        self.layers[number].0
+    }
+
+    /// Opens a layer: of a source far away, a download begins.
+    pub(crate) async fn open(&self, number: usize) -> Result<LayerInput> {
+        let (layer, diff_id) = &self.layers[number];
+        Ok(LayerInput {
+            compression: compression(layer)?,
+            diff_id: diff_id.clone(),
+            reader: self.reader(layer).await?,
+            name: layer.digest.short().to_owned(),
+        })
+    }
+
+    /// A sealed file of this machine is read as it is; everything else is verified on the way.
+    async fn reader(&self, layer: &Descriptor) -> Result<Box<dyn Read + Send>> {
+        if let Some(file) = self.source.file(layer).await?
+            && is_sealed(self.key.as_ref(), &file, &layer.digest)?
+        {
+            let waiting = Arc::downgrade(&self.waiting);
+            return Ok(Box::new(SharedFile { file, at: 0, waiting }));
+        }
+        Ok(Box::new(bridge::reader(self.source.fetch(layer).await?)))
+    }
+}
+
+fn compression(layer: &Descriptor) -> Result<Compression> {
+    layer.media_type.compression().ok_or_else(|| {
+        Error::new(
+            Kind::Unsupported,
+            format!("layer {} is of an unknown type", layer.digest.short()),
+        )
+        .expected("a tar, plain or compressed with gzip or zstd")
+        .found(&layer.media_type)
+    })
+}
+
+/// A file read from its start, wherever else the same open file is read; it ends in an error
+/// once nobody waits for the result.
+struct SharedFile {
+    file: Arc<File>,
+    at: u64,
+    waiting: Weak<()>,
+}
+
+impl Read for SharedFile {
+    fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
+        if self.waiting.strong_count() == 0 {
+            return Err(Error::new(Kind::Io, "interrupted").into());
+        }
+        let count = self.file.read_at(buffer, self.at)?;
+        self.at += count as u64;
+        Ok(count)
+    }
+}
