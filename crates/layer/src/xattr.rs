@@ -11,7 +11,7 @@
 use std::os::fd::{AsFd, BorrowedFd};
 
 use conex_spec::Result;
-use conex_tar::{Code, Warnings, Xattr, show};
+use conex_tar::{Code, Entry, Warnings, Xattr, show};
 use rustix::fs::{Mode, XattrFlags};
 use rustix::io::Errno;
 
@@ -80,6 +80,17 @@ pub(crate) fn set_all(
         }
         let detail = format!("attribute {} cannot be stored here: {errno}", show(name));
         warnings.add(Code::XattrRefused, path, detail);
+    }
+    Ok(())
+}
+
+/// Sets the marks of overlayfs on a directory, which no layer may set.
+pub(crate) fn set_marks(fd: BorrowedFd<'_>, entry: &Entry) -> Result<()> {
+    let marks = entry.xattrs.iter().filter(|xattr| !travels(&xattr.name));
+    for Xattr { name, value } in marks {
+        rustix::fs::fsetxattr(fd, &name[..], value, XattrFlags::empty()).map_err(|errno| {
+            failed(&format!("set attribute {} of", show(name)), &entry.path, errno)
+        })?;
     }
     Ok(())
 }

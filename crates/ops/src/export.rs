@@ -52,7 +52,7 @@ pub async fn export(
     let exported = async {
         let (flat, read) = flatten(context, &layers, paths).await?;
         let warnings = flat.warnings().clone();
-        let out = write(&layers, flat, out).await?;
+        let (out, _) = write(&layers, flat, out).await?;
         let bytes = out.written();
         bridge::blocking(move || out.finish()).await?;
         Ok((bytes, read, warnings))
@@ -115,7 +115,7 @@ pub(crate) async fn write<W: Write + Send + 'static>(
     layers: &Layers<'_>,
     flat: Flat,
     out: W,
-) -> Result<W> {
+) -> Result<(W, Flat)> {
     let needed = flat.layers();
     let mut stream = Stream::new(flat, BufWriter::with_capacity(BUFFER, out));
     for number in needed {
@@ -127,10 +127,11 @@ pub(crate) async fn write<W: Write + Send + 'static>(
         .await?;
     }
     bridge::blocking(move || {
-        let out = stream.finish()?.into_inner();
-        out.map_err(|err| {
+        let (out, flat) = stream.finish()?;
+        let out = out.into_inner().map_err(|err| {
             conex_spec::Error::from_io(err.into_error(), || "cannot write the tar".into())
-        })
+        })?;
+        Ok((out, flat))
     })
     .await
 }

@@ -13,7 +13,7 @@
 //! | `conex pack` | [`pack`] |
 //! | `conex ls`, `conex cat` | [`mod@ls`], [`mod@cat`]; what they read of an image [`files`] |
 //! | `conex unpack` | [`unpack`]; with `--bundle` [`bundle`] and [`runtime_config`] |
-//! | `conex export`, `--path` | [`export`], [`unpack::unpack_parts`] |
+//! | `conex export`, `--path`, `--layers` | [`export`], [`unpack::unpack_parts`], [`unpack_layers`] |
 //! | a user of an image by name | [`user`] |
 //! | `conex index create` | [`index`] |
 //! | `conex images`, `conex tag`, `conex rm` | [`images`], [`tag`], [`rm`] |
@@ -57,6 +57,7 @@ pub mod runtime_config;
 pub mod tag;
 pub mod tags;
 pub mod unpack;
+pub mod unpack_layers;
 pub mod untag;
 pub mod user;
 pub mod validate;

@@ -153,7 +153,9 @@ pub async fn unpack_parts(
     let unpacker = Unpacker::new(target, options)?;
     let unpacked = async {
         let (flat, _) = flatten(context, &layers, paths).await?;
-        through_pipe(&layers, flat, unpacker).await
+        let (mut unpacker, flat) = through_pipe(&layers, flat, unpacker).await?;
+        unpacker.note(flat.warnings());
+        Ok(unpacker)
     };
     let unpacker = unpacked.await.map_err(|err: Error| err.context(doing()))?;
     let tree = bridge::blocking(move || unpacker.publish().map(Tree::from)).await?;
@@ -161,7 +163,11 @@ pub async fn unpack_parts(
 }
 
 /// One thread makes a tar, another one unpacks it.
-async fn through_pipe(layers: &Layers<'_>, flat: Flat, mut unpacker: Unpacker) -> Result<Unpacker> {
+pub(crate) async fn through_pipe(
+    layers: &Layers<'_>,
+    flat: Flat,
+    mut unpacker: Unpacker,
+) -> Result<(Unpacker, Flat)> {
     let pipe = std::io::pipe();
     let (reader, writer) =
         pipe.map_err(|err| Error::from_io(err, || "cannot make a pipe".into()))?;
@@ -169,12 +175,12 @@ async fn through_pipe(layers: &Layers<'_>, flat: Flat, mut unpacker: Unpacker) -
         unpacker.apply_own(Box::new(reader))?;
         Ok(unpacker)
     });
-    let write = async { crate::export::write(layers, flat, writer).await.map(drop) };
+    let write = async { crate::export::write(layers, flat, writer).await.map(|(_, flat)| flat) };
     let (unpacked, written) = futures_util::future::join(unpack, write).await;
     match (unpacked, written) {
         // Who reads no more has failed, and that is why nobody can write.
         (Err(err), Err(cut)) if cut.kind() == Kind::Io => Err(err),
-        (_, Err(err)) | (Err(err), Ok(())) => Err(err),
-        (Ok(unpacker), Ok(())) => Ok(unpacker),
+        (_, Err(err)) | (Err(err), Ok(_)) => Err(err),
+        (Ok(unpacker), Ok(flat)) => Ok((unpacker, flat)),
     }
 }

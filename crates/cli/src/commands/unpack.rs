@@ -5,10 +5,12 @@ use std::path::PathBuf;
 
 use clap::Args;
 
+use conex_layer::flatten::Marks;
 use conex_layer::unpack::Options;
 use conex_ops::Context;
 use conex_ops::bundle::bundle;
 use conex_ops::unpack::{Report, unpack, unpack_parts};
+use conex_ops::unpack_layers::unpack_layers;
 use conex_spec::{Location, Platform, Result};
 
 use crate::args::typed;
@@ -38,6 +40,10 @@ pub struct Unpack {
     /// looked at first, and no more than needed. May be given several times
     #[arg(long, value_name = "PATH", conflicts_with = "bundle")]
     path: Vec<OsString>,
+    /// Make one folder for each layer, as overlayfs stacks them: `1` is the lowest, and the file
+    /// `lowerdir` has their names for `mount -t overlay -o lowerdir=…`
+    #[arg(long, conflicts_with_all = ["bundle", "path"])]
+    layers: bool,
 }
 
 impl Unpack {
@@ -46,6 +52,9 @@ impl Unpack {
         let options = Options::default();
         let report = if self.bundle {
             bundle(context, &self.location, &platform, &self.dir, options).await?
+        } else if self.layers {
+            let marks = Marks::default();
+            unpack_layers(context, &self.location, &platform, &self.dir, marks, options).await?
         } else if !self.path.is_empty() {
             let paths = super::export::bytes(&self.path);
             unpack_parts(context, &self.location, &platform, paths, &self.dir, options).await?

@@ -55,10 +55,22 @@ impl Limits {
 #[derive(Debug)]
 pub struct Flattener {
     nodes: Nodes,
+    /// Whether there is a layer in it.
+    started: bool,
     limits: Limits,
     entries_left: u64,
     room: Room,
     warnings: Warnings,
+}
+
+/// In which namespace overlayfs looks for its attributes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Marks {
+    /// `trusted.overlay`, which only root may set.
+    #[default]
+    Trusted,
+    /// `user.overlay`, for mounts with the option `userxattr`.
+    User,
 }
 
 impl Flattener {
@@ -66,6 +78,7 @@ impl Flattener {
     pub fn new(limits: Limits) -> Self {
         Self {
             nodes: Nodes::new(false),
+            started: false,
             limits,
             entries_left: limits.max_entries,
             room: limits.room(),
@@ -75,6 +88,9 @@ impl Flattener {
 
     /// Adds the names of the next layer, the lowest one first. Its diff ID is checked.
     pub fn apply(&mut self, layer: LayerInput) -> Result<()> {
+        if self.started {
+            self.nodes.next_layer();
+        }
         let name = layer.name.clone();
         let mut applier = Applier {
             nodes: &mut self.nodes,
@@ -84,8 +100,17 @@ impl Flattener {
         };
         read(layer, self.limits, |stream| applier.apply(stream))
             .map_err(|err| err.context(name))?;
-        self.nodes.layer += 1;
+        self.started = true;
         Ok(())
+    }
+
+    /// What the last layer changes, as overlayfs stacks it upon those below: whiteouts are devices
+    /// 0:0, and what a directory hides is in its attribute `overlay.opaque`. Folders that the layer
+    /// only implies have the attributes that the lower layers gave them.
+    /// Linux, Documentation/filesystems/overlayfs.rst, "whiteouts and opaque directories".
+    pub fn top(self, marks: Marks) -> Flat {
+        let plan = Plan::top(&self.nodes);
+        Flat { flattener: self, plan, marks }
     }
 
     /// What was odd about the layers.
@@ -94,19 +119,19 @@ impl Flattener {
     }
 
     /// The tree is whole: all of it is to be written.
-    pub fn finish(self) -> Flat {
+    pub fn finish(mut self) -> Flat {
+        self.nodes.next_layer();
         let plan = Plan::new(&self.nodes, &Choice::default());
-        Flat { nodes: self.nodes, plan, limits: self.limits, warnings: self.warnings }
+        Flat { flattener: self, plan, marks: Marks::default() }
     }
 }
 
 /// A tree that is ready to be written.
 #[derive(Debug)]
 pub struct Flat {
-    nodes: Nodes,
+    flattener: Flattener,
     plan: Plan,
-    limits: Limits,
-    warnings: Warnings,
+    marks: Marks,
 }
 
 impl Flat {
@@ -117,7 +142,12 @@ impl Flat {
 
     /// What was odd about the layers.
     pub fn warnings(&self) -> &Warnings {
-        &self.warnings
+        &self.flattener.warnings
+    }
+
+    /// The tree, for more layers.
+    pub fn into_flattener(self) -> Flattener {
+        self.flattener
     }
 }
 
@@ -170,9 +200,11 @@ impl Parts {
         }
         applied?;
         let choice = Choice::find(&nodes, &self.paths)?;
+        nodes.next_layer();
         Ok(choice.map(|choice| {
             let plan = Plan::new(&nodes, &choice);
-            Flat { nodes, plan, limits: self.limits, warnings }
+            let flattener = Flattener { nodes, warnings, ..Flattener::new(self.limits) };
+            Flat { flattener, plan, marks: Marks::default() }
         }))
     }
 

@@ -24,6 +24,10 @@ pub(super) struct Plan {
 #[derive(Debug)]
 pub(super) enum Rest {
     Node(Id),
+    /// A directory that hides what lower layers have in it.
+    Opaque(Id),
+    /// A name that hides that of a lower layer.
+    Whiteout,
     /// Another name of a node that has this one.
     Link(Vec<u8>),
 }
@@ -134,7 +138,7 @@ struct Frame<'a> {
     children: btree_map::Iter<'a, Box<[u8]>, Child>,
     /// Whether it was chosen, or lies below what was.
     chosen: bool,
-    /// Whether anything in it is written.
+    /// Whether it is written for what is in it.
     used: bool,
     /// Its own place in [`Plan::rest`].
     at: usize,
@@ -143,22 +147,43 @@ struct Frame<'a> {
 impl Plan {
     /// Names in order, so that the same tree always gives the same plan.
     pub(super) fn new(nodes: &Nodes, choice: &Choice) -> Self {
+        Self::of(nodes, !choice.some, |parent, dir, name, _| parent || choice.has(dir, name))
+    }
+
+    /// What the current layer changes: as overlayfs stacks it upon the layers below.
+    pub(super) fn top(nodes: &Nodes) -> Self {
+        let layer = nodes.layer;
+        let touched = touched(nodes);
+        Self::of(nodes, false, |_, _, _, child| match nodes.get(child.node).body {
+            Body::Dir(_) => child.layer == layer,
+            _ => touched.contains(&child.node),
+        })
+    }
+
+    /// `wants` is asked for each name whether it is written, and told whether its directory is.
+    fn of(nodes: &Nodes, root: bool, wants: impl Fn(bool, Id, &[u8], &Child) -> bool) -> Self {
         let mut plan = Self::default();
         let mut first = HashMap::new();
         let mut frames: Vec<Frame<'_>> =
-            frame(nodes, ROOT, Vec::new(), !choice.some, 0).into_iter().collect();
+            frame(nodes, ROOT, Vec::new(), root, 0).into_iter().collect();
+        let gone = gone(nodes);
+        plan.whiteouts(&gone, &mut frames);
         while let Some(top) = frames.last_mut() {
             let Some((name, child)) = top.children.next() else {
                 plan.leave(&mut frames);
                 continue;
             };
-            let chosen = top.chosen || choice.has(top.id, name);
+            let chosen = wants(top.chosen, top.id, name, child);
             let path = [&top.path[..], name].concat();
-            let at = plan.rest.len();
             let below = [&path[..], b"/"].concat();
+            let at = plan.rest.len();
             if let Some(frame) = frame(nodes, child.node, below.clone(), chosen, at) {
-                plan.rest.push((below, Rest::Node(child.node)));
-                frames.push(frame);
+                let opaque = nodes.opaque.contains(&child.node)
+                    || nodes.taken.contains(&(top.id, name.clone()));
+                let kind = if opaque { Rest::Opaque } else { Rest::Node };
+                plan.rest.push((below, kind(child.node)));
+                frames.push(Frame { used: opaque, ..frame });
+                plan.whiteouts(&gone, &mut frames);
             } else if chosen {
                 top.used = true;
                 plan.add(nodes, &mut first, child.node, path);
@@ -166,6 +191,15 @@ impl Plan {
         }
         plan.rest.push((b"./".to_vec(), Rest::Node(ROOT)));
         plan
+    }
+
+    /// Names that are gone from the directory that is being entered.
+    fn whiteouts(&mut self, gone: &HashMap<Id, BTreeSet<&[u8]>>, frames: &mut [Frame<'_>]) {
+        let Some(top) = frames.last_mut() else { return };
+        for name in gone.get(&top.id).into_iter().flatten() {
+            top.used = true;
+            self.rest.push(([&top.path[..], name].concat(), Rest::Whiteout));
+        }
     }
 
     fn leave(&mut self, frames: &mut Vec<Frame<'_>>) {
@@ -198,6 +232,38 @@ impl Plan {
     pub(super) fn layers(&self) -> BTreeSet<u32> {
         self.files.keys().map(|(layer, _)| *layer).collect()
     }
+}
+
+/// By directory, the names that the current layer took away for good.
+fn gone(nodes: &Nodes) -> HashMap<Id, BTreeSet<&[u8]>> {
+    let mut gone: HashMap<Id, BTreeSet<&[u8]>> = HashMap::new();
+    for (dir, name) in &nodes.taken {
+        // The root of a layer is never opaque to overlayfs.
+        let opaque = *dir != ROOT && nodes.opaque.contains(dir);
+        if nodes.child(*dir, name).is_none() && !opaque {
+            gone.entry(*dir).or_default().insert(name);
+        }
+    }
+    gone
+}
+
+/// Whatever got a name from the current layer. A file of a lower layer that did goes into this one
+/// with all of its names, so that they stay one file.
+fn touched(nodes: &Nodes) -> HashSet<Id> {
+    let mut touched = HashSet::new();
+    let mut pending = vec![ROOT];
+    while let Some(id) = pending.pop() {
+        for child in nodes.dir(id).into_iter().flat_map(|dir| dir.children.values()) {
+            match nodes.get(child.node).body {
+                Body::Dir(_) => pending.push(child.node),
+                _ if child.layer == nodes.layer => {
+                    touched.insert(child.node);
+                }
+                _ => {}
+            }
+        }
+    }
+    touched
 }
 
 fn frame(nodes: &Nodes, id: Id, path: Vec<u8>, chosen: bool, at: usize) -> Option<Frame<'_>> {

@@ -3,11 +3,11 @@
 use std::io::{self, BufRead, Write};
 
 use conex_spec::{Error, Result};
-use conex_tar::{Entry, Kind, Piece, Reader, Writer, show};
+use conex_tar::{Entry, Kind, Piece, Reader, Writer, Xattr, show};
 
 use super::plan::{Named, Rest};
 use super::tree::{Body, Node};
-use super::{Flat, read};
+use super::{Flat, Marks, read};
 use crate::unpack::LayerInput;
 
 /// How many zeros of a hole are written at once.
@@ -30,16 +30,16 @@ impl<W: Write> Stream<W> {
     pub fn layer(&mut self, number: usize, layer: LayerInput) -> Result<()> {
         let name = layer.name.clone();
         let number = u32::try_from(number).unwrap_or(u32::MAX);
-        let limits = self.flat.limits;
+        let limits = self.flat.flattener.limits;
         read(layer, limits, |stream| self.files(number, stream)).map_err(|err| err.context(name))
     }
 
-    /// Writes everything else and returns the stream.
-    pub fn finish(mut self) -> Result<W> {
+    /// Writes everything else and returns the stream, and the tree.
+    pub fn finish(mut self) -> Result<(W, Flat)> {
         for (path, rest) in std::mem::take(&mut self.flat.plan.rest) {
             self.rest(path, rest)?;
         }
-        self.writer.finish()
+        Ok((self.writer.finish()?, self.flat))
     }
 
     fn files(&mut self, layer: u32, stream: impl BufRead) -> Result<()> {
@@ -60,7 +60,7 @@ impl<W: Write> Stream<W> {
         found: &Entry,
         reader: &mut Reader<R>,
     ) -> Result<()> {
-        let node = self.flat.nodes.get(named.node);
+        let node = self.flat.flattener.nodes.get(named.node);
         let Body::File { size, .. } = node.body else {
             return Ok(());
         };
@@ -85,7 +85,7 @@ impl<W: Write> Stream<W> {
     fn rest(&mut self, path: Vec<u8>, rest: Rest) -> Result<()> {
         let entry = match rest {
             Rest::Node(id) => {
-                let node = self.flat.nodes.get(id);
+                let node = self.flat.flattener.nodes.get(id);
                 let kind = match &node.body {
                     Body::Dir(_) => Kind::Dir,
                     Body::Other(kind) => kind.clone(),
@@ -93,6 +93,12 @@ impl<W: Write> Stream<W> {
                 };
                 described(node, path, kind)
             }
+            Rest::Opaque(id) => {
+                let mut entry = described(self.flat.flattener.nodes.get(id), path, Kind::Dir);
+                entry.xattrs.push(opaque(self.flat.marks));
+                entry
+            }
+            Rest::Whiteout => Entry::new(path, Kind::CharDevice { major: 0, minor: 0 }),
             Rest::Link(first) => Entry::new(path, Kind::HardLink(first)),
         };
         self.writer.append(&entry, io::empty())
@@ -102,7 +108,7 @@ impl<W: Write> Stream<W> {
     fn links(&mut self, named: &Named) -> Result<()> {
         let Some((first, more)) = named.names.split_first() else { return Ok(()) };
         for name in more {
-            let node = self.flat.nodes.get(named.node);
+            let node = self.flat.flattener.nodes.get(named.node);
             let mut link = described(node, name.clone(), Kind::HardLink(first.clone()));
             // They belong to the file, and are written with it.
             link.xattrs.clear();
@@ -119,6 +125,14 @@ fn described(node: &Node, path: Vec<u8>, kind: Kind) -> Entry {
     entry.mtime = node.mtime;
     entry.xattrs.clone_from(&node.xattrs);
     entry
+}
+
+fn opaque(marks: Marks) -> Xattr {
+    let name = match marks {
+        Marks::Trusted => &b"trusted.overlay.opaque"[..],
+        Marks::User => b"user.overlay.opaque",
+    };
+    Xattr { name: name.to_vec(), value: b"y".to_vec() }
 }
 
 fn zeros(mut length: u64, out: &mut dyn FnMut(&[u8]) -> Result<()>) -> Result<()> {

@@ -1,6 +1,6 @@
 //! The tree in memory: names, attributes, and where the content of each file lies.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 
 use conex_spec::{Error, Kind as Fault, Result};
 use conex_tar::{Entry, Kind, Time, Xattr, show};
@@ -79,6 +79,10 @@ pub(super) struct Nodes {
     pub(super) layer: u32,
     /// Whether a layer that was not read could change what names stand for.
     pub(super) unsure: bool,
+    /// Names of lower layers that the current layer took away or gave to something else.
+    pub(super) taken: HashSet<(Id, Box<[u8]>)>,
+    /// Directories of which the current layer hides what lower layers have in them.
+    pub(super) opaque: HashSet<Id>,
 }
 
 impl Node {
@@ -115,7 +119,20 @@ impl Node {
 impl Nodes {
     /// Only a root, where `below` tells whether layers were left out.
     pub(super) fn new(below: bool) -> Self {
-        Self { nodes: vec![Node::implied(below)], layer: 0, unsure: false }
+        Self {
+            nodes: vec![Node::implied(below)],
+            layer: 0,
+            unsure: false,
+            taken: HashSet::new(),
+            opaque: HashSet::new(),
+        }
+    }
+
+    /// The next layer begins.
+    pub(super) fn next_layer(&mut self) {
+        self.layer += 1;
+        self.taken.clear();
+        self.opaque.clear();
     }
 
     pub(super) fn get(&self, id: Id) -> &Node {
@@ -171,8 +188,9 @@ impl Nodes {
     /// Gives a node a name by an entry of the current layer.
     pub(super) fn link(&mut self, dir: Id, name: &[u8], node: Id) {
         let child = Child { node, layer: self.layer, implied: false };
-        if let Some(dir) = self.dir_mut(dir) {
-            dir.children.insert(name.into(), child);
+        let before = self.dir_mut(dir).and_then(|dir| dir.children.insert(name.into(), child));
+        if before.is_some_and(|before| before.node != node && before.layer != self.layer) {
+            self.taken.insert((dir, name.into()));
         }
     }
 
@@ -256,6 +274,7 @@ impl Nodes {
     pub(super) fn hide_children(&mut self, dir: Id) {
         let mut pending = vec![dir];
         while let Some(dir) = pending.pop() {
+            self.opaque.insert(dir);
             let Some(here) = self.dir_mut(dir) else { continue };
             here.below = false;
             let names: Vec<_> = here.children.keys().cloned().collect();
@@ -287,10 +306,13 @@ impl Nodes {
                 }
                 is_dir
             }
-            _ => {
+            there => {
                 here.children.remove(name);
                 if here.below {
                     here.hidden.insert(name.into());
+                }
+                if there.is_some() {
+                    self.taken.insert((dir, name.into()));
                 }
                 false
             }

@@ -27,6 +27,8 @@ pub(super) struct Applier<'a> {
     pub(super) cursor: &'a mut Cursor,
     pub(super) root: &'a Root,
     pub(super) devices: Devices,
+    /// Whether this process made the tar, so that marks of overlayfs in it are meant.
+    pub(super) own: bool,
     /// Bytes that files may still take, holes included.
     pub(super) room: Room,
     pub(super) entries_left: u64,
@@ -182,7 +184,8 @@ impl Applier<'_> {
         let privileged = self.cursor.privileged;
         let target = Target::Open(self.cursor.fd()?);
         let warnings = &mut self.report.warnings;
-        set_all(target, &entry.xattrs, privileged, &entry.path, warnings)
+        set_all(target, &entry.xattrs, privileged, &entry.path, warnings)?;
+        if self.own { xattr::set_marks(self.cursor.fd()?, entry) } else { Ok(()) }
     }
 
     fn file<R: BufRead>(
@@ -299,6 +302,8 @@ impl Applier<'_> {
     ) -> Result<()> {
         let whiteout = kind == FileType::CharacterDevice && (major, minor) == (0, 0);
         match self.devices {
+            // Anyone may make this one.
+            _ if self.own && whiteout => return self.special(entry, last, kind, 0),
             Devices::Create if self.cursor.privileged && !whiteout => {
                 return self.special(entry, last, kind, makedev(major, minor));
             }

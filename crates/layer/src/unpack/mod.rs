@@ -165,7 +165,9 @@ impl Unpacker {
             layers: 0,
             failed: false,
         };
-        unpacker.cursor.set_top(&file::Meta::implied(), b"/")?;
+        if unpacker.staging.shape() != Shape::Folders {
+            unpacker.cursor.set_top(&file::Meta::implied(), b"/")?;
+        }
         Ok(unpacker)
     }
 
@@ -195,9 +197,40 @@ impl Unpacker {
         Ok(report)
     }
 
-    /// Applies a tar that this process makes itself, and for whose content it answers.
+    /// A folder for several trees, each begun with [`Unpacker::begin_folder`]; only its owner may
+    /// enter it.
+    pub fn folders(target: &Path, options: Options) -> Result<Self> {
+        Self::begin(Staging::new(target, Shape::Folders)?, options)
+    }
+
+    /// Begins the next tree, in a folder of this name.
+    pub fn begin_folder(&mut self, name: &str) -> Result<()> {
+        self.finish()?;
+        self.cursor.set_real_mode()?;
+        let (root, trash) = self.staging.make_folder(name)?;
+        let (creation, privileged) = (self.cursor.creation, self.cursor.privileged);
+        let held = root.try_clone();
+        let held = held.map_err(|err| Error::from_io(err, || "cannot open a folder".into()))?;
+        self.cursor = Cursor::new(root, trash, creation, privileged)?;
+        self.root = Root::from_fd(held);
+        self.layers = 0;
+        self.cursor.set_top(&file::Meta::implied(), b"/")
+    }
+
+    /// Puts a file beside the trees.
+    pub fn write(&self, name: &str, content: &[u8]) -> Result<()> {
+        self.staging.write(name, content)
+    }
+
+    /// Applies a tar that this process makes itself, and for whose content it answers: the marks
+    /// of overlayfs in it are its own.
     pub fn apply_own(&mut self, tar: Box<dyn Read + Send>) -> Result<LayerReport> {
         self.apply_checked(tar, Compression::None, None, String::new())
+    }
+
+    /// Adds what was odd about the layers of which such a tar was made.
+    pub fn note(&mut self, warnings: &Warnings) {
+        self.total.warnings.append(warnings.clone());
     }
 
     /// Makes the tree visible under the name of the target.
@@ -258,6 +291,7 @@ impl Unpacker {
             cursor: &mut self.cursor,
             root: &self.root,
             devices: self.options.devices,
+            own: diff_id.is_none(),
             room,
             entries_left: self.options.max_entries - self.total.entries,
             owners_noted: self.total.warnings.has(Code::OwnersKept),

@@ -43,12 +43,14 @@ pub(super) enum Shape {
     Rootfs,
     /// A folder with a root file system and the file that tells a runtime how to start it.
     Bundle,
+    /// A folder of several trees.
+    Folders,
 }
 
 impl Shape {
     fn root(self) -> &'static str {
         match self {
-            Self::Rootfs => TREE,
+            Self::Rootfs | Self::Folders => TREE,
             Self::Bundle => ROOTFS,
         }
     }
@@ -119,6 +121,20 @@ impl Staging {
     pub(super) fn open(&self) -> Result<(OwnedFd, Trash)> {
         let open = |name: &[u8]| open_dir(&self.fd, name).map_err(|errno| self.fail(errno));
         Ok((open(self.shape.root().as_bytes())?, Trash::new(open(TRASH.as_bytes())?)))
+    }
+
+    /// What the tree becomes.
+    pub(super) fn shape(&self) -> Shape {
+        self.shape
+    }
+
+    /// A new root in the tree, and a trash for it.
+    pub(super) fn make_folder(&self, name: &str) -> Result<(OwnedFd, Trash)> {
+        let fail = |errno| self.fail(errno);
+        let path = format!("{TREE}/{name}");
+        mkdirat(&self.fd, &path, Mode::RWXU).map_err(fail)?;
+        let root = open_dir(&self.fd, path.as_bytes()).map_err(fail)?;
+        Ok((root, Trash::new(open_dir(&self.fd, TRASH.as_bytes()).map_err(fail)?)))
     }
 
     /// Puts a file beside the root file system of a bundle.

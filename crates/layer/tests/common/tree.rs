@@ -6,11 +6,17 @@ use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
-use conex_layer::flatten::{Flat, Flattener, Limits, Stream};
-use conex_layer::unpack::LayerInput;
+use conex_layer::flatten::{Flat, Flattener, Limits, Marks, Stream};
+use conex_layer::unpack::{LayerInput, Options, Report, Unpacker};
 use conex_spec::{Compression, Digest, Result};
 
 pub type Layer = (Compression, Vec<u8>, Digest);
+
+/// A layer that is not compressed.
+pub fn layer(tar: Vec<u8>) -> Layer {
+    let digest = Digest::sha256(&tar);
+    (Compression::None, tar, digest)
+}
 
 /// By name below the root, what is there.
 pub fn snapshot(root: &Path) -> BTreeMap<String, String> {
@@ -85,5 +91,25 @@ pub fn write(layers: &[Layer], flat: Flat) -> Result<Vec<u8>> {
     for i in wanted {
         stream.layer(i, input(i, &layers[i]))?;
     }
-    stream.finish()
+    stream.finish().map(|(tar, _)| tar)
+}
+
+/// Each layer in a folder of its own, as overlayfs stacks them.
+pub fn folders(target: &Path, layers: &[Layer], marks: Marks, options: Options) -> Result<Report> {
+    let mut unpacker = Unpacker::folders(target, options)?;
+    let mut flattener = Flattener::new(Limits::default());
+    for (i, layer) in layers.iter().enumerate() {
+        flattener.apply(input(i, layer))?;
+        let flat = flattener.top(marks);
+        let wanted = flat.layers();
+        let mut stream = Stream::new(flat, Vec::new());
+        for i in wanted {
+            stream.layer(i, input(i, &layers[i]))?;
+        }
+        let (tar, flat) = stream.finish()?;
+        unpacker.begin_folder(&(i + 1).to_string())?;
+        unpacker.apply_own(Box::new(std::io::Cursor::new(tar)))?;
+        flattener = flat.into_flattener();
+    }
+    unpacker.publish()
 }
