@@ -9,12 +9,15 @@
 //! | `.wh.` files | [`whiteout::parse`] |
 //! | layers to a directory | [`unpack::Unpacker`] |
 //! | layers to one tar, or single files of them | [`flatten::Flattener`], [`flatten::Parts`] |
+//! | a manifest of a directory | [`mtree::write`], [`mtree::check`] |
 //! | a directory to a layer | [`pack::pack`] |
 //! | the files of an image without unpacking it, and what differs | [`tree::Tree`], [`tree::compare`] |
 //! | a file of an unpacked image, safely | [`Root::file`] |
 //! | the path of an entry below the root | [`Name`] |
 
 pub mod flatten;
+mod ids;
+pub mod mtree;
 mod name;
 pub mod pack;
 mod root;
@@ -24,5 +27,6 @@ pub mod unpack;
 pub mod whiteout;
 mod xattr;
 
+pub use ids::{IdMap, Ids, Range as IdRange};
 pub use name::Name;
 pub use root::Root;

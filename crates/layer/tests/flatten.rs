@@ -125,6 +125,17 @@ fn names_through_links_are_not_taken_for_what_they_look_like() {
     assert_eq!(std::fs::read(world.path("usr/lib/a")).unwrap(), b"new");
 }
 
+/// Both ways to the tree are compared by the world itself.
+#[test]
+fn attributes_of_the_root_are_those_of_the_last_layer() {
+    let root = |name: &str| forge().pax(&[(name, b"x")]).dir("./").end();
+    let world = World::new();
+    world.unpack(&[root("SCHILY.xattr.user.a"), root("SCHILY.xattr.user.b")]).unwrap();
+    let mut names = [0; 100];
+    let n = rustix::fs::llistxattr(world.target(), &mut names[..]).unwrap();
+    assert_eq!(&names[..n], b"user.b\0");
+}
+
 #[test]
 fn limits_hold() {
     let limits = Limits { max_entries: 3, ..Limits::default() };

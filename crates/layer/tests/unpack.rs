@@ -16,6 +16,7 @@ use std::path::Path;
 
 use common::{Forge, World, forge, has, is_root, odd, options, put};
 use conex_layer::unpack::{LayerInput, Options, Unpacker};
+use conex_layer::{IdMap, Ids};
 use conex_spec::{Compression, Digest, Error, Kind};
 use conex_tar::Code;
 
@@ -396,4 +397,56 @@ fn attributes_of_read_only_files() {
         let length = rustix::fs::getxattr(world.path("f"), "user.a", &mut [0; 8][..]).unwrap();
         assert_eq!(length, 1);
     }
+}
+
+/// As umoci does without root: owners are remembered in an attribute.
+#[test]
+fn owners_that_cannot_be_given_are_remembered() {
+    let tar = dir(forge(), "d/", 0o755, 33, "1").file("root", "");
+    let tar = dir(tar, "sub/", 0o2755, 0, "1");
+    let suid = tar.header("suid", b'0', 0, |block| put(block, 100, b"0004755\0"));
+    let (uid, gid) = (rustix::process::geteuid().as_raw(), rustix::process::getegid().as_raw());
+    let ids = Ids { users: IdMap::only_root(uid), groups: IdMap::only_root(gid), remember: true };
+    let options = Options { privileged: Some(false), ids, ..options() };
+    let tar = suid.end();
+    let layer = (Compression::None, tar.clone(), Digest::sha256(&tar));
+    let world = World::new();
+    let report = common::unpack_to(&world.target(), &[layer], options).unwrap();
+    let attribute = |name: &str| {
+        let mut value = [0; 16];
+        let n = rustix::fs::lgetxattr(world.path(name), "user.rootlesscontainers", &mut value[..]);
+        n.map(|n| value[..n].to_vec()).unwrap_or_default()
+    };
+    assert_eq!(attribute("d"), [0x08, 33, 0x10, 33]);
+    assert_eq!(attribute("root"), [0; 0]);
+    assert_eq!(see(&world.path("d")).owner, (uid, gid));
+    // Others could run it.
+    assert_eq!(see(&world.path("suid")).mode, 0o755);
+    assert!(has(&report, Code::SetIdDropped));
+}
+
+#[test]
+fn owners_are_mapped() {
+    if !is_root() {
+        return;
+    }
+    let map = |text: &str| IdMap::new(&[text.parse().unwrap()]).unwrap();
+    let ids = Ids { users: map("0:100000:100"), groups: map("0:200000:100"), remember: false };
+    let options = Options { ids, ..options() };
+    let unpack = |owner: u32| {
+        let tar = dir(forge(), "d/", 0o755, owner, "1").file("e/f", "").end();
+        let layer = (Compression::None, tar.clone(), Digest::sha256(&tar));
+        let world = World::new();
+        let result = common::unpack_to(&world.target(), &[layer], options);
+        (world, result)
+    };
+    let (world, result) = unpack(99);
+    result.unwrap();
+    let owner = |name: &str| see(&world.path(name)).owner;
+    assert_eq!(owner("d"), (100_099, 200_099));
+    assert_eq!(
+        (owner("e"), owner("e/f"), owner("")),
+        ((100_000, 200_000), (100_000, 200_000), (100_000, 200_000))
+    );
+    assert_eq!(unpack(100).1.unwrap_err().kind(), Kind::Usage);
 }

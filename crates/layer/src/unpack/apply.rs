@@ -29,6 +29,8 @@ pub(super) struct Applier<'a> {
     pub(super) devices: Devices,
     /// Whether this process made the tar, so that marks of overlayfs in it are meant.
     pub(super) own: bool,
+    /// Whether set-ID bits may stay where maps restore the owner that they speak of.
+    pub(super) keep_set_id: bool,
     /// Bytes that files may still take, holes included.
     pub(super) room: Room,
     pub(super) entries_left: u64,
@@ -42,10 +44,11 @@ impl Applier<'_> {
     /// Reads the whole stream and applies every entry.
     pub(super) fn apply(mut self, stream: impl BufRead) -> Result<LayerReport> {
         let mut reader = Reader::from_buffered(stream);
-        while let Some(entry) = reader.next_entry()? {
+        while let Some(mut entry) = reader.next_entry()? {
             self.count(&entry)?;
             let name = Name::parse(&entry.path)?;
-            self.entry(&entry, &name, &mut reader).map_err(|err| {
+            let mapped = self.cursor.ids.apply(&mut entry, self.cursor.privileged);
+            mapped.and_then(|()| self.entry(&entry, &name, &mut reader)).map_err(|err| {
                 err.context(format!("{} {}", entry.kind.noun(), show(&entry.path)))
             })?;
         }
@@ -131,6 +134,9 @@ impl Applier<'_> {
                 .found(entry.kind.noun()));
         }
         self.cursor.enter(b"", Missing::Stop)?;
+        if !self.cursor.seen.is_first() {
+            xattr::clear(self.cursor.fd()?, b"/")?;
+        }
         self.set_dir(entry)
     }
 
@@ -409,7 +415,8 @@ impl Applier<'_> {
     /// pax, `-p`). Podman without root keeps owners, by a range of subordinate IDs.
     fn file_mode(&mut self, entry: &Entry) -> u32 {
         let own = self.created() == (entry.uid, entry.gid);
-        if self.cursor.privileged || own || entry.mode & 0o6000 == 0 {
+        let keep = own && self.keep_set_id;
+        if self.cursor.privileged || keep || entry.mode & 0o6000 == 0 {
             return entry.mode;
         }
         self.warn(Code::SetIdDropped, entry, "set-ID bits left out, as its owner is");

@@ -21,6 +21,7 @@ use super::file::Meta;
 use super::remove::Trash;
 use super::seen::Seen;
 use super::staging::Creation;
+use crate::ids::Ids;
 use crate::name::components;
 use crate::sys::{failed, list, open_dir, times};
 
@@ -68,6 +69,7 @@ pub(super) struct Cursor {
     pub(super) trash: Trash,
     pub(super) creation: Creation,
     pub(super) privileged: bool,
+    pub(super) ids: Ids,
     /// Directories, by inode number, that get their real mode last, since without privilege a
     /// directory must be writable while it is filled.
     pub(super) deferred: HashMap<u64, u32>,
@@ -87,6 +89,7 @@ impl Cursor {
         trash: Trash,
         creation: Creation,
         privileged: bool,
+        ids: Ids,
     ) -> Result<Self> {
         let root = Level::new(Vec::new(), root)?;
         Ok(Self {
@@ -97,6 +100,7 @@ impl Cursor {
             trash,
             creation,
             privileged,
+            ids,
             deferred: HashMap::new(),
         })
     }
@@ -191,7 +195,8 @@ impl Cursor {
         let mut level = Level::new(name.to_vec(), fd)?;
         level.marked = true;
         self.push(level)?;
-        self.set_top(&Meta::implied(), name)
+        let meta = self.implied();
+        self.set_top(&meta, name)
     }
 
     /// "In all other cases", "removing the file path": a lower layer's file makes room for a
@@ -215,6 +220,12 @@ impl Cursor {
         self.path = path.to_vec();
         self.valid = true;
         Ok(())
+    }
+
+    /// What a directory without an entry gets.
+    pub(super) fn implied(&self) -> Meta {
+        let (uid, gid) = self.ids.root();
+        Meta { uid, gid, mode: 0o755, mtime: Time::default() }
     }
 
     /// Gives the current directory the attributes of its entry.
@@ -308,7 +319,8 @@ impl Cursor {
         self.top_mut().dirty = true;
         if implied {
             crate::xattr::clear(self.fd()?, name)?;
-            self.set_top(&Meta::implied(), name)?;
+            let meta = self.implied();
+            self.set_top(&meta, name)?;
         }
         Ok(true)
     }

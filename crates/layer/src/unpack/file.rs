@@ -37,11 +37,6 @@ impl Meta {
     pub(super) fn of(entry: &Entry) -> Self {
         Self { uid: entry.uid, gid: entry.gid, mode: entry.mode, mtime: entry.mtime }
     }
-
-    /// For a directory without an entry.
-    pub(super) fn implied() -> Self {
-        Self { uid: 0, gid: 0, mode: 0o755, mtime: Time::default() }
-    }
 }
 
 /// A file that has its name and waits for the rest.

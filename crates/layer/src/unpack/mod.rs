@@ -34,6 +34,7 @@ use self::file::{Finisher, PARCELS, finish_all};
 use self::room::Room;
 use self::seen::Seen;
 use self::staging::{Shape, Staging};
+use crate::ids::Ids;
 use crate::root::Root;
 
 /// How many set-id files and files with capabilities are listed by name.
@@ -59,6 +60,8 @@ pub struct Options {
     pub devices: Devices,
     /// Whether the process may change owners and make devices; by default, whether it is root.
     pub privileged: Option<bool>,
+    /// Whose the files become.
+    pub ids: Ids,
     /// The most bytes that all layers may have uncompressed, and that all files may have
     /// together; by default what the file system has free, less a reserve.
     pub max_bytes: Option<u64>,
@@ -74,6 +77,7 @@ impl Default for Options {
         Self {
             devices: Devices::default(),
             privileged: None,
+            ids: Ids::default(),
             max_bytes: None,
             max_entries: 10_000_000,
             sync: true,
@@ -153,7 +157,7 @@ impl Unpacker {
         let privileged = options.privileged.unwrap_or(creation.uid == 0);
         let room = Room::new(options.max_bytes, staging.free_space());
         let (root, trash) = staging.open()?;
-        let cursor = Cursor::new(root, trash, creation, privileged)?;
+        let cursor = Cursor::new(root, trash, creation, privileged, options.ids)?;
         let root = Root::from_fd(staging.open()?.0);
         let mut unpacker = Self {
             cursor,
@@ -166,7 +170,8 @@ impl Unpacker {
             failed: false,
         };
         if unpacker.staging.shape() != Shape::Folders {
-            unpacker.cursor.set_top(&file::Meta::implied(), b"/")?;
+            let meta = unpacker.cursor.implied();
+            unpacker.cursor.set_top(&meta, b"/")?;
         }
         Ok(unpacker)
     }
@@ -211,10 +216,11 @@ impl Unpacker {
         let (creation, privileged) = (self.cursor.creation, self.cursor.privileged);
         let held = root.try_clone();
         let held = held.map_err(|err| Error::from_io(err, || "cannot open a folder".into()))?;
-        self.cursor = Cursor::new(root, trash, creation, privileged)?;
+        self.cursor = Cursor::new(root, trash, creation, privileged, self.options.ids)?;
         self.root = Root::from_fd(held);
         self.layers = 0;
-        self.cursor.set_top(&file::Meta::implied(), b"/")
+        let meta = self.cursor.implied();
+        self.cursor.set_top(&meta, b"/")
     }
 
     /// Puts a file beside the trees.
@@ -226,6 +232,12 @@ impl Unpacker {
     /// of overlayfs in it are its own.
     pub fn apply_own(&mut self, tar: Box<dyn Read + Send>) -> Result<LayerReport> {
         self.apply_checked(tar, Compression::None, None, String::new())
+    }
+
+    /// Writes a manifest of the tree, which is then ready to be published: [`crate::mtree`].
+    pub fn manifest(&mut self, out: &mut impl std::io::Write) -> Result<()> {
+        self.finish()?;
+        crate::mtree::write(&self.root, out).map(drop)
     }
 
     /// Adds what was odd about the layers of which such a tar was made.
@@ -292,6 +304,9 @@ impl Unpacker {
             root: &self.root,
             devices: self.options.devices,
             own: diff_id.is_none(),
+            // Nobody else may enter a bundle.
+            keep_set_id: self.options.ids == Ids::default()
+                || self.staging.shape() != Shape::Rootfs,
             room,
             entries_left: self.options.max_entries - self.total.entries,
             owners_noted: self.total.warnings.has(Code::OwnersKept),
