@@ -130,6 +130,16 @@ pub struct Ids {
 }
 
 impl Ids {
+    /// For a person without privilege: the image's root is that person, and all other owners are
+    /// remembered.
+    pub fn rootless() -> Self {
+        Self {
+            users: IdMap::only_root(rustix::process::geteuid().as_raw()),
+            groups: IdMap::only_root(rustix::process::getegid().as_raw()),
+            remember: true,
+        }
+    }
+
     /// Gives an entry the owner that it has on this machine. Where the maps do not know one, it is
     /// an error for who could give it, and else nobody.
     pub(crate) fn apply(&self, entry: &mut Entry, privileged: bool) -> Result<()> {

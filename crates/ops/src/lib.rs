@@ -9,7 +9,7 @@
 //! | `conex pull`, `conex push` | [`pull`], [`push`] |
 //! | `conex inspect` | [`inspect`] |
 //! | a bare JSON file, and what sort of document it is | [`json_file`] |
-//! | `conex validate` | [`validate`] |
+//! | `conex validate` | [`validate`]; with `--rootfs` [`rootfs`] |
 //! | `conex pack` | [`pack`] |
 //! | `conex ls`, `conex cat` | [`mod@ls`], [`mod@cat`]; what they read of an image [`files`] |
 //! | `conex unpack` | [`unpack`]; with `--bundle` [`bundle`] and [`runtime_config`] |
@@ -53,6 +53,7 @@ pub mod reach;
 pub mod repair;
 pub mod repos;
 pub mod rm;
+pub mod rootfs;
 pub mod runtime_config;
 pub mod tag;
 pub mod tags;

@@ -4,7 +4,7 @@
 use indexmap::IndexMap;
 use serde_json::{Value, json};
 
-use conex_layer::Root;
+use conex_layer::{IdRange, Ids, Root};
 use conex_spec::config::Execution;
 use conex_spec::{Error, ImageConfig, Result};
 
@@ -27,11 +27,16 @@ const CAPABILITIES: [&str; 11] = [
     "CAP_SYS_CHROOT",
 ];
 
-/// Converts a config; names of users are looked up in the unpacked tree.
-pub fn runtime_config(config: &ImageConfig, root: &Root) -> Result<Value> {
+/// Converts a config; names of users are looked up in the unpacked tree. With maps of user and group
+/// numbers the container gets a user namespace.
+pub fn runtime_config(config: &ImageConfig, root: &Root, ids: &Ids) -> Result<Value> {
     let execution = config.config.clone().unwrap_or_default();
-    let user = user::find(&execution.user, root)?;
-    Ok(json!({
+    let mut user = user::find(&execution.user, root)?;
+    if ids.remember {
+        // Who has no privilege may not set groups, user_namespaces(7).
+        user.additional_gids.clear();
+    }
+    let mut made = json!({
         "ociVersion": "1.0.2",
         "process": {
             "terminal": false,
@@ -49,7 +54,7 @@ pub fn runtime_config(config: &ImageConfig, root: &Root) -> Result<Value> {
         },
         "root": {"path": "rootfs", "readonly": false},
         "hostname": "conex",
-        "mounts": mounts(&execution)?,
+        "mounts": mounts(&execution, ids)?,
         "annotations": annotations(config, &execution),
         "linux": {
             "resources": {"devices": [{"allow": false, "access": "rwm"}]},
@@ -60,7 +65,29 @@ pub fn runtime_config(config: &ImageConfig, root: &Root) -> Result<Value> {
             ],
             "readonlyPaths": ["/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger"],
         },
-    }))
+    });
+    add_user_namespace(&mut made["linux"], ids);
+    Ok(made)
+}
+
+/// Runtime specification, config-linux.md, "User namespace mappings".
+fn add_user_namespace(linux: &mut Value, ids: &Ids) {
+    if ids.users.is_empty() && ids.groups.is_empty() {
+        return;
+    }
+    for (name, map) in [("uidMappings", &ids.users), ("gidMappings", &ids.groups)] {
+        let range = |range: IdRange| json!({"containerID": range.container, "hostID": range.host, "size": range.size});
+        linux[name] = map.ranges().map(range).collect();
+    }
+    if let Some(namespaces) = linux["namespaces"].as_array_mut() {
+        namespaces.push(json!({"type": "user"}));
+    }
+    if ids.remember
+        && let Some(linux) = linux.as_object_mut()
+    {
+        // Without privilege there are no cgroups to be given limits.
+        linux.remove("resources");
+    }
 }
 
 /// "the converter MUST append the value of `Config.Cmd` to the value of `Config.Entrypoint`".
@@ -95,16 +122,16 @@ fn namespaces() -> Vec<Value> {
     ["pid", "network", "ipc", "uts", "mount"].iter().map(|kind| json!({"type": kind})).collect()
 }
 
-fn mounts(execution: &Execution) -> Result<Vec<Value>> {
+fn mounts(execution: &Execution, ids: &Ids) -> Result<Vec<Value>> {
     let mount = |destination: &str, kind: &str, options: &[&str]| json!({"destination": destination, "type": kind, "source": kind, "options": options});
+    let mut terminals =
+        vec!["nosuid", "noexec", "newinstance", "ptmxmode=0666", "mode=0620", "gid=5"];
+    // The group of terminals may not exist in there.
+    terminals.retain(|option| *option != "gid=5" || ids.groups.host(5).is_some());
     let mut mounts = vec![
         mount("/proc", "proc", &["nosuid", "noexec", "nodev"]),
         mount("/dev", "tmpfs", &["nosuid", "strictatime", "mode=755", "size=65536k"]),
-        mount(
-            "/dev/pts",
-            "devpts",
-            &["nosuid", "noexec", "newinstance", "ptmxmode=0666", "mode=0620", "gid=5"],
-        ),
+        mount("/dev/pts", "devpts", &terminals),
         mount("/dev/shm", "tmpfs", &["nosuid", "noexec", "nodev", "mode=1777", "size=65536k"]),
         mount("/dev/mqueue", "mqueue", &["nosuid", "noexec", "nodev"]),
         mount("/sys", "sysfs", &["nosuid", "noexec", "nodev", "ro"]),
@@ -165,7 +192,7 @@ mod tests {
     fn convert(json: &str) -> Result<Value> {
         let dir = tempfile::tempdir().unwrap();
         let config = Document::<ImageConfig>::parse(json.to_owned()).unwrap();
-        runtime_config(&config, &Root::open(dir.path()).unwrap())
+        runtime_config(&config, &Root::open(dir.path()).unwrap(), &Ids::default())
     }
 
     #[test]
@@ -197,6 +224,20 @@ mod tests {
         assert_eq!(config["process"]["args"], json!(["sh"]));
         assert_eq!(config["process"]["cwd"], "/");
         assert_eq!(config["process"]["user"], json!({"uid": 0, "gid": 0}));
+    }
+
+    #[test]
+    fn maps_make_a_user_namespace() {
+        let dir = tempfile::tempdir().unwrap();
+        let config = Document::<ImageConfig>::parse("{}".to_owned()).unwrap();
+        let made =
+            runtime_config(&config, &Root::open(dir.path()).unwrap(), &Ids::rootless()).unwrap();
+        let linux = &made["linux"];
+        assert_eq!(linux["uidMappings"][0]["containerID"], 0);
+        assert_eq!(linux["namespaces"][5], json!({"type": "user"}));
+        assert!(linux.get("resources").is_none());
+        assert!(!made["mounts"][2]["options"].to_string().contains("gid=5"));
+        assert!(convert("{}").unwrap()["linux"].get("uidMappings").is_none());
     }
 
     #[test]

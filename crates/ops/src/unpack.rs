@@ -1,15 +1,18 @@
 //! `conex unpack`: an image as a root file system.
 
-use std::path::Path;
+use std::io::BufWriter;
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use serde::Serialize;
 
+use conex_layer::Root;
 use conex_layer::flatten::Flat;
 use conex_layer::unpack::{Options, Report as LayerReport, Unpacker};
 use conex_spec::{
     Descriptor, Document, Error, ImageConfig, ImageManifest, Kind, Location, Platform, Result,
 };
+use conex_store::archive::Output;
 use conex_store::{Event, Source, SourceExt, bridge};
 use conex_tar::show;
 
@@ -74,23 +77,57 @@ pub struct Image {
     pub config: Document<ImageConfig>,
 }
 
-/// Unpacks the image that suits `platform` to a folder that does not exist yet, or is empty.
-/// The folder appears whole, or not at all.
+/// Where an image is unpacked to, and how.
+#[derive(Clone, Debug)]
+pub struct Target {
+    /// A folder that does not exist yet, or is empty.
+    pub dir: PathBuf,
+    /// How its layers are applied.
+    pub options: Options,
+    /// Where a manifest of the tree is written to.
+    pub mtree: Option<PathBuf>,
+}
+
+/// Unpacks the image that suits `platform`. The folder appears whole, or not at all.
 pub async fn unpack(
     context: &Context,
     location: &Location,
     platform: &Platform,
-    target: &Path,
-    options: Options,
+    target: &Target,
 ) -> Result<Report> {
     let doing = || format!("cannot unpack {location}");
     let (source, image) =
         load(context, location, platform).await.map_err(|err| err.context(doing()))?;
-    let unpacker = Unpacker::new(target, options)?;
+    let unpacker = Unpacker::new(&target.dir, target.options)?;
     let unpacked = apply_layers(context, &source, &image, unpacker).await;
     let unpacker = unpacked.map_err(|err| err.context(doing()))?;
-    let tree = bridge::blocking(move || unpacker.publish().map(Tree::from)).await?;
+    let tree = publish(unpacker, target, None).await.map_err(|err| err.context(doing()))?;
     Ok(Report { platform: image.config.platform(), image: image.root, tree })
+}
+
+/// Makes the config of a bundle out of its tree.
+pub(crate) type MakeConfig = Box<dyn FnOnce(&Root) -> Result<Vec<u8>> + Send>;
+
+/// Makes the tree visible, and its manifest after it.
+pub(crate) async fn publish(
+    mut unpacker: Unpacker,
+    target: &Target,
+    config: Option<MakeConfig>,
+) -> Result<Tree> {
+    let (mtree, durable) = (target.mtree.clone(), target.options.sync);
+    bridge::blocking(move || {
+        let mut manifest = mtree.map(|path| Output::create(&path, durable)).transpose()?;
+        if let Some(manifest) = &mut manifest {
+            unpacker.manifest(&mut BufWriter::new(manifest))?;
+        }
+        let report = match config {
+            Some(config) => unpacker.publish_bundle(config)?,
+            None => unpacker.publish()?,
+        };
+        manifest.map_or(Ok(()), Output::finish)?;
+        Ok(Tree::from(report))
+    })
+    .await
 }
 
 /// Reads the documents of the image that a location names and that suits `platform`.
@@ -117,9 +154,18 @@ pub async fn apply_layers(
     context: &Context,
     source: &Arc<dyn Source>,
     image: &Image,
-    mut unpacker: Unpacker,
+    unpacker: Unpacker,
 ) -> Result<Unpacker> {
     let layers = Layers::new(context, source.as_ref(), image)?;
+    apply_opened(context, &layers, unpacker).await
+}
+
+/// Applies layers that are there.
+pub(crate) async fn apply_opened(
+    context: &Context,
+    layers: &Layers<'_>,
+    mut unpacker: Unpacker,
+) -> Result<Unpacker> {
     for number in 0..layers.len() {
         context.observer.event(Event::Started(layers.descriptor(number)));
         let input = layers.open(number).await?;
@@ -143,14 +189,13 @@ pub async fn unpack_parts(
     location: &Location,
     platform: &Platform,
     paths: Vec<Vec<u8>>,
-    target: &Path,
-    options: Options,
+    target: &Target,
 ) -> Result<Report> {
     let doing = || format!("cannot unpack {location}");
     let (source, image) =
         load(context, location, platform).await.map_err(|err| err.context(doing()))?;
     let layers = Layers::new(context, source.as_ref(), &image)?;
-    let unpacker = Unpacker::new(target, options)?;
+    let unpacker = Unpacker::new(&target.dir, target.options)?;
     let unpacked = async {
         let (flat, _) = flatten(context, &layers, paths).await?;
         let (mut unpacker, flat) = through_pipe(&layers, flat, unpacker).await?;
@@ -158,7 +203,7 @@ pub async fn unpack_parts(
         Ok(unpacker)
     };
     let unpacker = unpacked.await.map_err(|err: Error| err.context(doing()))?;
-    let tree = bridge::blocking(move || unpacker.publish().map(Tree::from)).await?;
+    let tree = publish(unpacker, target, None).await.map_err(|err| err.context(doing()))?;
     Ok(Report { platform: image.config.platform(), image: image.root, tree })
 }
 

@@ -5,16 +5,14 @@
 //! DIR/lowerdir       their names as overlayfs takes them, the uppermost first: `2:1`
 //! ```
 
-use std::path::Path;
-
 use conex_layer::flatten::{Flattener, Limits, Marks};
-use conex_layer::unpack::{Options, Unpacker};
+use conex_layer::unpack::Unpacker;
 use conex_spec::{Error, Location, Platform, Result};
 use conex_store::{Event, bridge};
 
 use crate::layers::Layers;
 use crate::open::Context;
-use crate::unpack::{Report, Tree, load, through_pipe};
+use crate::unpack::{Report, Target, Tree, load, through_pipe};
 
 /// How many layers overlayfs stacks: it takes at most 500, and their names in one page of memory.
 const MOST: usize = 500;
@@ -25,16 +23,15 @@ pub async fn unpack_layers(
     context: &Context,
     location: &Location,
     platform: &Platform,
-    target: &Path,
+    target: &Target,
     marks: Marks,
-    options: Options,
 ) -> Result<Report> {
     let doing = || format!("cannot unpack {location}");
     let (source, image) =
         load(context, location, platform).await.map_err(|err| err.context(doing()))?;
     let layers = Layers::new(context, source.as_ref(), &image)?;
     check_number(layers.len()).map_err(|err| err.context(doing()))?;
-    let unpacker = Unpacker::folders(target, options)?;
+    let unpacker = Unpacker::folders(&target.dir, target.options)?;
     let unpacked = apply(context, &layers, marks, unpacker).await;
     let unpacker = unpacked.map_err(|err| err.context(doing()))?;
     let names: Vec<_> = (1..=layers.len()).rev().map(|number| number.to_string()).collect();

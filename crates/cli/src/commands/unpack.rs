@@ -7,9 +7,10 @@ use clap::Args;
 
 use conex_layer::flatten::Marks;
 use conex_layer::unpack::Options;
+use conex_layer::{IdMap, IdRange, Ids};
 use conex_ops::Context;
 use conex_ops::bundle::bundle;
-use conex_ops::unpack::{Report, unpack, unpack_parts};
+use conex_ops::unpack::{Report, Target, unpack, unpack_parts};
 use conex_ops::unpack_layers::unpack_layers;
 use conex_spec::{Location, Platform, Result};
 
@@ -23,7 +24,10 @@ Examples:
   conex unpack alpine ./rootfs
   conex unpack --platform linux/arm64 oci:./build:1.2 ./rootfs
   conex unpack --path usr/bin/busybox --path etc alpine ./some
-  conex unpack --bundle store:alpine ./bundle && sudo runc run -b ./bundle test")]
+  conex unpack --bundle store:alpine ./bundle && sudo runc run -b ./bundle test
+  conex unpack --bundle --rootless alpine ./bundle && runc --root ./run run -b ./bundle test
+  conex unpack --layers alpine ./layers && cd layers && mount -t overlay -o lowerdir=$(cat lowerdir) overlay /mnt
+  conex unpack --mtree manifest alpine ./rootfs && conex validate --rootfs ./rootfs --mtree manifest")]
 pub struct Unpack {
     /// What to unpack
     #[arg(value_parser = typed::<Location>)]
@@ -44,24 +48,51 @@ pub struct Unpack {
     /// `lowerdir` has their names for `mount -t overlay -o lowerdir=…`
     #[arg(long, conflicts_with_all = ["bundle", "path"])]
     layers: bool,
+    /// Do as a person without root does, whoever runs this: the image's root is that person, other
+    /// owners are kept in the attribute `user.rootlesscontainers` as umoci has it, and devices become
+    /// empty files; with --bundle the runtime starts it in a user namespace
+    #[arg(long)]
+    rootless: bool,
+    /// Whose the files of a user become: CONTAINER:HOST[:SIZE], as in 0:100000:65536. May be given
+    /// several times; needs --gid-map too
+    #[arg(long, value_name = "RANGE", value_parser = typed::<IdRange>, requires = "gid_map")]
+    uid_map: Vec<IdRange>,
+    /// The same of groups
+    #[arg(long, value_name = "RANGE", value_parser = typed::<IdRange>, requires = "uid_map")]
+    gid_map: Vec<IdRange>,
+    /// Write a manifest of the tree, as mtree(5) has them, which `conex validate --rootfs` checks
+    #[arg(long, value_name = "FILE", conflicts_with = "layers")]
+    mtree: Option<PathBuf>,
 }
 
 impl Unpack {
     pub async fn run(&self, context: &Context, output: &Output) -> Result<()> {
         let platform = super::platform_or_host(self.platform.as_ref());
-        let options = Options::default();
+        let target = self.target()?;
+        let location = &self.location;
         let report = if self.bundle {
-            bundle(context, &self.location, &platform, &self.dir, options).await?
+            bundle(context, location, &platform, &target).await?
         } else if self.layers {
-            let marks = Marks::default();
-            unpack_layers(context, &self.location, &platform, &self.dir, marks, options).await?
+            let marks = if self.rootless { Marks::User } else { Marks::Trusted };
+            unpack_layers(context, location, &platform, &target, marks).await?
         } else if !self.path.is_empty() {
             let paths = super::export::bytes(&self.path);
-            unpack_parts(context, &self.location, &platform, paths, &self.dir, options).await?
+            unpack_parts(context, location, &platform, paths, &target).await?
         } else {
-            unpack(context, &self.location, &platform, &self.dir, options).await?
+            unpack(context, location, &platform, &target).await?
         };
         output.report(&report, |report| self.text(report))
+    }
+
+    fn target(&self) -> Result<Target> {
+        let mut ids = if self.rootless { Ids::rootless() } else { Ids::default() };
+        if !self.uid_map.is_empty() {
+            ids.users = IdMap::new(&self.uid_map)?;
+            ids.groups = IdMap::new(&self.gid_map)?;
+        }
+        let privileged = self.rootless.then_some(false);
+        let options = Options { ids, privileged, ..Options::default() };
+        Ok(Target { dir: self.dir.clone(), options, mtree: self.mtree.clone() })
     }
 
     fn text(&self, report: &Report) -> String {

@@ -4,6 +4,7 @@ mod explain;
 mod sarif;
 
 use std::fmt::Write as _;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::Args;
@@ -11,6 +12,8 @@ use serde::Serialize;
 
 use conex_ops::Context;
 use conex_ops::json_file::{DocumentKind, Target, Typed};
+use conex_ops::json_file::{DocumentKind, Target};
+use conex_ops::rootfs::validate_rootfs;
 use conex_ops::validate::{Finding, Options, Report, validate};
 use conex_spec::lint::Severity;
 use conex_spec::{Error, Result};
@@ -36,6 +39,7 @@ Examples:
   conex validate registry.example/team/app:1.2 store:alpine
   conex validate manifest.json                 one document, without its content
   conex validate --format sarif oci:./build:1.2 > findings.sarif
+  conex validate --rootfs ./rootfs --mtree manifest
   conex validate --explain blob-digest-mismatch
 
 The exit code is 4 where there are errors, and with --strict also where there are warnings.
@@ -44,6 +48,8 @@ pub struct Validate {
     /// What to check: locations, or files that hold one document
     #[arg(value_parser = typed::<Typed>, required_unless_present = "explain", value_name = "LOCATION")]
     targets: Vec<Typed>,
+    #[arg(value_parser = typed::<Target>, required_unless_present_any = ["explain", "rootfs"], value_name = "LOCATION")]
+    targets: Vec<Target>,
     /// What sort of document a file is: descriptor, index, manifest, config or layout; without it
     /// the document's members tell
     #[arg(long = "as", value_parser = typed::<DocumentKind>, value_name = "KIND")]
@@ -54,6 +60,12 @@ pub struct Validate {
     /// Tell what a rule asks, who asks it, why, and how to mend; `list` lists all rules
     #[arg(long, value_name = "RULE", conflicts_with_all = ["targets", "strict", "named"])]
     explain: Option<String>,
+    /// Check a tree on this machine against its manifest instead: names, contents and all attributes
+    #[arg(long, value_name = "DIR", requires = "mtree", conflicts_with_all = ["targets", "explain", "named"])]
+    rootfs: Option<PathBuf>,
+    /// The manifest, as `conex unpack --mtree`, go-mtree or bsdtar write it
+    #[arg(long, value_name = "FILE", requires = "rootfs")]
+    mtree: Option<PathBuf>,
 }
 
 /// What all locations came to.
@@ -84,6 +96,9 @@ impl Validate {
             explain::explain(rule, output)?;
             return Ok(ExitCode::SUCCESS);
         }
+        if let (Some(rootfs), Some(manifest)) = (&self.rootfs, &self.mtree) {
+            return rootfs_of(rootfs, manifest, output).await;
+        }
         let options = Options { jobs, named: self.named };
         let (mut reports, mut failures) = (Vec::new(), Vec::new());
         for target in &self.targets {
@@ -106,6 +121,20 @@ impl Validate {
         fail(failures, output)?;
         Ok(if sound { ExitCode::SUCCESS } else { ExitCode::from(UNSOUND) })
     }
+}
+
+async fn rootfs_of(rootfs: &Path, manifest: &Path, output: &Output) -> Result<ExitCode> {
+    let report = validate_rootfs(rootfs, manifest).await?;
+    output.report(&report, |report| {
+        let lines = report.differences.iter().map(|difference| difference.line.clone() + "\n");
+        let verdict = match report.differences.len() {
+            0 => "sound".to_owned(),
+            1 => "1 difference".to_owned(),
+            count => format!("{count} differences"),
+        };
+        lines.collect::<String>() + &format!("{}: {verdict}\n", rootfs.display())
+    })?;
+    Ok(if report.sound { ExitCode::SUCCESS } else { ExitCode::from(UNSOUND) })
 }
 
 /// What could not be looked at: each is told, the first decides the exit code.
