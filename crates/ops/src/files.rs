@@ -12,8 +12,9 @@ use conex_store::{Source, bridge};
 use conex_tar::compression::Decoder;
 use conex_tar::{Entry, Kind, Xattr};
 
+use crate::layers::{compression, reader};
 use crate::open::Context;
-use crate::unpack::{Image, compression, load, reader};
+use crate::unpack::{Image, load};
 
 /// An image whose files can be read, layer by layer.
 pub struct Files {

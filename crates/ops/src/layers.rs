@@ -40,28 +40,39 @@ impl<'a> Layers<'a> {
 
     /// Opens a layer: of a source far away, a download begins.
     pub(crate) async fn open(&self, number: usize) -> Result<LayerInput> {
+        let layer = self.descriptor(number);
+        let reader = reader(self.source, layer, self.key.as_ref(), &self.waiting).await?;
+        self.input(number, reader)
+    }
+
+    /// A layer whose bytes come from elsewhere.
+    pub(crate) fn input(&self, number: usize, reader: Box<dyn Read + Send>) -> Result<LayerInput> {
         let (layer, diff_id) = &self.layers[number];
         Ok(LayerInput {
             compression: compression(layer)?,
             diff_id: diff_id.clone(),
-            reader: self.reader(layer).await?,
+            reader,
             name: layer.digest.short().to_owned(),
         })
     }
-
-    /// A sealed file of this machine is read as it is; everything else is verified on the way.
-    async fn reader(&self, layer: &Descriptor) -> Result<Box<dyn Read + Send>> {
-        if let Some(file) = self.source.file(layer).await?
-            && is_sealed(self.key.as_ref(), &file, &layer.digest)?
-        {
-            let waiting = Arc::downgrade(&self.waiting);
-            return Ok(Box::new(SharedFile { file, at: 0, waiting }));
-        }
-        Ok(Box::new(bridge::reader(self.source.fetch(layer).await?)))
-    }
 }
 
-fn compression(layer: &Descriptor) -> Result<Compression> {
+/// A sealed file of this machine is read as it is; everything else is verified on the way.
+pub(crate) async fn reader(
+    source: &dyn Source,
+    layer: &Descriptor,
+    key: Option<&Key>,
+    waiting: &Arc<()>,
+) -> Result<Box<dyn Read + Send>> {
+    if let Some(file) = source.file(layer).await?
+        && is_sealed(key, &file, &layer.digest)?
+    {
+        return Ok(Box::new(SharedFile { file, at: 0, waiting: Arc::downgrade(waiting) }));
+    }
+    Ok(Box::new(bridge::reader(source.fetch(layer).await?)))
+}
+
+pub(crate) fn compression(layer: &Descriptor) -> Result<Compression> {
     layer.media_type.compression().ok_or_else(|| {
         Error::new(
             Kind::Unsupported,

@@ -6,7 +6,7 @@
 //! | which image of an index suits a platform | [`choose`] |
 //! | what can be reached from a root | [`walk`] |
 //! | `conex copy` | [`copy`] |
-//! | `conex pull`, `conex push` | [`pull`], [`push`] |
+//! | `conex pull`, `conex push` | [`pull`], with `--unpack` [`pull_unpack`]; [`push`] |
 //! | `conex inspect` | [`inspect`] |
 //! | a bare JSON file, and what sort of document it is | [`json_file`] |
 //! | `conex validate` | [`validate`]; with `--rootfs` [`rootfs`] |
@@ -33,21 +33,22 @@ pub mod copy;
 pub mod delete;
 pub mod digest;
 pub mod du;
-pub mod files;
 pub mod export;
+pub mod files;
 pub mod fsck;
 pub mod gc;
 pub mod images;
 pub mod index;
 pub mod inspect;
 pub mod json_file;
-pub mod ls;
 mod layers;
+pub mod ls;
 pub mod manifest;
 pub mod open;
 pub mod order;
 pub mod pack;
 pub mod pull;
+pub mod pull_unpack;
 pub mod push;
 pub mod reach;
 pub mod repair;

@@ -1,8 +1,13 @@
 //! `conex pull`
 
+use std::path::PathBuf;
+
 use clap::Args;
 
+use conex_layer::unpack::Options;
 use conex_ops::pull::{Report, pull};
+use conex_ops::pull_unpack::pull_unpack;
+use conex_ops::unpack::Target;
 use conex_ops::{Context, CopyOptions};
 use conex_spec::{Error, Kind, Location, Platform, Reference, Result};
 
@@ -15,7 +20,8 @@ use crate::output::{Output, size};
 Examples:
   conex pull alpine
   conex pull --platform linux/arm64 registry.example/team/app:1.2
-  conex pull --all-platforms debian:12")]
+  conex pull --all-platforms debian:12
+  conex pull --unpack ./rootfs debian:12")]
 pub struct Pull {
     /// The image in a registry
     #[arg(value_parser = typed::<Location>)]
@@ -26,6 +32,9 @@ pub struct Pull {
     /// Pull the whole index
     #[arg(long, conflicts_with = "platform")]
     all_platforms: bool,
+    /// Unpack it too, while it comes, to a folder that is not there yet or is empty
+    #[arg(long, value_name = "DIR", conflicts_with = "all_platforms")]
+    unpack: Option<PathBuf>,
 }
 
 impl Pull {
@@ -37,6 +46,15 @@ impl Pull {
     ) -> Result<()> {
         let reference = registry_reference(&self.image)?;
         let platform = super::platform_or_host(self.platform.as_ref());
+        if let Some(dir) = &self.unpack {
+            let target = Target { dir: dir.clone(), options: Options::default(), mtree: None };
+            let report = pull_unpack(context, reference, &platform, options, &target).await?;
+            return output.report(&report, |report| {
+                super::unpack::warnings(&report.tree.warnings, report.tree.odd)
+                    + &text(&report.pulled)
+                    + &format!("unpacked to {}\n", dir.display())
+            });
+        }
         let platform = (!self.all_platforms).then_some(&platform);
         let report = pull(context, reference, platform, options).await?;
         output.report(&report, text)

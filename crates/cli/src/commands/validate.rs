@@ -12,7 +12,6 @@ use serde::Serialize;
 
 use conex_ops::Context;
 use conex_ops::json_file::{DocumentKind, Target, Typed};
-use conex_ops::json_file::{DocumentKind, Target};
 use conex_ops::rootfs::validate_rootfs;
 use conex_ops::validate::{Finding, Options, Report, validate};
 use conex_spec::lint::Severity;
@@ -46,10 +45,8 @@ The exit code is 4 where there are errors, and with --strict also where there ar
 `--format sarif` prints SARIF 2.1.0, as code scanning services read it.")]
 pub struct Validate {
     /// What to check: locations, or files that hold one document
-    #[arg(value_parser = typed::<Typed>, required_unless_present = "explain", value_name = "LOCATION")]
+    #[arg(value_parser = typed::<Typed>, required_unless_present_any = ["explain", "rootfs"], value_name = "LOCATION")]
     targets: Vec<Typed>,
-    #[arg(value_parser = typed::<Target>, required_unless_present_any = ["explain", "rootfs"], value_name = "LOCATION")]
-    targets: Vec<Target>,
     /// What sort of document a file is: descriptor, index, manifest, config or layout; without it
     /// the document's members tell
     #[arg(long = "as", value_parser = typed::<DocumentKind>, value_name = "KIND")]
