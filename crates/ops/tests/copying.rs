@@ -439,7 +439,7 @@ async fn signatures_go_with_what_is_reached_and_no_further() {
     world.put(&memory, &stranger, &format!("registry/team/a:{other}")).await;
     for to in ["registry/team/b", "oci:DIR/to"] {
         let report = world.run(&world.all_tags("registry/team/a", to)).await.unwrap();
-        assert_eq!(report.left, [other.clone()]);
+        assert_eq!(report.left, std::slice::from_ref(&other));
         let (source, _) = world.context.resolve(&world.place(&format!("{to}:1"))).await.unwrap();
         let tags: Vec<Tag> = source.tags().try_collect().await.unwrap();
         let tags: Vec<_> =
