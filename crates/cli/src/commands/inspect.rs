@@ -38,7 +38,7 @@ Examples:
 A template finds fields by their letters and by the names that skopeo, docker and regctl have for
 them: .Layers and .LayersData, .RootFS.Layers, .Config.Env, .GetDescriptor. A layer, an entry or
 another descriptor prints as its digest and has .MediaType, .Digest and .Size; times are RFC 3339;
-.Size is that of the layers as they are stored. What an image does not set is empty, \"\", [] or map[];
+.Size is that of the layers as they are stored. What an image does not set is \"\", [] or map[];
 what no image has is `<no value>`. Its functions are Go's, and docker's json, join, split, lower,
 upper, title, pad and truncate. With --raw and --config it is applied to that document.")]
 pub struct Inspect {

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use clap::{Arg, Command, CommandFactory};
 
 use conex_ops::Context;
-use conex_ops::json_file::Target;
+use conex_ops::json_file::{Target, Typed};
 use conex_ops::open::Keep;
 use conex_ops::tags::Place;
 use conex_spec::Location;
@@ -138,6 +138,7 @@ fn value<'a>(arg: &Arg, prefix: &'a str, text: &'a str) -> Wanted<'a> {
         TypeId::of::<Place>(),
         TypeId::of::<Keep>(),
         TypeId::of::<Target>(),
+        TypeId::of::<Typed>(),
     ];
     if locations.iter().any(|known| parser == *known) {
         return Wanted::Location(prefix, text);
