@@ -11,6 +11,7 @@ mod documents;
 mod names;
 mod tar;
 mod template;
+mod tree;
 
 use std::sync::OnceLock;
 
@@ -19,7 +20,7 @@ use libfuzzer_sys::fuzz_target;
 /// A target, by its name.
 type Target = fn(&[u8]);
 
-const TARGETS: [(&str, Target); 9] = [
+const TARGETS: [(&str, Target); 10] = [
     ("reference", names::reference),
     ("digest", names::digest),
     ("platform", names::platform),
@@ -29,6 +30,7 @@ const TARGETS: [(&str, Target); 9] = [
     ("tar", tar::entries),
     ("compression", tar::compressed),
     ("archive", archive::index),
+    ("tree", tree::merged),
 ];
 
 fuzz_target!(|data: &[u8]| {

@@ -15,7 +15,7 @@ use std::os::unix::net::UnixListener;
 use std::path::Path;
 
 use common::{is_root, options, temp_dir};
-use conex_layer::pack::{Options, Owners, Packed, pack};
+use conex_layer::pack::{Filter, IdRange, Options, Owners, Packed, Patterns, pack};
 use conex_layer::unpack::{LayerInput, Unpacker};
 use conex_spec::{Compression, Digest};
 use conex_tar::{
@@ -63,7 +63,7 @@ fn pack_with(dir: &Path, options: &Options) -> (Packed, Vec<u8>) {
 }
 
 fn compressed(compression: Compression) -> Options {
-    Options { settings: Settings { compression, level: None }, ..Options::default() }
+    Options { settings: Settings { compression, ..Settings::default() }, ..Options::default() }
 }
 
 fn entries(layer: &[u8]) -> Vec<Entry> {
@@ -187,4 +187,103 @@ fn links_are_never_followed() {
 fn what_is_not_there_is_an_error() {
     let err = pack(Path::new("/no/such/directory"), Vec::new(), &Options::default()).unwrap_err();
     assert_eq!(err.kind(), conex_spec::Kind::NotFound);
+}
+
+fn names(layer: &[u8]) -> Vec<String> {
+    let show = |entry: &Entry| String::from_utf8_lossy(&entry.path).into_owned();
+    entries(layer).iter().map(show).collect()
+}
+
+#[test]
+fn patterns_choose_what_is_packed() {
+    let temp = temp_dir();
+    for dir in ["src/deep", "docs", "empty"] {
+        fs::create_dir_all(temp.path().join(dir)).unwrap();
+    }
+    for file in ["a.txt", "b.md", "src/main.rs", "src/deep/x.txt", "docs/keep.md", "docs/drop.md"] {
+        fs::write(temp.path().join(file), file).unwrap();
+    }
+    let packed = |include: &[&str], exclude: &str| {
+        let mut filter =
+            Filter { exclude: Patterns::dockerignore(exclude).unwrap(), ..Filter::default() };
+        include.iter().for_each(|pattern| filter.include.add(pattern).unwrap());
+        let options = Options { filter, ..compressed(Compression::None) };
+        names(&pack_with(temp.path(), &options).1).join(" ")
+    };
+    assert_eq!(packed(&[], "docs\nempty\n**/*.txt\n"), "./ b.md src/ src/deep/ src/main.rs");
+    assert_eq!(packed(&[], "*\n!docs/keep.md\n"), "./ docs/ docs/keep.md");
+    assert_eq!(packed(&["src/deep"], ""), "./ src/ src/deep/ src/deep/x.txt");
+    assert_eq!(packed(&["**/*.txt"], "a.*"), "./ src/ src/deep/ src/deep/x.txt");
+}
+
+#[test]
+fn owners_are_mapped_and_none_is_forgotten() {
+    if !is_root() {
+        return;
+    }
+    let temp = temp_dir();
+    fs::write(temp.path().join("file"), "").unwrap();
+    std::os::unix::fs::chown(temp.path().join("file"), Some(100_007), Some(100_008)).unwrap();
+    let range = |from, to, count| IdRange { from, to, count };
+    let ids = vec![range(0, 5, 1), range(100_000, 0, 65_536)];
+    let owners = Owners::Map { uids: ids.clone(), gids: ids };
+    let options = Options { owners, ..compressed(Compression::None) };
+    let all = entries(&pack_with(temp.path(), &options).1);
+    assert_eq!((all[0].uid, all[0].gid), (5, 5));
+    assert_eq!((all[1].uid, all[1].gid), (7, 8));
+    let owners = Owners::Map { uids: vec![range(0, 0, 1)], gids: vec![range(0, 0, 1)] };
+    let options = Options { owners, ..compressed(Compression::None) };
+    assert!(pack(temp.path(), Vec::new(), &options).is_err());
+}
+
+#[test]
+fn the_upper_directory_of_an_overlay_is_understood() {
+    if !is_root() {
+        return;
+    }
+    let temp = temp_dir();
+    let dir = |name: &str| temp.path().join(name);
+    fs::create_dir_all(dir("opaque/sub")).unwrap();
+    fs::write(dir("opaque/new"), "x").unwrap();
+    mknodat(CWD, dir("gone"), FileType::CharacterDevice, Mode::empty(), 0).unwrap();
+    let set = |path: &str, name: &str, value: &[u8]| {
+        rustix::fs::setxattr(dir(path), name, value, XattrFlags::empty())
+    };
+    // Where the file system takes no such attribute there is nothing to test.
+    if set("opaque", "trusted.overlay.opaque", b"y").is_err() {
+        return;
+    }
+    let options = Options { overlay: true, ..compressed(Compression::None) };
+    let all = names(&pack_with(temp.path(), &options).1);
+    assert_eq!(
+        all,
+        ["./", ".wh.gone", "opaque/", "opaque/.wh..wh..opq", "opaque/new", "opaque/sub/"]
+    );
+    set("opaque/sub", "trusted.overlay.redirect", b"/else").unwrap();
+    let err = pack(temp.path(), Vec::new(), &options).unwrap_err();
+    assert_eq!(err.kind(), conex_spec::Kind::Unsupported, "{err}");
+}
+
+/// Nothing of the caller, the machine or the moment is in a layer.
+#[test]
+fn order_on_the_disk_and_umask_leave_no_trace() {
+    let temp = temp_dir();
+    let time = Timespec { tv_sec: 1000, tv_nsec: 5 };
+    let times = Timestamps { last_access: time, last_modification: time };
+    let mut digests = Vec::new();
+    for (at, order) in [(0, 1), (1, -1)] {
+        let dir = temp.path().join(at.to_string());
+        fs::create_dir(&dir).unwrap();
+        let mut numbers: Vec<i32> = (0..300).collect();
+        numbers.sort_by_key(|n| n * order);
+        for n in numbers {
+            let file = dir.join(format!("file-{n}"));
+            fs::write(&file, n.to_string()).unwrap();
+            fs::set_permissions(&file, fs::Permissions::from_mode(0o640)).unwrap();
+            rustix::fs::utimensat(CWD, &file, &times, rustix::fs::AtFlags::empty()).unwrap();
+        }
+        rustix::fs::utimensat(CWD, &dir, &times, rustix::fs::AtFlags::empty()).unwrap();
+        digests.push(pack_with(&dir, &compressed(Compression::Gzip)).0.digest);
+    }
+    assert_eq!(digests[0], digests[1]);
 }

@@ -15,7 +15,8 @@ use std::sync::Arc;
 
 use common::{forge, is_root, options, temp_dir};
 use conex_layer::Root;
-use conex_layer::tree::{Change, Listing, Tree, compare, hash_file};
+use conex_layer::pack::{Options, Plan, pack_changes};
+use conex_layer::tree::{Change, Listing, Lookup, Newest, Tree, compare, hash_file};
 use conex_layer::unpack::{LayerInput, Unpacker};
 use conex_spec::{Compression, Digest, Result};
 use conex_tar::{Entry, Kind, Time, Writer};
@@ -173,5 +174,55 @@ proptest! {
         if is_root() {
             check(&layers);
         }
+    }
+
+    /// Layers from the newest on never tell anything else than all of them.
+    #[test]
+    fn the_newest_layers_are_right_or_silent(layers in vec(layer(), 1..5), path in path()) {
+        let Ok(whole) = tree(&layers) else { return Ok(()) };
+        let Ok(found) = whole.find(path.as_bytes()) else { return Ok(()) };
+        let mut newest = Newest::default();
+        for (read, layer) in layers.iter().rev().enumerate() {
+            newest.push(Arc::new(Listing::read(&layer[..], false).unwrap()));
+            let expected = found.and_then(|node| whole.place(node));
+            match newest.find(path.as_bytes()) {
+                Ok(Lookup::Entry(at, place)) => {
+                    prop_assert_eq!(Some((layers.len() - 1 - at, place)), expected, "{} read", read);
+                }
+                Ok(Lookup::Missing) => prop_assert_eq!(found, None, "{} read", read),
+                Ok(Lookup::Unknown) | Err(_) => {}
+            }
+        }
+    }
+
+    /// The changes between two trees, applied to the first, make the second.
+    #[test]
+    fn changes_make_one_tree_of_another(
+        old in vec(layer(), 1..3),
+        new in vec(layer(), 1..3),
+    ) {
+        let temp = temp_dir();
+        let (a, b) = (temp.path().join("a"), temp.path().join("b"));
+        if !is_root() || unpack(&a, &old).is_err() || unpack(&b, &new).is_err() {
+            return Ok(());
+        }
+        let (image, disk) = (tree(&old).unwrap(), folder(&b));
+        let root = Root::open(&b).unwrap();
+        let changes = compare(&image, &disk, &mut |x, y| {
+            Ok(image.hash(x).unwrap() == &hash_file(&root, &disk.path(y)).unwrap())
+        }).unwrap();
+        let plan = Plan::new(&disk, &image, &changes);
+        prop_assert_eq!(plan.is_empty(), changes.is_empty());
+        let mut layer = Vec::new();
+        let settings = conex_tar::compression::Settings {
+            compression: Compression::None,
+            ..Default::default()
+        };
+        let options = Options { settings, ..Options::default() };
+        pack_changes(&b, &mut layer, &options, &plan).unwrap();
+        let layers = [&old[..], &[layer]].concat();
+        let differences = differences(&tree(&layers).unwrap(), &disk, &b);
+        prop_assert!(differences.is_empty(), "{:#?}", differences);
+        check(&layers);
     }
 }

@@ -10,8 +10,8 @@
 //! | `conex inspect` | [`inspect`] |
 //! | a bare JSON file, and what sort of document it is | [`json_file`] |
 //! | `conex validate` | [`validate`]; with `--rootfs` [`rootfs`] |
-//! | `conex pack` | [`pack`] |
-//! | `conex ls`, `conex cat` | [`mod@ls`], [`mod@cat`]; what they read of an image [`files`] |
+//! | `conex pack`, `conex repack` | [`pack`], [`repack`] |
+//! | `conex ls`, `conex cat`, `conex diff` | [`mod@ls`], [`mod@cat`], [`mod@diff`]; what they read of an image [`files`] |
 //! | `conex unpack` | [`unpack`]; with `--bundle` [`bundle`] and [`runtime_config`] |
 //! | `conex export`, `--path`, `--layers` | [`export`], [`unpack::unpack_parts`], [`unpack_layers`] |
 //! | a user of an image by name | [`user`] |
@@ -31,6 +31,7 @@ pub mod cat;
 pub mod choose;
 pub mod copy;
 pub mod delete;
+pub mod diff;
 pub mod digest;
 pub mod du;
 pub mod export;
@@ -51,6 +52,7 @@ pub mod pull;
 pub mod pull_unpack;
 pub mod push;
 pub mod reach;
+pub mod repack;
 pub mod repair;
 pub mod repos;
 pub mod rm;

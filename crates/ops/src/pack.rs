@@ -61,7 +61,7 @@ pub async fn pack(
     let (mut layers, mut warnings) = (Vec::new(), Vec::new());
     let mut config = config(recipe);
     for folder in &recipe.folders {
-        let (layer, packed) = add_layer(&stage, folder.clone(), recipe.layer).await?;
+        let (layer, packed) = add_layer(&stage, folder.clone(), recipe.layer.clone()).await?;
         config.rootfs.diff_ids.push(packed.diff_id);
         config.history.push(history(recipe));
         warnings.extend(packed.warnings.kept().iter().map(ToString::to_string));
@@ -98,7 +98,7 @@ fn history(recipe: &Recipe) -> History {
 }
 
 /// All are looked at before any is packed.
-fn check_folder(folder: &Path) -> Result<()> {
+pub(crate) fn check_folder(folder: &Path) -> Result<()> {
     match std::fs::metadata(folder) {
         Ok(meta) if meta.is_dir() => Ok(()),
         Ok(_) => Err(Error::new(Kind::Usage, format!("{} cannot be packed", folder.display()))
@@ -118,12 +118,12 @@ async fn add_layer(
     options: Options,
 ) -> Result<(Descriptor, Packed)> {
     let file = stage.file()?;
+    let media_type = MediaType::layer(options.settings.compression);
     let (file, packed) = bridge::blocking(move || {
         let packed = pack_layer(&folder, &file, &options)?;
         Ok((file, packed))
     })
     .await?;
-    let media_type = MediaType::layer(options.settings.compression);
     let layer = Descriptor::new(media_type, packed.digest.clone(), packed.size);
     stage.add_file(&layer, file)?;
     Ok((layer, packed))

@@ -132,7 +132,8 @@ async fn a_file_a_stream_and_compression_give_the_same_image() {
     let bytes = old_engine().bytes();
     let mut roots = Vec::new();
     for compression in [Compression::None, Compression::Gzip, Compression::Zstd] {
-        let mut encoder = Encoder::new(Settings { compression, level: None }, Vec::new()).unwrap();
+        let mut encoder =
+            Encoder::new(Settings { compression, ..Settings::default() }, Vec::new()).unwrap();
         encoder.write_all(&bytes).unwrap();
         let bytes = encoder.finish().unwrap();
         let (dir, file) = save(&bytes);
@@ -183,7 +184,7 @@ async fn the_digests_of_a_layout_in_the_archive_are_kept() {
 #[tokio::test]
 async fn a_compressed_layer_is_called_by_its_own_digest() {
     let plain = noise(1, 5000);
-    let settings = Settings { compression: Compression::Gzip, level: None };
+    let settings = Settings { compression: Compression::Gzip, ..Settings::default() };
     let mut encoder = Encoder::new(settings, Vec::new()).unwrap();
     encoder.write_all(&plain).unwrap();
     let packed = encoder.finish().unwrap();

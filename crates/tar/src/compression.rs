@@ -14,6 +14,7 @@ use conex_spec::{Compression, Error, Kind, Result};
 use flate2::bufread::MultiGzDecoder;
 
 mod gzip;
+mod seam;
 
 use self::gzip::Gzip;
 
@@ -21,7 +22,7 @@ use self::gzip::Gzip;
 const MAX_WINDOW_LOG: u32 = 27;
 const BUFFER: usize = 128 << 10;
 /// What one thread compresses at a time to zstd, in bytes. Part of what the output depends on.
-const ZSTD_JOB: u32 = 2 << 20;
+const ZSTD_JOB: u32 = 4 << 20;
 
 /// How a stream that begins with these bytes is compressed: `None` where it is a plain tar, or
 /// anything else. Four bytes suffice.
@@ -137,7 +138,10 @@ fn explain(compression: Compression, err: io::Error) -> io::Error {
 pub struct Settings {
     /// The format.
     pub compression: Compression,
-    /// How hard to try: gzip 0 to 9 (default 6), zstd 1 to 22 (default 3).
+    /// The window of zstd as a power of two, 10 to 27, which finds repetitions far apart: `zstd --long`.
+    /// Whoever reads it needs that much memory. Without it the level decides.
+    pub window: Option<u32>,
+    /// How hard to try: gzip 0 to 12 (default 5), zstd 1 to 22 (default 3).
     pub level: Option<u32>,
 }
 
@@ -162,7 +166,7 @@ impl<W: Write> Encoder<W> {
                 Encoding::Gzip(Box::new(encoder.map_err(failed)?))
             }
             Compression::Zstd => {
-                let encoder = zstd_encoder(inner, level, threads());
+                let encoder = zstd_encoder(inner, level, settings.window, threads());
                 let failed = |err| Error::from_io(err, || "cannot start the zstd encoder".into());
                 Encoding::Zstd(encoder.map_err(failed)?)
             }
@@ -184,10 +188,15 @@ impl<W: Write> Encoder<W> {
 fn zstd_encoder<W: Write>(
     inner: W,
     level: u32,
+    window: Option<u32>,
     threads: usize,
 ) -> io::Result<zstd::Encoder<'static, W>> {
     let mut encoder = zstd::Encoder::new(inner, level as i32)?;
     encoder.include_checksum(true)?;
+    if let Some(window) = window {
+        encoder.long_distance_matching(true)?;
+        encoder.window_log(window)?;
+    }
     encoder.multithread(threads as u32)?;
     encoder.set_parameter(zstd::zstd_safe::CParameter::JobSize(ZSTD_JOB))?;
     Ok(encoder)
@@ -201,9 +210,17 @@ fn threads() -> usize {
 fn level(settings: Settings) -> Result<u32> {
     let (default, range) = match settings.compression {
         Compression::None => return Ok(0),
-        Compression::Gzip => (6, 0..=9),
+        Compression::Gzip => (5, 0..=12),
         Compression::Zstd => (3, 1..=22),
     };
+    let window = settings.window;
+    if window
+        .is_some_and(|log| settings.compression != Compression::Zstd || !(10..=27).contains(&log))
+    {
+        return Err(Error::new(Kind::Usage, "no such window")
+            .expected("zstd, and a power of two from 10 to 27")
+            .found(window.unwrap_or_default()));
+    }
     let level = settings.level.unwrap_or(default);
     if range.contains(&level) {
         return Ok(level);
@@ -249,7 +266,7 @@ mod tests {
     const ALL: [Compression; 3] = [Compression::None, Compression::Gzip, Compression::Zstd];
 
     fn encode(compression: Compression, bytes: &[u8]) -> Vec<u8> {
-        let settings = Settings { compression, level: None };
+        let settings = Settings { compression, ..Settings::default() };
         let mut encoder = Encoder::new(settings, Vec::new()).unwrap();
         encoder.write_all(bytes).unwrap();
         encoder.finish().unwrap()
@@ -278,7 +295,7 @@ mod tests {
     fn threads_leave_no_trace_in_zstd() {
         let text: Vec<u8> = (0..20_000_000_u64).map(|at| ((at / 7 * at) >> 9) as u8).collect();
         let packed = [1, 2, 8].map(|threads| {
-            let mut encoder = zstd_encoder(Vec::new(), 3, threads).unwrap();
+            let mut encoder = zstd_encoder(Vec::new(), 3, None, threads).unwrap();
             encoder.write_all(&text).unwrap();
             encoder.finish().unwrap()
         });
@@ -347,8 +364,8 @@ mod tests {
 
     #[test]
     fn levels_outside_the_format_are_refused() {
-        for (compression, level) in [(Compression::Gzip, 10), (Compression::Zstd, 0)] {
-            let settings = Settings { compression, level: Some(level) };
+        for (compression, level) in [(Compression::Gzip, 13), (Compression::Zstd, 0)] {
+            let settings = Settings { compression, level: Some(level), window: None };
             assert!(Encoder::new(settings, Vec::new()).is_err());
         }
     }

@@ -9,17 +9,22 @@ use super::pax::{format_time, push_record};
 use super::{BLOCK, Entry, Kind, padding};
 use crate::show;
 
+/// How much of a file is read at once, in bytes.
+const BUFFER: usize = 128 << 10;
+
 /// A tar in the making.
 #[derive(Debug)]
 pub struct Writer<W> {
     inner: W,
     written: u64,
+    /// For content on its way; it serves again for each file.
+    buffer: Vec<u8>,
 }
 
 impl<W: Write> Writer<W> {
     /// Writes to any stream, one large write per header; give it a buffer where that matters.
     pub fn new(inner: W) -> Self {
-        Self { inner, written: 0 }
+        Self { inner, written: 0, buffer: Vec::new() }
     }
 
     /// Adds an entry with its content, of which exactly `entry.size` bytes must come.
@@ -71,12 +76,19 @@ impl<W: Write> Writer<W> {
     }
 
     fn copy(&mut self, entry: &Entry, content: impl Read) -> Result<()> {
+        let mut buffer = std::mem::take(&mut self.buffer);
+        buffer.resize(BUFFER, 0);
+        let copied = self.copy_by(entry, content, &mut buffer);
+        self.buffer = buffer;
+        copied
+    }
+
+    fn copy_by(&mut self, entry: &Entry, content: impl Read, buffer: &mut [u8]) -> Result<()> {
         // One byte more than promised is asked for, so that growth shows.
         let mut content = content.take(entry.size.saturating_add(1));
-        let mut buffer = vec![0; (128 << 10).min(entry.size as usize + 1)];
         let mut total = 0;
         loop {
-            let n = match content.read(&mut buffer) {
+            let n = match content.read(buffer) {
                 Ok(0) => break,
                 Ok(n) => n,
                 Err(err) if err.kind() == io::ErrorKind::Interrupted => continue,

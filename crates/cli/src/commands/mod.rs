@@ -7,6 +7,7 @@ pub mod completion;
 pub mod copy;
 pub mod delete;
 pub mod demo;
+pub mod diff;
 pub mod digest;
 pub mod du;
 pub mod export;
@@ -15,6 +16,7 @@ pub mod gc;
 pub mod images;
 pub mod index;
 pub mod inspect;
+mod layers;
 pub mod login;
 pub mod logout;
 pub mod ls;
@@ -24,6 +26,7 @@ pub mod pack;
 pub mod pull;
 pub mod push;
 mod raw;
+pub mod repack;
 pub mod repair;
 pub mod repos;
 pub mod rm;
@@ -124,6 +127,8 @@ async fn dispatch(args: &Args, output: &Output, progress: &Arc<dyn Show>) -> Res
         Command::Pull(command) => command.run(&context(), &options(global), output).await?,
         Command::Push(command) => command.run(&context(), &options(global), output).await?,
         Command::Pack(command) => command.run(&context(), &options(global), output).await?,
+        Command::Repack(command) => command.run(&context(), &options(global), output).await?,
+        Command::Diff(command) => return command.run(&context(), output).await,
         Command::Unpack(command) => command.run(&context(), output).await?,
         Command::Ls(command) => command.run(&context(), output).await?,
         Command::Cat(command) => command.run(&context()).await?,
@@ -211,6 +216,11 @@ fn uploads(global: &Global) -> Option<Uploads> {
 /// The platform that was asked for, or this machine's.
 fn platform_or_host(asked: Option<&Platform>) -> Platform {
     asked.cloned().unwrap_or_else(Platform::host)
+}
+
+/// Seconds since 1970 as RFC 3339 writes them, in UTC.
+fn rfc3339(seconds: u64) -> String {
+    conex_spec::date::to_rfc3339(seconds.try_into().unwrap_or(i64::MAX), 0)
 }
 
 /// Kind and permissions as `ls -l` writes them.

@@ -1,17 +1,16 @@
 //! `conex pack`
 
 use std::path::PathBuf;
-use std::time::{Duration, UNIX_EPOCH};
 
 use clap::Args;
 
-use conex_layer::pack::{Options, Owners};
+use conex_layer::pack::Options;
 use conex_ops::pack::{Recipe, Report, pack};
 use conex_ops::{Context, CopyOptions};
 use conex_spec::config::Execution;
-use conex_spec::{Compression, Error, Kind, Location, Platform, Result};
-use conex_tar::{Time, compression::Settings};
+use conex_spec::{Error, Kind, Location, Platform, Result};
 
+use super::layers::{FilterArgs, LayerArgs};
 use crate::args::typed;
 use crate::environment;
 use crate::output::{Output, escape, size};
@@ -21,12 +20,14 @@ use crate::output::{Output, escape, size};
 #[command(override_usage = "conex pack [OPTIONS] <DIR>... <LOCATION>")]
 #[command(after_help = "\
 The same folders give the same image, whoever packs them and when. A file `.wh.NAME` in a later
-folder deletes NAME of the earlier ones.
+folder deletes NAME of the earlier ones. Patterns are those of a `.dockerignore`: `*`, `?`, `[a-z]`, `**` for any
+number of folders, the last one that fits decides; no file of that name is read unless it is named.
 
 Examples:
   conex pack ./rootfs oci:./build:1.2
   conex pack ./base ./app registry.example/team/app:1.2 --entrypoint /app/run --env MODE=fast
-  conex pack ./rootfs store:app --platform linux/arm64 --compression zstd")]
+  conex pack ./rootfs store:app --platform linux/arm64 --compression zstd --long
+  conex pack . oci:./build:src --ignore-file .dockerignore --exclude .git --owner 0:0")]
 pub struct Pack {
     /// The folders, base first, and last where the image goes
     // One list, since options may stand between the folders and the location.
@@ -35,15 +36,10 @@ pub struct Pack {
     /// What the image runs on; this machine without it: OS/ARCH[/VARIANT]
     #[arg(long, value_name = "PLATFORM", value_parser = typed::<Platform>)]
     platform: Option<Platform>,
-    /// How the layers are compressed
-    #[arg(long, value_parser = ["gzip", "zstd", "none"], default_value = "gzip", value_name = "HOW")]
-    compression: String,
-    /// How hard: 0 to 9 for gzip, 1 to 22 for zstd
-    #[arg(long, value_name = "N")]
-    level: Option<u32>,
-    /// Whom all files belong to; without it they keep their owners
-    #[arg(long, value_name = "UID:GID", value_parser = owner)]
-    owner: Option<(u32, u32)>,
+    #[command(flatten)]
+    layer: LayerArgs,
+    #[command(flatten)]
+    filter: FilterArgs,
     /// A word of the command that a container runs; give it again for each word
     #[arg(long, value_name = "WORD", allow_hyphen_values = true)]
     entrypoint: Vec<String>,
@@ -95,8 +91,12 @@ impl Pack {
             folders,
             platform: super::platform_or_host(self.platform.as_ref()),
             execution: self.execution(),
-            created: epoch.map(rfc3339),
-            layer: self.layer_options(epoch)?,
+            created: epoch.map(super::rfc3339),
+            layer: Options {
+                whiteouts: true,
+                filter: self.filter.filter()?,
+                ..self.layer.options(epoch)?
+            },
         })
     }
 
@@ -111,29 +111,6 @@ impl Pack {
             ..Execution::default()
         }
     }
-
-    fn layer_options(&self, epoch: Option<u64>) -> Result<Options> {
-        if let (Compression::None, Some(level)) = (self.compression(), self.level) {
-            return Err(Error::new(Kind::Usage, "without compression there are no levels")
-                .expected("`--level` beside `--compression gzip` or `zstd`")
-                .found(level));
-        }
-        Ok(Options {
-            settings: Settings { compression: self.compression(), level: self.level },
-            owners: self.owner.map_or(Owners::Keep, |(uid, gid)| Owners::Set { uid, gid }),
-            latest: epoch
-                .map(|epoch| Time { secs: epoch.try_into().unwrap_or(i64::MAX), nanos: 0 }),
-            whiteouts: true,
-        })
-    }
-
-    fn compression(&self) -> Compression {
-        match self.compression.as_str() {
-            "zstd" => Compression::Zstd,
-            "none" => Compression::None,
-            _ => Compression::Gzip,
-        }
-    }
 }
 
 fn pair(text: &str) -> Result<(String, String), String> {
@@ -141,12 +118,6 @@ fn pair(text: &str) -> Result<(String, String), String> {
         Some((name, value)) if !name.is_empty() => Ok((name.into(), value.into())),
         _ => Err("not of the form NAME=VALUE".into()),
     }
-}
-
-fn owner(text: &str) -> Result<(u32, u32), String> {
-    let ids =
-        text.split_once(':').and_then(|(uid, gid)| Some((uid.parse().ok()?, gid.parse().ok()?)));
-    ids.ok_or_else(|| "not of the form UID:GID, in numbers".into())
 }
 
 fn text(report: &Report) -> String {
@@ -157,10 +128,4 @@ fn text(report: &Report) -> String {
         text += &format!("  {}  {:>10}\n", layer.digest, size(layer.size));
     }
     text + &format!("{}\n{}\n", super::summary(&report.summary), report.root.digest)
-}
-
-/// Seconds since 1970 as RFC 3339 writes them, in UTC.
-fn rfc3339(seconds: u64) -> String {
-    let time = UNIX_EPOCH + Duration::from_secs(seconds);
-    humantime::format_rfc3339_seconds(time).to_string()
 }

@@ -14,6 +14,7 @@ mod support;
 
 mod codes;
 mod complete;
+mod files;
 mod names;
 mod raw;
 mod removal;
@@ -33,6 +34,11 @@ const CASES: &[Case] = cases! {
     names::a_digest_is_one_head_request;
     names::a_registry_tags_without_blobs;
     names::docker_registry_has_the_same_lists, needs "docker-registry";
+    files::files_are_listed_and_read;
+    files::cat_reads_the_newest_layers_only;
+    files::differences_are_told, needs "tar";
+    files::changes_become_a_layer;
+    files::packed_as_asked_and_alike_everywhere;
     raw::manifests_go_and_come_byte_for_byte;
     raw::blobs_go_and_come_byte_for_byte;
     raw::a_large_blob_comes_out_of_an_archive;

@@ -5,6 +5,10 @@
 //! the tar, another hashes and compresses it.
 
 mod output;
+mod overlay;
+mod owners;
+mod patterns;
+mod plan;
 mod walk;
 
 use std::io::Write;
@@ -13,25 +17,15 @@ use std::path::Path;
 use conex_spec::{Digest, Result};
 use conex_tar::{Time, Warnings, compression::Settings};
 
-use self::walk::Walker;
+pub use self::owners::{IdRange, Owners};
+pub use self::patterns::{Filter, Patterns};
+pub use self::plan::Plan;
 
-/// Whose the files in the layer are.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Owners {
-    /// Their owners in the directory.
-    #[default]
-    Keep,
-    /// All belong to one user and group.
-    Set {
-        /// The user's number.
-        uid: u32,
-        /// The group's number.
-        gid: u32,
-    },
-}
+use self::patterns::Filtering;
+use self::walk::{Choice, Walker};
 
 /// How to pack.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct Options {
     /// Format and level of the compression.
     pub settings: Settings,
@@ -43,6 +37,11 @@ pub struct Options {
     /// an error: "it is not possible to create a filesystem which has a file or directory with
     /// a name beginning with `.wh.`" (image-spec, layer.md, "Whiteouts").
     pub whiteouts: bool,
+    /// What is packed of the tree.
+    pub filter: Filter,
+    /// Whether the directory is the upper one of an overlay file system, whose marks of deleted files
+    /// and opaque directories become whiteouts.
+    pub overlay: bool,
 }
 
 /// A layer that was written.
@@ -66,7 +65,26 @@ pub struct Packed {
 ///
 /// The tree must not change meanwhile: a file whose length changes is an error.
 pub fn pack(dir: &Path, out: impl Write + Send, options: &Options) -> Result<Packed> {
-    let walker = Walker::open(dir, options)?;
+    run(dir, out, options, Choice::Filter(Filtering::new(&options.filter)))
+}
+
+/// Packs what a plan names of the tree below `dir`, and nothing else.
+pub fn pack_changes(
+    dir: &Path,
+    out: impl Write + Send,
+    options: &Options,
+    plan: &Plan,
+) -> Result<Packed> {
+    run(dir, out, options, Choice::Plan(plan))
+}
+
+fn run(
+    dir: &Path,
+    out: impl Write + Send,
+    options: &Options,
+    choice: Choice<'_>,
+) -> Result<Packed> {
+    let walker = Walker::open(dir, options, choice)?;
     let (walked, written) = output::run(out, options.settings, |tar| walker.walk(tar))?;
     Ok(Packed {
         diff_id: written.diff_id,

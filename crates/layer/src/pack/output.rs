@@ -163,7 +163,8 @@ mod tests {
 
     #[test]
     fn a_full_disk_is_what_is_told() {
-        let settings = Settings { compression: conex_spec::Compression::None, level: None };
+        let settings =
+            Settings { compression: conex_spec::Compression::None, ..Settings::default() };
         let err = run(Full(1 << 20), settings, |pipe| {
             let zeros = vec![0; 64 << 20];
             pipe.write_all(&zeros).map_err(|err| Error::from_io(err, || "write".into()))

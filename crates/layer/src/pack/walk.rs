@@ -12,10 +12,13 @@ use rustix::fs::{
     AtFlags, CWD, FileType, Mode, OFlags, Stat, fstat, major, minor, openat, readlinkat, statat,
 };
 
-use super::{Options, Owners};
-use crate::sys::{HANDLE, failed, list, open_dir};
+use super::owners::owner;
+use super::patterns::{Filtering, Verdict};
+use super::plan::{Plan, Step};
+use super::{Options, overlay};
+use crate::sys::{failed, list, open_dir};
 use crate::whiteout;
-use crate::xattr::{Target, get_all};
+use crate::xattr::{Target, get_all, get_all_at};
 
 /// What was packed.
 #[derive(Default)]
@@ -30,7 +33,16 @@ pub(super) struct Walker<'a> {
     options: &'a Options,
     /// Where a file with several names was met first, by device and inode number.
     links: HashMap<(u64, u64), Vec<u8>>,
+    choice: Choice<'a>,
     walked: Walked,
+}
+
+/// What is packed of the tree.
+pub(super) enum Choice<'a> {
+    /// What the patterns of the options choose.
+    Filter(Filtering<'a>),
+    /// What a plan names.
+    Plan(&'a Plan),
 }
 
 /// A directory on the way, and what is left to do in it.
@@ -39,15 +51,17 @@ struct Frame {
     /// With a slash at the end; empty for the root.
     path: Vec<u8>,
     /// Sorted backwards, so that the next one is the last.
-    names: Vec<Vec<u8>>,
+    names: Vec<(Vec<u8>, Step)>,
+    /// Its own entry, where it is only written once something below it is.
+    waiting: Option<(Entry, Stat)>,
 }
 
 impl<'a> Walker<'a> {
-    pub(super) fn open(dir: &Path, options: &'a Options) -> Result<Self> {
+    pub(super) fn open(dir: &Path, options: &'a Options, choice: Choice<'a>) -> Result<Self> {
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
         let root = openat(CWD, dir, flags, Mode::empty())
             .map_err(|errno| Error::io("cannot open", dir, errno.into()))?;
-        Ok(Self { root, options, links: HashMap::new(), walked: Walked::default() })
+        Ok(Self { root, options, links: HashMap::new(), choice, walked: Walked::default() })
     }
 
     /// Writes the whole tree. The root comes first, as `./`: Docker, containerd, Podman and
@@ -57,22 +71,58 @@ impl<'a> Walker<'a> {
         let mut writer = Writer::new(out);
         let root = self.root.try_clone();
         let root = root.map_err(|err| Error::from_io(err, || "cannot open the root".into()))?;
-        let mut frames = vec![self.dir(&mut writer, root, b"")?];
+        let mut frames = vec![self.dir(&mut writer, root, b"", true)?];
         while let Some(frame) = frames.last_mut() {
-            let Some(name) = frame.names.pop() else {
-                frames.pop();
+            let Some((name, step)) = frame.names.pop() else {
+                self.leave(frames.pop());
                 continue;
             };
             let path = [&frame.path[..], &name].concat();
+            if step == Step::Hide {
+                self.hide(&mut writer, &mut frames, &name)?;
+                continue;
+            }
             if whiteout::parse(&name).map_or(true, |found| found.is_some()) {
                 self.check_whiteout(&path)?;
             }
-            if let Some(dir) = self.child(&mut writer, &frame.fd, &name, path)? {
-                frames.push(dir);
-            }
+            self.child(&mut writer, &mut frames, &name, path)?;
         }
         writer.finish()?;
         Ok(self.walked)
+    }
+
+    fn leave(&mut self, frame: Option<Frame>) {
+        if let (Choice::Filter(filtering), Some(frame)) = (&mut self.choice, frame) {
+            filtering.leave(&frame.path);
+        }
+    }
+
+    /// Writes the directories that waited for something below them.
+    fn write_waiting<W: Write>(
+        &mut self,
+        writer: &mut Writer<W>,
+        frames: &mut [Frame],
+    ) -> Result<()> {
+        for frame in frames.iter_mut() {
+            if let Some((entry, stat)) = frame.waiting.take() {
+                self.write(writer, entry, &stat, io::empty())?;
+            }
+        }
+        Ok(())
+    }
+
+    /// A whiteout says nothing but its name: "an empty file" (image-spec, layer.md, "Whiteouts").
+    fn hide<W: Write>(
+        &mut self,
+        writer: &mut Writer<W>,
+        frames: &mut [Frame],
+        name: &[u8],
+    ) -> Result<()> {
+        self.write_waiting(writer, frames)?;
+        let dir = frames.last().map(|frame| &frame.path[..]).unwrap_or_default();
+        let entry = Entry::new([dir, whiteout::PREFIX, name].concat(), Kind::File);
+        self.walked.entries += 1;
+        writer.append(&entry, io::empty())
     }
 
     /// A file named like a whiteout would delete something when the layer is applied.
@@ -85,56 +135,82 @@ impl<'a> Walker<'a> {
             .found("a name that would be taken for a whiteout"))
     }
 
-    /// Writes one entry; returns the directory if it is one.
+    /// Writes one entry; a directory becomes the last of the frames.
     fn child<W: Write>(
+        &mut self,
+        writer: &mut Writer<W>,
+        frames: &mut Vec<Frame>,
+        name: &[u8],
+        path: Vec<u8>,
+    ) -> Result<()> {
+        let Some(frame) = frames.last() else { return Ok(()) };
+        let fail = |errno| failed("read", &path, errno);
+        let stat = statat(&frame.fd, name, AtFlags::SYMLINK_NOFOLLOW).map_err(fail)?;
+        let kind = FileType::from_raw_mode(stat.st_mode);
+        let taken = self.verdict(&frame.path, name, kind == FileType::Directory);
+        match kind {
+            _ if taken == Verdict::Leave => return Ok(()),
+            FileType::Directory => {
+                let fd = open_dir(&frame.fd, name).map_err(fail)?;
+                if taken == Verdict::Take {
+                    self.write_waiting(writer, frames)?;
+                }
+                frames.push(self.dir(writer, fd, &path, taken == Verdict::Take)?);
+                return Ok(());
+            }
+            FileType::Socket => {
+                let detail = "socket left out, a tar cannot hold it";
+                self.walked.warnings.add(Code::SocketSkipped, &path, detail);
+                return Ok(());
+            }
+            _ => {}
+        }
+        self.write_waiting(writer, frames)?;
+        if self.options.overlay && overlay::is_whiteout(&stat) {
+            return self.hide(writer, frames, name);
+        }
+        let Some(frame) = frames.last() else { return Ok(()) };
+        if let Some(first) = self.first_name(&stat, &path) {
+            return self.write(writer, Entry::new(path, Kind::HardLink(first)), &stat, io::empty());
+        }
+        self.inode(writer, &frame.fd, name, path, &stat)
+    }
+
+    /// Anything but a directory, by its first name.
+    fn inode<W: Write>(
         &mut self,
         writer: &mut Writer<W>,
         at: &OwnedFd,
         name: &[u8],
         path: Vec<u8>,
-    ) -> Result<Option<Frame>> {
-        let fail = |errno| failed("read", &path, errno);
-        let stat = statat(at, name, AtFlags::SYMLINK_NOFOLLOW).map_err(fail)?;
-        match FileType::from_raw_mode(stat.st_mode) {
-            FileType::Directory => {
-                let fd = open_dir(at, name).map_err(fail)?;
-                return self.dir(writer, fd, &path).map(Some);
-            }
-            FileType::Socket => {
-                let detail = "socket left out, a tar cannot hold it";
-                self.walked.warnings.add(Code::SocketSkipped, &path, detail);
-                return Ok(None);
-            }
-            _ => {}
-        }
-        if let Some(first) = self.first_name(&stat, &path) {
-            let link = Entry::new(path, Kind::HardLink(first));
-            return self.write(writer, link, &stat, Vec::new(), io::empty()).map(|()| None);
-        }
+        stat: &Stat,
+    ) -> Result<()> {
+        let device = (major(stat.st_rdev), minor(stat.st_rdev));
         let kind = match FileType::from_raw_mode(stat.st_mode) {
-            FileType::RegularFile => return self.file(writer, at, name, path).map(|()| None),
+            FileType::RegularFile => return self.file(writer, at, name, path),
             FileType::Symlink => {
-                let target = readlinkat(at, name, Vec::new()).map_err(fail)?;
-                Kind::Symlink(target.into_bytes())
+                let target = readlinkat(at, name, Vec::new());
+                Kind::Symlink(target.map_err(|errno| failed("read", &path, errno))?.into_bytes())
             }
             FileType::Fifo => Kind::Fifo,
-            FileType::CharacterDevice => {
-                let (major, minor) = (major(stat.st_rdev), minor(stat.st_rdev));
-                Kind::CharDevice { major, minor }
-            }
-            FileType::BlockDevice => {
-                let (major, minor) = (major(stat.st_rdev), minor(stat.st_rdev));
-                Kind::BlockDevice { major, minor }
-            }
+            FileType::CharacterDevice => Kind::CharDevice { major: device.0, minor: device.1 },
+            FileType::BlockDevice => Kind::BlockDevice { major: device.0, minor: device.1 },
             other => {
                 return Err(Error::invalid(format!("cannot pack {}", show(&path)))
                     .found(format!("{other:?}")));
             }
         };
-        let handle = openat(at, name, HANDLE, Mode::empty()).map_err(fail)?;
-        let xattrs = self.xattrs(Target::handle(&handle), &path)?;
-        self.write(writer, Entry::new(path, kind), &stat, xattrs, io::empty())?;
-        Ok(None)
+        let xattrs = get_all_at(at, name, &path)?;
+        let mut entry = Entry::new(path, kind);
+        entry.xattrs = self.nameable(xattrs, &entry.path);
+        self.write(writer, entry, stat, io::empty())
+    }
+
+    fn verdict(&mut self, dir: &[u8], name: &[u8], is_dir: bool) -> Verdict {
+        match &mut self.choice {
+            Choice::Filter(filtering) => filtering.verdict(dir, name, is_dir),
+            Choice::Plan(_) => Verdict::Take,
+        }
     }
 
     /// The first name of a file that has several.
@@ -150,15 +226,40 @@ impl<'a> Walker<'a> {
         first
     }
 
-    fn dir<W: Write>(&mut self, writer: &mut Writer<W>, fd: OwnedFd, path: &[u8]) -> Result<Frame> {
+    /// A directory that is entered; its own entry waits unless it is `taken`.
+    fn dir<W: Write>(
+        &mut self,
+        writer: &mut Writer<W>,
+        fd: OwnedFd,
+        path: &[u8],
+        taken: bool,
+    ) -> Result<Frame> {
         let stat = fstat(&fd).map_err(|errno| failed("read", path, errno))?;
         let path = if path.is_empty() { Vec::new() } else { [path, b"/"].concat() };
         let name = if path.is_empty() { b"./" } else { &path[..] };
-        let xattrs = self.xattrs(Target::Open(fd.as_fd()), name)?;
-        self.write(writer, Entry::new(name, Kind::Dir), &stat, xattrs, io::empty())?;
-        let mut names: Vec<_> = list(&fd, name)?.into_iter().map(|(name, _)| name).collect();
+        let mut entry = Entry::new(name, Kind::Dir);
+        let opaque = self.options.overlay && overlay::is_opaque(fd.as_fd(), name)?;
+        entry.xattrs = self.nameable(get_all(Target::Open(fd.as_fd()), name)?, name);
+        let mut names = match &self.choice {
+            Choice::Plan(plan) => plan.names(&path),
+            Choice::Filter(_) => {
+                let names = list(&fd, name)?;
+                names.into_iter().map(|(name, _)| (name, Step::Write)).collect()
+            }
+        };
         names.sort_unstable_by(|a, b| b.cmp(a));
-        Ok(Frame { fd, path, names })
+        let mut frame = Frame { fd, path, names, waiting: Some((entry, stat)) };
+        if taken || opaque {
+            self.write_waiting(writer, std::slice::from_mut(&mut frame))?;
+        }
+        if opaque {
+            // It stands before the siblings that it spares: "whiteout files MUST only apply to
+            // resources in lower/parent layers".
+            let entry = Entry::new([&frame.path, whiteout::OPAQUE].concat(), Kind::File);
+            self.walked.entries += 1;
+            writer.append(&entry, io::empty())?;
+        }
+        Ok(frame)
     }
 
     fn file<W: Write>(
@@ -177,15 +278,19 @@ impl<'a> Walker<'a> {
             let message = format!("{} changed while it was read", show(&path));
             return Err(Error::invalid(message).expected("a regular file"));
         }
-        let xattrs = self.xattrs(Target::open(&file), &path)?;
+        if self.options.overlay {
+            overlay::check_file(file.as_fd(), &path)?;
+        }
+        let xattrs = get_all(Target::open(&file), &path)?;
         let mut entry = Entry::new(path, Kind::File);
+        entry.xattrs = self.nameable(xattrs, &entry.path);
         // A regular file's size is not negative.
         entry.size = stat.st_size.unsigned_abs();
-        self.write(writer, entry, &stat, xattrs, file)
+        self.write(writer, entry, &stat, file)
     }
 
-    fn xattrs(&mut self, target: Target<'_>, path: &[u8]) -> Result<Vec<Xattr>> {
-        let mut xattrs = get_all(target, path)?;
+    /// Without the attributes that a tar has no way to name.
+    fn nameable(&mut self, mut xattrs: Vec<Xattr>, path: &[u8]) -> Vec<Xattr> {
         xattrs.retain(|xattr| {
             let keeps = !xattr.name.contains(&b'=');
             if !keeps {
@@ -195,7 +300,7 @@ impl<'a> Walker<'a> {
             }
             keeps
         });
-        Ok(xattrs)
+        xattrs
     }
 
     fn write<W: Write>(
@@ -203,17 +308,12 @@ impl<'a> Walker<'a> {
         writer: &mut Writer<W>,
         mut entry: Entry,
         stat: &Stat,
-        xattrs: Vec<Xattr>,
         content: impl io::Read,
     ) -> Result<()> {
         entry.mode = stat.st_mode & 0o7777;
-        (entry.uid, entry.gid) = match self.options.owners {
-            Owners::Keep => (stat.st_uid, stat.st_gid),
-            Owners::Set { uid, gid } => (uid, gid),
-        };
+        (entry.uid, entry.gid) = owner(&self.options.owners, stat, &entry.path)?;
         let mtime = Time { secs: stat.st_mtime, nanos: stat.st_mtime_nsec as u32 };
         entry.mtime = self.options.latest.map_or(mtime, |latest| mtime.min(latest));
-        entry.xattrs = xattrs;
         self.walked.entries += 1;
         writer.append(&entry, content)
     }

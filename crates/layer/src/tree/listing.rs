@@ -280,6 +280,19 @@ pub fn contents(
     Ok(())
 }
 
+/// Hashes the content of some files of a layer, known by the offsets of their entries. The whole layer
+/// is read.
+pub fn hashes(stream: impl BufRead, wanted: &BTreeSet<u64>) -> Result<HashMap<u64, ContentHash>> {
+    let (mut reader, mut found) = (Reader::from_buffered(stream), HashMap::new());
+    let mut holes = MAX_HOLES;
+    while let Some(entry) = reader.next_entry()? {
+        if wanted.contains(&entry.offset) {
+            found.insert(entry.offset, hash(&mut reader, &mut holes)?);
+        }
+    }
+    Ok(found)
+}
+
 /// Hashes the content of the entry last returned.
 fn hash<R: BufRead>(reader: &mut Reader<R>, holes: &mut u64) -> Result<ContentHash> {
     let mut hasher = Algorithm::Sha256.hasher();

@@ -37,7 +37,8 @@ struct Layer {
     listing: Arc<Listing>,
     /// The last entry of each name, by name.
     sorted: Vec<u32>,
-    /// Last components of names whose directories have no entry of their own in this layer.
+    /// Last components of names whose directories have no entry of their own in this layer, and of such
+    /// directories.
     loose: HashSet<Vec<u8>>,
     odd: bool,
 }
@@ -62,6 +63,7 @@ impl Newest {
                 b".." => {
                     let length = split(&at).0.len();
                     at.truncate(length);
+                    result = self.entry(&at, 0)?;
                     continue;
                 }
                 _ if name.starts_with(whiteout::PREFIX) => return Ok(Lookup::Missing),
@@ -124,7 +126,9 @@ impl Newest {
                 other => return Ok(other),
             }
         }
-        Ok(Lookup::Entry(layer, place))
+        // A directory that a newer layer only implies may, through a link, have taken the file's place.
+        let replaced = self.layers[..layer].iter().any(|newer| !newer.loose.is_empty());
+        Ok(if replaced { Lookup::Unknown } else { Lookup::Entry(layer, place) })
     }
 
     /// Whether every directory above is one, and no link, as far as these layers tell.
@@ -200,6 +204,12 @@ fn find_loose(listing: &Listing) -> (HashSet<Vec<u8>>, bool) {
                     false
                 }
             };
+        }
+        // What is only implied may take the place of a file, or lie behind a link.
+        let mut above = dir;
+        while !above.is_empty() && !dirs.contains(above) {
+            loose.insert(split(above).1.to_vec());
+            above = split(above).0;
         }
         if listing.is_dir(at) {
             dirs.insert(name);

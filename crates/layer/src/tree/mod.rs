@@ -35,7 +35,7 @@ use conex_tar::{Entry, Kind};
 
 pub use self::compare::{Aspect, Change, Difference, compare};
 pub use self::folder::hash_file;
-pub use self::listing::{ContentHash, Listing, contents};
+pub use self::listing::{ContentHash, Listing, contents, hashes};
 pub use self::lookup::{Lookup, Newest};
 
 use self::index::Index;

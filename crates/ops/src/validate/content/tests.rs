@@ -8,7 +8,11 @@ const ALL: [Compression; 3] = [Compression::None, Compression::Gzip, Compression
 
 fn pack(compression: Compression, bytes: &[u8]) -> Vec<u8> {
     let mut encoder = Encoder::new(
-        Settings { compression, level: Some(1).filter(|_| compression != Compression::None) },
+        Settings {
+            compression,
+            level: Some(1).filter(|_| compression != Compression::None),
+            ..Settings::default()
+        },
         Vec::new(),
     )
     .unwrap();

@@ -1,0 +1,77 @@
+//! Whose the files in a layer are.
+
+use conex_spec::{Error, Kind, Result};
+use conex_tar::show;
+use rustix::fs::Stat;
+
+/// Whose the files in the layer are.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Owners {
+    /// Their owners in the directory.
+    #[default]
+    Keep,
+    /// All belong to one user and group.
+    Set {
+        /// The user's number.
+        uid: u32,
+        /// The group's number.
+        gid: u32,
+    },
+    /// Numbers of the directory become others; one that is in no range is an error.
+    Map {
+        /// For users.
+        uids: Vec<IdRange>,
+        /// For groups.
+        gids: Vec<IdRange>,
+    },
+}
+
+/// Some numbers that become others.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct IdRange {
+    /// The first one in the directory.
+    pub from: u32,
+    /// What that becomes in the layer.
+    pub to: u32,
+    /// How many there are.
+    pub count: u32,
+}
+
+/// The user and group of a file in the layer.
+pub(super) fn owner(owners: &Owners, stat: &Stat, path: &[u8]) -> Result<(u32, u32)> {
+    match owners {
+        Owners::Keep => Ok((stat.st_uid, stat.st_gid)),
+        Owners::Set { uid, gid } => Ok((*uid, *gid)),
+        Owners::Map { uids, gids } => {
+            let find = |ranges: &[IdRange], id: u32, what: &str| {
+                ranges.iter().find_map(|range| range.map(id)).ok_or_else(|| {
+                    Error::new(Kind::Usage, format!("no range for the {what} of {}", show(path)))
+                        .found(id)
+                })
+            };
+            Ok((find(uids, stat.st_uid, "user")?, find(gids, stat.st_gid, "group")?))
+        }
+    }
+}
+
+impl IdRange {
+    fn map(&self, id: u32) -> Option<u32> {
+        let offset = id.checked_sub(self.from).filter(|offset| *offset < self.count)?;
+        self.to.checked_add(offset)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_are_moved() {
+        let range = IdRange { from: 100_000, to: 0, count: 65_536 };
+        assert_eq!(range.map(100_000), Some(0));
+        assert_eq!(range.map(165_535), Some(65_535));
+        assert_eq!(range.map(165_536), None);
+        assert_eq!(range.map(0), None);
+        assert_eq!(IdRange { from: 0, to: u32::MAX, count: 9 }.map(1), None);
+    }
+}
