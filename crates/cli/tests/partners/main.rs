@@ -23,6 +23,7 @@ mod debian;
 mod docker;
 mod docker_registry;
 mod fixture;
+mod layers;
 mod logins;
 mod many;
 mod podman;
@@ -63,6 +64,8 @@ const CASES: &[Case] = cases! {
     buildah::pushed_comes_back_byte_for_byte, needs ROOT "buildah" "skopeo" "debootstrap" "tar" "zstd" "setcap";
     buildah::unpacked_as_umoci_does, needs ROOT "buildah" "umoci" "debootstrap" "tar" "zstd" "setcap";
     umoci::unpacks_what_conex_packed, needs ROOT "umoci" "debootstrap" "tar" "zstd" "setcap";
+    layers::tar_reads_them_all, needs ROOT "debootstrap" "tar" "gzip" "zstd" "setcap";
+    layers::umoci_unpacks_what_conex_repacked, needs ROOT "umoci" "debootstrap" "tar" "zstd" "setcap";
     umoci::unpacked_as_umoci_does, needs ROOT "umoci" "debootstrap" "tar" "zstd" "setcap";
     runtime::runc_starts_a_bundle, needs ROOT "runc" "debootstrap" "tar" "zstd" "setcap";
     runtime::crun_starts_a_bundle, needs ROOT "crun" "unshare" "debootstrap" "tar" "zstd" "setcap";
