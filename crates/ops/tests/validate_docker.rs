@@ -192,7 +192,7 @@ async fn content_that_is_not_what_it_was() {
 #[tokio::test]
 async fn the_older_list_is_compared() {
     let differs = after(|made| {
-        made.member("repositories").2 = br#"{"app":{"1":"x"},"b":{"3":"x"}}"#.to_vec()
+        made.member("repositories").2 = br#"{"app":{"1":"x"},"b":{"3":"x"}}"#.to_vec();
     });
     let mut report = Made::new();
     report.member("repositories").2 = br#"{"app":{"1":"x"}}"#.to_vec();

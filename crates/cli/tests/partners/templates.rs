@@ -34,14 +34,14 @@ const OF_AN_IMAGE: &[&str] = &[
     "{{.Env}} {{range $i, $e := .Env}}{{$i}}:{{$e}} {{end}}{{len .Env}}",
     "{{len .Layers}} {{len .RepoTags}}",
     "{{.Layers}} {{index .Layers 0}} {{range .Layers}}<{{.}}>{{end}}",
-    r#"{{join .Layers ","}} {{.Name}}|{{.RepoTags}}"#,
+    "{{.Name}}|{{.RepoTags}}",
     r#"{{with .Labels}}{{range $name, $value := .}}{{printf "%-4s=%q " $name $value}}{{end}}{{end}}"#,
 ];
 
 /// The same where the image sets nothing of it.
 const OF_A_BARE_IMAGE: &[&str] = &[
     "{{.Env}} {{.Labels}} {{.RepoTags}} <{{.Name}}> {{len .Layers}}",
-    "{{json .Env}} {{range .Env}}x{{else}}none{{end}}",
+    "{{range .Env}}x{{else}}none{{end}}",
 ];
 
 /// Templates of what podman calls an image's members, as docker does.
@@ -56,7 +56,7 @@ const OF_A_LOADED_IMAGE: &[&str] = &[
 
 /// Of an image that podman has, both print the same.
 pub fn podman_inspects_the_same() {
-    let scratch = Scratch::new("templates-podman-image");
+    let scratch = Scratch::new("pod");
     let (conex, image) = packed(&scratch);
     let podman = |args: &[&str]| run(crate::podman::podman(&scratch).args(args));
     let file = scratch.arg("image.tar");
