@@ -13,6 +13,9 @@ const MOST: usize = 5;
 /// and PRoot read and write.
 pub(crate) const OWNER: &[u8] = b"user.rootlesscontainers";
 
+/// What stands there for a number that could be given.
+const GIVEN: u32 = u32::MAX;
+
 /// Which numbers of an image are which here: ranges as in `/proc/PID/uid_map`, user_namespaces(7).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct IdMap {
@@ -166,8 +169,10 @@ impl Ids {
     fn note_owner(&self, entry: &mut Entry) {
         entry.xattrs.retain(|xattr| xattr.name != OWNER);
         let can = matches!(entry.kind, EntryKind::File | EntryKind::Dir);
-        if can && (entry.uid, entry.gid) != (0, 0) {
-            let value = message(entry.uid, entry.gid);
+        let lost = |map: &IdMap, id: u32| if map.host(id).is_some() { GIVEN } else { id };
+        let (uid, gid) = (lost(&self.users, entry.uid), lost(&self.groups, entry.gid));
+        if can && (uid, gid) != (GIVEN, GIVEN) {
+            let value = message(uid, gid);
             entry.xattrs.push(Xattr { name: OWNER.to_vec(), value });
         }
     }
@@ -237,6 +242,9 @@ mod tests {
         ids.apply(&mut entry, false).unwrap();
         assert_eq!((entry.uid, entry.gid), (u32::MAX, u32::MAX));
         assert_eq!(entry.xattrs[0].value, [0x08, 33, 0x10, 0xac, 0x02]);
+        let mut half = Entry { gid: 42, ..Entry::new("f", EntryKind::File) };
+        ids.apply(&mut half, false).unwrap();
+        assert_eq!(half.xattrs[0].value, b"\x08\xff\xff\xff\xff\x0f\x10\x2a");
         let mut root = Entry { xattrs: vec![forged], ..Entry::new("d", EntryKind::Dir) };
         ids.apply(&mut root, false).unwrap();
         assert_eq!((root.uid, root.gid, root.xattrs.len()), (1000, 100, 0));
