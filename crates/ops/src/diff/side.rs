@@ -27,7 +27,7 @@ pub(super) struct Side {
 #[derive(Clone)]
 pub(super) enum Layer {
     /// In an image; what it is known by is its diff ID.
-    Blob(Descriptor, Digest),
+    Blob(Box<Descriptor>, Digest),
     /// A tar, perhaps compressed.
     File(PathBuf),
     Folder(PathBuf),
@@ -188,7 +188,7 @@ pub(super) async fn read(a: &mut Side, b: &mut Side) -> Result<()> {
 
 fn blobs(files: &Files, only: Option<usize>) -> Result<Vec<Layer>> {
     let diff_ids = files.image.config.diff_ids(files.layers().len())?;
-    let blob = |at: usize| Layer::Blob(files.layers()[at].clone(), diff_ids[at].clone());
+    let blob = |at: usize| Layer::Blob(Box::new(files.layers()[at].clone()), diff_ids[at].clone());
     match only {
         Some(number) => files.layer(number).map(|_| vec![blob(number - 1)]),
         None => Ok((0..diff_ids.len()).map(blob).collect()),

@@ -196,7 +196,7 @@ impl Codes {
             // Codes come with their first bit lowest.
             let reversed = (code.reverse_bits() >> (32 - length)) as usize;
             if length as u32 <= FAST {
-                let entry = kind | u16::from(extra) + length as u16;
+                let entry = kind | (u16::from(extra) + length as u16);
                 (reversed..SLOTS).step_by(1 << length).for_each(|slot| self.fast[slot] = entry);
             } else {
                 self.fast[reversed & (SLOTS - 1)] = SLOW;
