@@ -9,17 +9,18 @@
 //!
 //! A text that the program gives is asked first, then files in the order in which they were added. Within one file comes first what
 //! `credHelpers` names for the registry, which then is the only answer of this file; then the
-//! entry of `auths` with the longest key; then the `credsStore`.
+//! entry of `auths` with the longest key; then the `credsStore`. `credential-helpers` of
+//! containers-registries.conf(5) are asked before, after or instead of all files, as listed there.
 //!
 //! # Security
 //! Nothing here prints a secret. Files are bounded, and their faults are told by their place only.
 
 use std::fmt;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
 use conex_spec::Result;
 
+use crate::hosts::registries::{self as hosts, AUTH_FILES};
 use crate::secret::Secret;
 
 mod config;
@@ -45,6 +46,8 @@ pub struct Credentials {
     text: Option<(PathBuf, Secret)>,
     files: Vec<PathBuf>,
     helpers: Helpers,
+    /// Who is asked in the place of the files alone.
+    order: Option<hosts::Helpers>,
     wants_identity: bool,
 }
 
@@ -119,13 +122,6 @@ impl Credentials {
         self
     }
 
-    /// How long a helper may take; a minute by default, since some ask a person.
-    #[must_use]
-    pub fn with_helper_patience(mut self, patience: Duration) -> Self {
-        self.helpers.patience = patience;
-        self
-    }
-
     /// Adds a user name and password for one registry (`host` or `host:port`); they come before those
     /// of files. `given_by` tells people where they come from, for example "the option --password".
     #[must_use]
@@ -137,17 +133,6 @@ impl Credentials {
         given_by: impl Into<String>,
     ) -> Self {
         self.with_proof(registry, Proof::Password(user.into(), password), given_by)
-    }
-
-    /// As [`Credentials::with_password`], with an identity token: a refresh token of OAuth 2.
-    #[must_use]
-    pub fn with_identity_token(
-        self,
-        registry: &str,
-        token: Secret,
-        given_by: impl Into<String>,
-    ) -> Self {
-        self.with_proof(registry, Proof::Identity(None, token), given_by)
     }
 
     pub(crate) fn with_proof(
@@ -183,14 +168,18 @@ impl Credentials {
             return Ok(Found { credential: Some(credential.clone()), unasked: None, whole: true });
         }
         let (mut unasked, mut whole) = (None, true);
-        for source in self.sources() {
-            let Some((path, config)) = source? else { continue };
-            let mut found = self.find_in(&config, path, registry, repository)?;
-            whole &= !config.has_paths(registry);
-            if let Some(credential) = &mut found.credential {
-                // Nothing is kept where no file is.
-                let kept = |place: &Place| !matches!(place, Place::File(..)) || !self.is_text(path);
-                credential.place = credential.place.take().filter(kept);
+        for asked in self.asked() {
+            let found = match asked {
+                Asked::Source(source) => {
+                    let Some((path, config)) = source? else { continue };
+                    let found = self.find_in(&config, path, registry, repository)?;
+                    whole &= !config.has_paths(registry);
+                    // Nothing is kept where no file is.
+                    if self.is_text(path) { found.kept_nowhere() } else { found }
+                }
+                Asked::Helper(name, place) => self.find_with(name, place, registry)?,
+            };
+            if found.credential.is_some() {
                 return Ok(Found { whole, ..found });
             }
             unasked = unasked.or(found.unasked);
@@ -198,21 +187,62 @@ impl Credentials {
         Ok(Found { credential: None, unasked, whole })
     }
 
+    /// Asks the helpers of `registries.conf` too.
+    pub(crate) fn in_order(mut self, order: Option<&hosts::Helpers>) -> Self {
+        self.order = order.cloned();
+        self
+    }
+
+    /// What is asked for a login, in its order. The text is the person's own word, and so first.
+    fn asked(&self) -> impl Iterator<Item = Asked<'_>> {
+        let order = self.order.as_ref();
+        let names = order
+            .map_or(vec![AUTH_FILES], |order| order.names.iter().map(String::as_str).collect());
+        let listed = names.into_iter().flat_map(move |name| {
+            let files = (name == AUTH_FILES).then(|| self.file_sources().map(Asked::Source));
+            let helper = order.filter(|_| name != AUTH_FILES);
+            let helper = helper.map(|order| Asked::Helper(name, &order.place));
+            files.into_iter().flatten().chain(helper)
+        });
+        self.text_source().map(Asked::Source).chain(listed)
+    }
+
     /// The text and the files, each where it is there.
-    fn sources(&self) -> impl Iterator<Item = Result<Option<(&Path, Config)>>> {
-        let text = self.text.iter().map(|(given_by, text)| {
+    fn sources(&self) -> impl Iterator<Item = Result<Source<'_>>> {
+        self.text_source().chain(self.file_sources())
+    }
+
+    fn text_source(&self) -> impl Iterator<Item = Result<Source<'_>>> {
+        self.text.iter().map(|(given_by, text)| {
             Config::parse(text.expose().as_bytes(), given_by)
                 .map(|config| Some((given_by.as_path(), config)))
-        });
-        let files = self
-            .files
-            .iter()
-            .map(|path| Ok(Config::read(path)?.map(|config| (path.as_path(), config))));
-        text.chain(files)
+        })
+    }
+
+    fn file_sources(&self) -> impl Iterator<Item = Result<Source<'_>>> {
+        let read = |path: &'_ PathBuf| Config::read(path);
+        self.files.iter().map(move |path| Ok(read(path)?.map(|config| (path.as_path(), config))))
     }
 
     fn is_text(&self, path: &Path) -> bool {
         self.text.as_ref().is_some_and(|(given_by, _)| given_by == path)
+    }
+}
+
+/// A text or a file that is there.
+type Source<'a> = Option<(&'a Path, Config)>;
+
+enum Asked<'a> {
+    Source(Result<Source<'a>>),
+    Helper(&'a str, &'a hosts::Place),
+}
+
+impl Found {
+    fn kept_nowhere(mut self) -> Self {
+        if let Some(credential) = &mut self.credential {
+            credential.place = credential.place.take().filter(|it| !matches!(it, Place::File(..)));
+        }
+        self
     }
 }
 

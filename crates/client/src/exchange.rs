@@ -1,9 +1,7 @@
 //! One request with its redirects, its login and its repetitions.
 
-use std::pin::pin;
-use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, Instant};
+use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use conex_spec::{Error, Kind, Result};
@@ -15,9 +13,11 @@ use reqwest::{Body, Request, Response, Url};
 
 use crate::answer::Answer;
 use crate::auth::{Scope, Sent};
+use crate::options::Timeouts;
 use crate::origin::{self, Reach, may_see_secrets, shown};
-use crate::registry::{Registry, no_answer};
+use crate::registry::Registry;
 use crate::retry::{is_transient, retry_after};
+use crate::sending::{Rate, SLICE, Sending};
 
 /// How many redirects are followed.
 const MAX_HOPS: usize = 10;
@@ -160,7 +160,7 @@ impl Registry {
                 () if ask.reads() => self.reach().max(Reach::Private),
                 () => self.reach(),
             };
-            let request = ask.request(&method, &url, authorization)?;
+            let request = ask.request(&method, &url, authorization, self.options().timeouts)?;
             let response = self.execute(ask.wait, request, ceiling, own && !elsewhere).await?;
             if own {
                 self.note_reach(&url, &response).await;
@@ -192,10 +192,11 @@ impl Registry {
         let timeouts = self.options().timeouts;
         let wait = wait.unwrap_or(timeouts.answer);
         let Some(upload) = upload else { return self.dispatch(request, wait, ceiling, own).await };
+        let rate = Rate::of(timeouts);
         let (url, method) = (request.url().clone(), request.method().clone());
         let line = self.line(&request, ceiling, own).await?;
         let answer = self.execute_in(&line.pool, request);
-        let answer = upload.watch(answer, &url, timeouts.stall * 4, wait).await?;
+        let answer = upload.watch(answer, &url, rate, wait).await?;
         // A source that broke off is the true cause.
         let unanswered = |err| upload.fault().unwrap_or_else(|| self.unanswered(err, &url));
         let mut response = answer.map_err(unanswered)?;
@@ -206,7 +207,7 @@ impl Registry {
 
 struct Sendable {
     request: Request,
-    upload: Option<Arc<Upload>>,
+    upload: Option<Arc<Sending>>,
 }
 
 impl Ask {
@@ -215,6 +216,7 @@ impl Ask {
         method: &Method,
         url: &Url,
         authorization: Option<HeaderValue>,
+        timeouts: Timeouts,
     ) -> Result<Sendable> {
         let mut request = Request::new(method.clone(), url.clone());
         *request.headers_mut() = self.headers.clone();
@@ -225,14 +227,23 @@ impl Ask {
             return Ok(Sendable { request, upload: None });
         }
         let mut upload = None;
+        let mut watched = |content: ByteStream, length| {
+            let sending = upload.insert(Arc::new(Sending::new(length))).clone();
+            Body::wrap_stream(sending.pass(content, Rate::of(timeouts).least))
+        };
         let length = match &mut self.payload {
             Payload::Nothing if self.method == Method::GET || self.method == Method::HEAD => {
-                return Ok(Sendable { request, upload });
+                return Ok(Sendable { request, upload: None });
             }
             Payload::Nothing => 0,
             Payload::Pieces(pieces) => {
-                *request.body_mut() = Some(body_of(pieces));
-                pieces.iter().map(|piece| piece.len() as u64).sum()
+                let length = pieces.iter().map(|piece| piece.len() as u64).sum();
+                *request.body_mut() = Some(match &pieces[..] {
+                    [] => Body::from(Bytes::new()),
+                    [piece] if piece.len() <= SLICE => Body::from(piece.clone()),
+                    many => watched(stream::iter(many.to_vec()).map(Ok).boxed(), length),
+                });
+                length
             }
             Payload::Stream(content, length) => {
                 let content = content.take().ok_or_else(|| {
@@ -241,9 +252,7 @@ impl Ask {
                         format!("{} leads elsewhere after the upload", shown(url)),
                     )
                 })?;
-                let watched = Arc::new(Upload::default());
-                *request.body_mut() = Some(Body::wrap_stream(watched.clone().pass(content)));
-                upload = Some(watched);
+                *request.body_mut() = Some(watched(content, *length));
                 *length
             }
         };
@@ -252,82 +261,6 @@ impl Ask {
     }
 }
 
-fn body_of(pieces: &[Bytes]) -> Body {
-    match pieces {
-        [] => Body::from(Bytes::new()),
-        [piece] => Body::from(piece.clone()),
-        many => Body::wrap_stream(stream::iter(many.to_vec()).map(Ok::<_, Error>)),
-    }
-}
-
 fn is_redirect(status: StatusCode) -> bool {
     matches!(status.as_u16(), 301 | 302 | 303 | 307 | 308)
-}
-
-/// Watches a stream on its way to the registry: whether it moves, and what broke it.
-#[derive(Debug, Default)]
-struct Upload {
-    taken: AtomicU64,
-    state: AtomicU8,
-    fault: Mutex<Option<Error>>,
-}
-
-/// What the upload waits for.
-const FOR_REGISTRY: u8 = 0;
-const FOR_SOURCE: u8 = 1;
-const FOR_ANSWER: u8 = 2;
-
-impl Upload {
-    fn pass(
-        self: Arc<Self>,
-        content: ByteStream,
-    ) -> impl futures_util::Stream<Item = Result<Bytes>> {
-        stream::unfold((self, content), |(upload, mut content)| async move {
-            upload.state.store(FOR_SOURCE, Ordering::Relaxed);
-            let next = content.next().await;
-            upload.taken.fetch_add(1, Ordering::Relaxed);
-            let state = if next.is_some() { FOR_REGISTRY } else { FOR_ANSWER };
-            upload.state.store(state, Ordering::Relaxed);
-            let item = match next? {
-                Ok(chunk) => Ok(chunk),
-                Err(err) => {
-                    *upload.fault.lock().unwrap_or_else(PoisonError::into_inner) = Some(err);
-                    Err(Error::new(Kind::Io, "the source of an upload broke off"))
-                }
-            };
-            Some((item, (upload, content)))
-        })
-    }
-
-    fn fault(&self) -> Option<Error> {
-        self.fault.lock().unwrap_or_else(PoisonError::into_inner).take()
-    }
-
-    /// Waits for the answer as long as the upload moves, then for at most `wait`.
-    async fn watch<T>(
-        &self,
-        answer: impl Future<Output = T>,
-        url: &Url,
-        stall: Duration,
-        wait: Duration,
-    ) -> Result<T> {
-        let mut answer = pin!(answer);
-        let mut seen = (0, Instant::now());
-        let tick = stall.min(wait) / 4;
-        loop {
-            if let Ok(answer) = tokio::time::timeout(tick, &mut answer).await {
-                return Ok(answer);
-            }
-            let taken = self.taken.load(Ordering::Relaxed);
-            let state = self.state.load(Ordering::Relaxed);
-            if taken != seen.0 || state == FOR_SOURCE {
-                seen = (taken, Instant::now());
-                continue;
-            }
-            let limit = if state == FOR_ANSWER { wait } else { stall };
-            if seen.1.elapsed() >= limit {
-                return Err(no_answer(url, limit));
-            }
-        }
-    }
 }

@@ -4,15 +4,12 @@ use std::path::Path;
 
 use conex_spec::{Error, Kind, Result};
 use conex_store::bridge::blocking;
-use http::StatusCode;
 
 use crate::auth::Scope;
 use crate::credentials::{Credentials, Domain, Kept, Proof};
-use crate::exchange::Ask;
-use crate::fault::fault;
+use crate::hosts::registries::AUTH_FILES;
 use crate::options::Options;
-use crate::paths;
-use crate::repository::Client;
+use crate::repository::{Client, again};
 use crate::secret::Secret;
 
 /// What a person logs in with.
@@ -67,14 +64,9 @@ impl Client {
     /// # Errors
     /// `Unauthorized` where it does not take it.
     pub async fn check_login(&self, domain: &Domain) -> Result<bool> {
-        let reference = domain.reference()?;
-        let repository = self.repository(&reference);
+        let repository = self.repository(&domain.reference()?);
         let scope = Scope { repository: repository.name().clone(), ..Scope::default() };
-        let url = paths::root(repository.origin().await?)?;
-        let answer = repository.registry().send(Ask::get(url, scope)).await?;
-        if answer.status() != StatusCode::OK {
-            return Err(fault(answer, format!("{} is no registry", domain.registry())).await);
-        }
+        repository.greet(scope).await?;
         Ok(repository.registry().auth.is_wanted())
     }
 
@@ -101,6 +93,7 @@ impl Client {
             }
             LoginProof::IdentityToken(token) => Proof::Identity(None, token.clone()),
         };
+        self.check_kept_logins_are_read()?;
         let credentials = Credentials::anonymous()
             .with_proof(domain.registry(), proof.clone(), "this login")
             .wanting_identity();
@@ -113,5 +106,17 @@ impl Client {
             (_, proof) => proof,
         };
         Ok(Checked { domain: domain.clone(), proof, asked })
+    }
+
+    /// A login that nobody looks for is not kept.
+    fn check_kept_logins_are_read(&self) -> Result<()> {
+        let order = self.shared().registries().map_err(again)?.helpers.as_ref();
+        match order.filter(|order| !order.names.iter().any(|name| name == AUTH_FILES)) {
+            None => Ok(()),
+            Some(order) => Err(Error::new(Kind::Unsupported, "the login would never be read")
+                .expected(format!("{AUTH_FILES} among credential-helpers"))
+                .found(format!("credential-helpers in {}", order.place))
+                .hint("give it to such a helper with its word `store`")),
+        }
     }
 }

@@ -167,7 +167,8 @@ pub struct Timeouts {
     pub answer: Duration,
     /// For the answer to an upload after its last byte: the registry verifies and stores it.
     pub commit: Duration,
-    /// In this time a body must bring `least` bytes, or it counts as stalled.
+    /// In this time an answer must bring `least` bytes, or it counts as stalled. Of an upload four
+    /// times as many must be taken in four times as long, since what is sent moves in lumps.
     pub stall: Duration,
     /// See `stall`.
     pub least: u64,

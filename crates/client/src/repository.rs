@@ -46,19 +46,20 @@ impl Client {
         Self { shared: Arc::new(Shared::new(options)), registries: Arc::default() }
     }
 
-    /// The repository of a reference; its tag and digest are not looked at. Mirrors and what else
-    /// [`crate::RegistryFiles`] say is followed; where that fails, every request does.
-    pub fn repository(&self, reference: &Reference) -> Repository {
-        let reference = reference.without_name();
+    /// The repository of a reference. Mirrors and what else [`crate::RegistryFiles`] say is
+    /// followed, which may be something else for its tag or digest; where that fails, every request
+    /// does.
+    pub fn repository(&self, named: &Reference) -> Repository {
+        let reference = named.without_name();
         let table = match self.shared.registries() {
-            Ok(registries) => registries.find(&reference),
+            Ok(registries) => registries.find(named),
             Err(err) => return self.barred(reference, again(err)),
         };
         let Some(table) = table else {
             return self.plain(reference, Setting::default(), Vec::new(), None);
         };
         if table.blocked {
-            let blocked = Error::new(Kind::Denied, format!("{reference} is blocked"))
+            let blocked = Error::new(Kind::Denied, format!("{named} is blocked"))
                 .found(format!("`blocked = true` in {}", table.place))
                 .hint("change that file if you are the one to decide");
             return self.barred(reference, blocked);
@@ -69,7 +70,7 @@ impl Client {
             place: Some(place.clone()),
         };
         let own = setting(table.insecure, false, &table.place);
-        match self.reads(&reference, table, &own, setting) {
+        match self.reads(named, table, &own, setting) {
             Ok(reads) => self.plain(reference, own, reads, None),
             Err(err) => self.barred(reference, err),
         }
@@ -87,14 +88,18 @@ impl Client {
         if primary.is_none() && table.mirrors.is_empty() {
             return Ok(Vec::new());
         }
+        let read = |at: Reference, setting, serves| {
+            let renamed = table.renamed(&at);
+            Read::new(self.plain(at.without_name(), setting, Vec::new(), None), serves, renamed)
+        };
         let mut reads = Vec::new();
         for mirror in &table.mirrors {
             let at = table.mirrored(reference, mirror)?;
             let setting = setting(mirror.insecure, true, &mirror.place);
-            reads.push(Read::new(self.plain(at, setting, Vec::new(), None), Some(mirror.serves)));
+            reads.push(read(at, setting, Some(mirror.serves)));
         }
-        let at = primary.unwrap_or_else(|| reference.clone());
-        reads.push(Read::new(self.plain(at, own.clone(), Vec::new(), None), None));
+        let at = primary.unwrap_or_else(|| reference.without_name());
+        reads.push(read(at, own.clone(), None));
         Ok(reads)
     }
 
@@ -129,6 +134,10 @@ impl Client {
         registry.clone()
     }
 
+    pub(crate) fn shared(&self) -> &Shared {
+        &self.shared
+    }
+
     pub(crate) fn options(&self) -> &Options {
         &self.shared.options
     }
@@ -149,13 +158,7 @@ impl Client {
     /// # Errors
     /// `Unauthorized` for wrong or missing credentials.
     pub async fn ping(&self, reference: &Reference) -> Result<()> {
-        let repository = self.repository(reference);
-        let url = paths::root(repository.origin().await?)?;
-        let answer = repository.registry().send(Ask::get(url, Scope::default())).await?;
-        match answer.status() {
-            StatusCode::OK => Ok(()),
-            _ => Err(fault(answer, format!("{} is no registry", reference.registry())).await),
-        }
+        self.repository(reference).greet(Scope::default()).await
     }
 }
 
@@ -204,6 +207,16 @@ impl Repository {
         let repository = self.name().clone();
         self.registry().auth.announce(Access { repository, actions: Actions::PUSH });
         self
+    }
+
+    /// Asks for the root of the API, as who may do what `scope` says.
+    pub(crate) async fn greet(&self, scope: Scope) -> Result<()> {
+        let url = paths::root(self.origin().await?)?;
+        let answer = self.registry().send(Ask::get(url, scope)).await?;
+        match answer.status() {
+            StatusCode::OK => Ok(()),
+            _ => Err(fault(answer, format!("{} is no registry", self.registry().name)).await),
+        }
     }
 
     pub(crate) fn registry(&self) -> &Arc<Registry> {
@@ -257,7 +270,7 @@ impl Repository {
 }
 
 /// An error once more.
-fn again(err: &Error) -> Error {
+pub(crate) fn again(err: &Error) -> Error {
     let mut copy = Error::new(err.kind(), err.message());
     if let Some(expected) = err.expected_value() {
         copy = copy.expected(expected);

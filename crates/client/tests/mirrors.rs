@@ -321,6 +321,25 @@ async fn what_is_blocked_is_not_asked() {
     assert_eq!(world.repository(&good).resolve(None).await.unwrap_err().kind(), Kind::NotFound);
 }
 
+/// One image is read elsewhere, under another tag; its neighbours are where they say.
+#[tokio::test]
+async fn a_tag_can_be_another_one_elsewhere() {
+    let bytes = noise(1000);
+    let (here, there) =
+        (Fake::start(missing).await, Fake::start(serving(vec![bytes.clone()])).await);
+    let prefix = here.reference("app:latest");
+    let text = format!("[[registry]]\nprefix='{prefix}'\nlocation='{}/a:v1'\n", there.address);
+    let world = World::new(&text);
+    let source = world.repository(&here.reference("app"));
+    assert_eq!(source.resolve(Some(&Name::Tag(Tag::latest()))).await.unwrap(), root());
+    assert_eq!(all(source.fetch(&blob(&bytes)).await.unwrap()).await.unwrap(), bytes);
+    assert_eq!(there.count("/v2/a/manifests/v1"), 1, "{:?}", there.lines());
+    assert!(here.seen().is_empty());
+    let other = world.repository(&here.reference("app:v1"));
+    assert_eq!(other.resolve(Some(&tag())).await.unwrap_err().kind(), Kind::NotFound);
+    assert!(!here.seen().is_empty());
+}
+
 #[tokio::test]
 async fn a_broken_file_is_the_fault_of_every_request() {
     let fake = Fake::start(missing).await;

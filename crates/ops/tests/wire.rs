@@ -1,11 +1,16 @@
 //! Client and server with a bad wire between them.
 #![allow(clippy::unwrap_used, reason = "a test may stop at the first surprise")]
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use conex_client::{Client, Options, Repository, Retry, Timeouts};
 use conex_server::{Config, Server};
+use conex_spec::{Descriptor, MediaType};
+use conex_store::bridge::bytes_stream;
+use conex_store::{Sink, Source};
 use conex_testkit::faults::Pair;
+use conex_testkit::images::noise;
+use conex_testkit::proxy::{Fault, Place, Proxy, What};
 
 /// How many transfers are cut at random bytes; more with `CONEX_CUTS=1000`.
 const CUTS: u64 = 24;
@@ -20,9 +25,7 @@ fn pair(registry: &str, chunk_size: Option<u64>) -> Pair<impl Fn(&str) -> Reposi
         Client::new(options).repository(&reference.parse().unwrap())
     };
     let method = if chunk_size.is_some() { "PATCH" } else { "PUT" };
-    // A chunk that came whole is lost with its connection as long as it is not written.
-    let slack = Some(chunk_size.unwrap_or(64 << 10));
-    Pair { registry: registry.to_owned(), repository, method, slack }
+    Pair { registry: registry.to_owned(), repository, method, slack: Some(64 << 10) }
 }
 
 async fn registry() -> (String, tempfile::TempDir) {
@@ -61,4 +64,29 @@ async fn random_cuts() {
     let (address, _dir) = registry().await;
     pair(&address, None).random_cuts(1, runs).await;
     pair(&address, Some(1 << 20)).random_cuts(1_000_000, runs.div_ceil(4)).await;
+}
+
+/// A line that only trickles on the way up is given up like one that stalls: a new connection brings
+/// the rest. Waiting until all has trickled would take hours here.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_upload_that_trickles_is_given_up() {
+    let (address, _dir) = registry().await;
+    for chunk_size in [None, Some(24 << 20)] {
+        let pair = pair(&address, chunk_size);
+        let proxy = Proxy::start(&address);
+        proxy.add(Fault::up(pair.method, Place::Byte(1 << 20), What::Throttle(1 << 10)));
+        let bytes = noise(chunk_size.unwrap_or(1), 32 << 20);
+        let blob = Descriptor::of(MediaType::LAYER, &bytes);
+        let begun = Instant::now();
+        let content = bytes_stream(bytes.clone(), 0..blob.size);
+        let repository = (pair.repository)(&proxy.image("slow"));
+        let put = repository.put(&blob, content).await;
+        // A stream that was read cannot be read again; chunks are still at hand.
+        match chunk_size {
+            None => assert!(put.unwrap_err().to_string().contains("takes an upload too slowly")),
+            Some(_) => assert!(put.is_ok() && repository.has(&blob).await.unwrap(), "{put:?}"),
+        }
+        assert_eq!(proxy.happened(), 1);
+        assert!(begun.elapsed() < Duration::from_secs(60), "{:?}", begun.elapsed());
+    }
 }

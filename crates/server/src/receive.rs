@@ -65,8 +65,8 @@ impl Receive {
                 continue;
             };
             match frame {
-                None => return Ok(None),
-                Some(Err(err)) => return Err(broken(&err)),
+                None => return self.check_length().map(|()| None),
+                Some(Err(err)) => return Err(broken(&err.to_string())),
                 Some(Ok(frame)) => {
                     let Ok(chunk) = frame.into_data() else { continue };
                     self.seen.fetch_add(chunk.len() as u64, Ordering::Relaxed);
@@ -74,6 +74,15 @@ impl Receive {
                     return Ok(Some(chunk));
                 }
             }
+        }
+    }
+
+    /// A connection that is dropped ends a body as if it were whole.
+    fn check_length(&self) -> Result<(), Failure> {
+        let found = self.seen.load(Ordering::Relaxed);
+        match self.declared.filter(|declared| *declared != found) {
+            Some(declared) => Err(broken(&format!("expected {declared} bytes, found {found}"))),
+            None => Ok(()),
         }
     }
 
@@ -121,6 +130,6 @@ fn too_large(limit: usize) -> Failure {
         .status(StatusCode::PAYLOAD_TOO_LARGE)
 }
 
-fn broken(err: &hyper::Error) -> Failure {
-    Code::SizeInvalid.says(format!("the body broke off: {err}"))
+fn broken(how: &str) -> Failure {
+    Code::SizeInvalid.says(format!("the body broke off: {how}"))
 }

@@ -8,6 +8,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use conex_spec::{Error, Kind, Result};
+use http::{Request, Response, StatusCode};
+use hyper::body::Incoming;
 use hyper::server::conn::{http1, http2};
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
@@ -19,6 +21,7 @@ use tokio::time::{Instant, sleep, timeout};
 use crate::app::App;
 use crate::config::{Config, Limits};
 use crate::patience::Patience;
+use crate::reply::{Body, empty};
 
 /// How a connection of HTTP/2 begins. RFC 9113, 3.4.
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
@@ -126,7 +129,7 @@ async fn connection(
     };
     let service = service_fn(move |request| {
         let app = Arc::clone(&app);
-        async move { Ok::<_, Infallible>(app.answer(request, peer).await) }
+        async move { Ok::<_, Infallible>(answer(app, request, peer).await) }
     });
     let io = Patience::new(TokioIo::new(stream), limits.body_time);
     // Errors of a connection are its client's; the access log has told of its requests.
@@ -137,6 +140,16 @@ async fn connection(
         let served = pin!(http1_builder(&limits).serve_connection(io, service));
         let _ = until_stopped(served, |served| served.graceful_shutdown(), stopping).await;
     }
+}
+
+/// What is answered ends with its connection. What writes does not: all that came is written, also
+/// where the client is gone before it was told so, and then goes on from there.
+async fn answer(app: Arc<App>, request: Request<Incoming>, peer: SocketAddr) -> Response<Body> {
+    if request.method().is_safe() {
+        return app.answer(request, peer).await;
+    }
+    let answered = tokio::spawn(async move { app.answer(request, peer).await });
+    answered.await.unwrap_or_else(|_| empty(StatusCode::INTERNAL_SERVER_ERROR))
 }
 
 /// Runs a connection; when the server stops, lets it end what it has begun.

@@ -320,6 +320,31 @@ async fn a_broken_connection_can_be_resumed() {
     assert_pullable(&registry, "a", &bytes).await;
 }
 
+/// A connection that ends right after its last byte takes its request with it, but not the bytes.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_came_is_kept_when_nobody_waits_for_the_answer() {
+    use tokio::io::AsyncWriteExt;
+    let registry = Registry::start().await;
+    let bytes = noise(3_000_000, 12);
+    for size in [1000_usize, 100_000, 700_000, 1_500_000, 3_000_000].repeat(6) {
+        let path = registry.open("a").await;
+        let mut gone = tokio::net::TcpStream::connect(registry.address).await.unwrap();
+        let head = format!("PATCH {path} HTTP/1.1\r\nHost: a\r\nContent-Length: {size}\r\n\r\n");
+        gone.write_all(&[head.as_bytes(), &bytes[..size]].concat()).await.unwrap();
+        drop(gone);
+        let mut range = String::new();
+        for _ in 0..100 {
+            range = header(&registry.send("GET", &path).await, "range");
+            if range == format!("0-{}", size - 1) {
+                break;
+            }
+            tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+        }
+        assert_eq!(range, format!("0-{}", size - 1));
+        assert_eq!(finish(&registry, &path, &bytes[..size], b"").await.status(), 201);
+    }
+}
+
 #[tokio::test]
 async fn methods_that_are_not_there() {
     let registry = Registry::start().await;

@@ -14,6 +14,7 @@
 mod message;
 mod wire;
 
+use std::collections::HashMap;
 use std::net::{Shutdown, TcpListener, TcpStream};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -173,15 +174,17 @@ pub struct Proxy {
 
 #[derive(Debug)]
 struct State {
-    target: Mutex<String>,
+    target: String,
     line: Line,
     faults: Mutex<Vec<Fault>>,
     happened: AtomicU64,
     up: AtomicU64,
     down: AtomicU64,
     log: Mutex<Vec<String>>,
-    /// Both ends of each connection.
-    live: Mutex<Vec<[TcpStream; 2]>>,
+    /// Both ends of each connection that is open, by its number.
+    live: Mutex<HashMap<u64, [TcpStream; 2]>>,
+    /// How many connections there were.
+    connections: AtomicU64,
 }
 
 impl Proxy {
@@ -195,7 +198,7 @@ impl Proxy {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap().to_string();
         let state = Arc::new(State {
-            target: Mutex::new(target.to_owned()),
+            target: target.to_owned(),
             line,
             faults: Mutex::default(),
             happened: AtomicU64::new(0),
@@ -203,6 +206,7 @@ impl Proxy {
             down: AtomicU64::new(0),
             log: Mutex::default(),
             live: Mutex::default(),
+            connections: AtomicU64::new(0),
         });
         let shared = Arc::clone(&state);
         std::thread::spawn(move || {
@@ -219,11 +223,6 @@ impl Proxy {
         format!("{}/{name}", self.address)
     }
 
-    /// Leads to another registry from now on.
-    pub fn lead_to(&self, target: &str) {
-        target.clone_into(&mut lock(&self.state.target));
-    }
-
     /// Lets something happen.
     pub fn add(&self, fault: Fault) {
         lock(&self.state.faults).push(fault);
@@ -236,8 +235,10 @@ impl Proxy {
 
     /// Ends all connections, stalled ones too, as they end with the process behind one of them.
     pub fn hang_up(&self) {
-        for end in lock(&self.state.live).drain(..).flatten() {
-            let _ = end.shutdown(Shutdown::Both);
+        for (_, ends) in lock(&self.state.live).drain() {
+            for end in ends {
+                let _ = end.shutdown(Shutdown::Both);
+            }
         }
     }
 

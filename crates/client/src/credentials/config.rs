@@ -2,18 +2,17 @@
 //! which has the same form.
 
 use std::collections::BTreeMap;
-use std::fs::File;
-use std::io::{self, Read};
 use std::path::Path;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use serde::{Deserialize, Serialize};
 
-use conex_spec::{Error, Kind, Result};
+use conex_spec::{Error, Result};
 
 use crate::credentials::keys::{host_of, keys, names};
 use crate::credentials::{Credential, Place, Proof};
+use crate::files::bounded;
 use crate::secret::Secret;
 
 /// Docker's own limit does not exist; real files have a few kilobytes.
@@ -51,19 +50,7 @@ pub(super) struct Entry {
 
 /// The bytes of a file; nothing where there is none.
 pub(super) fn read(path: &Path) -> Result<Option<Vec<u8>>> {
-    let fault = |err| Error::io("cannot read", path, err);
-    let file = match File::open(path) {
-        Ok(file) => file,
-        Err(err) if err.kind() == io::ErrorKind::NotFound => return Ok(None),
-        Err(err) => return Err(fault(err)),
-    };
-    let mut text = Vec::new();
-    file.take(MAX_CONFIG + 1).read_to_end(&mut text).map_err(fault)?;
-    if text.len() as u64 > MAX_CONFIG {
-        return Err(Error::new(Kind::Limit, format!("{} is too large", path.display()))
-            .expected(format!("at most {MAX_CONFIG} bytes")));
-    }
-    Ok(Some(text))
+    bounded(path, MAX_CONFIG)
 }
 
 /// The message of the parser could repeat a piece of a secret; its place is enough.

@@ -1,3 +1,5 @@
+use conex_spec::Kind;
+
 use super::*;
 
 fn find(config: &str, registry: &str, repository: &str) -> Result<Option<Credential>> {

@@ -11,6 +11,7 @@ use crate::credentials::config::Config;
 use crate::credentials::helper::Helper;
 use crate::credentials::keys::servers;
 use crate::credentials::{Credential, Credentials, Domain, Found, Place, Proof};
+use crate::hosts::registries as hosts;
 
 /// A login that is kept somewhere. It tells no secret.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -67,13 +68,22 @@ impl Credentials {
             return Ok(Found { credential: Some(credential), ..Found::default() });
         }
         let Some(name) = config.store() else { return Ok(Found::default()) };
-        let member = format!("credsStore in {}", path.display());
-        Ok(match self.helper(name, &member)? {
+        self.find_kept(name, &format!("credsStore in {}", path.display()), registry)
+    }
+
+    /// What a helper of `registries.conf` keeps for a registry.
+    pub(super) fn find_with(&self, name: &str, place: &hosts::Place, of: &str) -> Result<Found> {
+        self.find_kept(name, &format!("credential-helpers in {place}"), of)
+    }
+
+    /// What a helper keeps that is named for every registry.
+    fn find_kept(&self, name: &str, member: &str, registry: &str) -> Result<Found> {
+        Ok(match self.helper(name, member)? {
             Some(helper) => {
-                Found { credential: ask(&helper, registry, &member)?, ..Found::default() }
+                Found { credential: ask(&helper, registry, member)?, ..Found::default() }
             }
             // It would be asked for every registry: what anyone may read can still be read.
-            None => Found { unasked: Some(absent(name, &member)), ..Found::default() },
+            None => Found { unasked: Some(absent(name, member)), ..Found::default() },
         })
     }
 

@@ -272,7 +272,7 @@ fn a_text_comes_before_files() {
         r#"{{"auths":{{"r.example":{{"auth":"{0}"}},"s.example":{{"auth":"{0}"}}}}}}"#,
         entry("me")
     );
-    std::fs::write(&file, both).unwrap();
+    fs::write(&file, both).unwrap();
     let credentials = Credentials::anonymous()
         .with_docker_config(&file)
         .with_docker_config_text(Secret::new(text), "DOCKER_AUTH_CONFIG");
@@ -294,4 +294,47 @@ fn a_text_comes_before_files() {
     let err = broken.find("r.example", "a").unwrap_err();
     assert!(err.message().contains("DOCKER_AUTH_CONFIG"), "{err}");
     assert!(!format!("{err:?}").contains("canary"), "{err:?}");
+}
+
+/// `credential-helpers` of containers-registries.conf(5).
+#[test]
+fn helpers_for_all_registries_are_asked_in_their_order() {
+    let dir = tempfile::tempdir().unwrap();
+    helper(
+        &dir,
+        "full",
+        "#!/bin/sh\ncat >/dev/null; echo '{\"Username\":\"h\",\"Secret\":\"s\"}'\n",
+    );
+    helper(&dir, "empty", "#!/bin/sh\necho 'credentials not found in native keychain'; exit 1\n");
+    let path = write(&dir, "auth.json", &format!(r#"{{"auths":{{"r":{{"auth":"{AUTH}"}}}}}}"#));
+    let place = hosts::Place { file: Path::new("/r.conf").into(), line: 3 };
+    let find = |names: &[&str]| {
+        let names = names.iter().map(|name| (*name).to_owned()).collect();
+        let order = hosts::Helpers { names, place: place.clone() };
+        with(&dir, &[&path]).in_order(Some(&order)).find("r", "a")
+    };
+    let user = |names: &[&str]| {
+        let credential = find(names).unwrap().credential;
+        credential.and_then(|it| it.user().map(str::to_owned)).unwrap_or_default()
+    };
+    for (names, expected) in [
+        (&["full", AUTH_FILES][..], "h"),
+        (&[AUTH_FILES, "full"], "u"),
+        (&["empty", AUTH_FILES, "full"], "u"),
+        (&["empty", "full"], "h"),
+        (&["absent", "full"], "h"),
+        (&["empty"], ""),
+        (&["absent"], ""),
+    ] {
+        assert_eq!(user(names), expected, "{names:?}");
+    }
+    let credential = find(&["full"]).unwrap().credential.unwrap();
+    assert_eq!(
+        credential.found_in,
+        "docker-credential-full (credential-helpers in /r.conf, line 3)"
+    );
+    let told = find(&["absent"]).unwrap().unasked.unwrap();
+    assert!(told.contains("docker-credential-absent") && told.contains("line 3"), "{told}");
+    let err = find(&["../x"]).unwrap_err();
+    assert!(err.message().contains("credential-helpers in /r.conf, line 3"), "{err}");
 }

@@ -15,10 +15,12 @@
 //! client certificate. Keys are read when they are needed, and printed nowhere.
 
 use std::fmt;
-use std::io::{self, Read};
+use std::io;
 use std::path::{Path, PathBuf};
 
 use conex_spec::{Error, Kind, Result};
+
+use crate::files::bounded;
 
 /// The longest file, in bytes.
 const LIMIT: u64 = 1 << 20;
@@ -146,15 +148,8 @@ fn alone(path: &Path, other: &Path) -> Error {
 }
 
 fn contents(path: &Path) -> Result<Vec<u8>> {
-    let fault = |err| Error::io("cannot read", path, err);
-    let mut bytes = Vec::new();
-    let file = std::fs::File::open(path).map_err(fault)?;
-    file.take(LIMIT + 1).read_to_end(&mut bytes).map_err(fault)?;
-    if bytes.len() as u64 > LIMIT {
-        return Err(Error::new(Kind::Limit, format!("{} is too long", path.display()))
-            .expected(format!("at most {LIMIT} bytes")));
-    }
-    Ok(bytes)
+    let gone = || Error::not_found(format!("{} is gone", path.display()));
+    bounded(path, LIMIT)?.ok_or_else(gone)
 }
 
 impl Certificates {

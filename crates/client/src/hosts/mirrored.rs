@@ -32,19 +32,30 @@ pub(crate) struct Read {
     repository: Repository,
     /// Nothing for the place that the name says.
     mirror: Option<Serves>,
+    /// What is asked for here instead of what.
+    renamed: Option<(Name, Name)>,
     /// Whether a tag was found here: then its content is read here too.
     tagged: AtomicBool,
     passed_over: AtomicBool,
 }
 
 impl Read {
-    pub(crate) fn new(repository: Repository, mirror: Option<Serves>) -> Self {
+    pub(crate) fn new(
+        repository: Repository,
+        mirror: Option<Serves>,
+        renamed: Option<(Name, Name)>,
+    ) -> Self {
         Self {
             repository,
             mirror,
+            renamed,
             tagged: AtomicBool::new(false),
             passed_over: AtomicBool::new(false),
         }
+    }
+
+    fn name<'a>(&'a self, name: &'a Name) -> &'a Name {
+        self.renamed.as_ref().filter(|(from, _)| from == name).map_or(name, |(_, to)| to)
     }
 
     fn may_be_asked(&self, by_tag: bool) -> bool {
@@ -68,7 +79,7 @@ impl Repository {
             if !read.may_be_asked(by_tag) {
                 continue;
             }
-            match read.repository.resolve_name(name).await {
+            match read.repository.resolve_name(read.name(name)).await {
                 Ok(found) => {
                     read.tagged.fetch_or(by_tag, Ordering::Relaxed);
                     return Ok(found);

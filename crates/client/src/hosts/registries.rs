@@ -13,8 +13,10 @@
 //!
 //! A bare name means what Docker makes of it, so `unqualified-search-registries`,
 //! `short-name-mode` and `[aliases]` are not looked at: the same command names the same image on
-//! every machine. Other unknown keys are skipped too. What is refused: files of version 1, and a
-//! prefix with a tag or digest, since what it says would be passed over in silence.
+//! every machine. Other unknown keys are skipped too. Files of version 1 are refused.
+//!
+//! A prefix with a tag or digest is for names with just that one. Its location and mirrors may have
+//! one too, which is asked for instead. A name with neither is one with the tag `latest`.
 //!
 //! Where `mirror-by-digest-only` or `pull-from-mirror` exclude a mirror from questions for a tag, it is
 //! still read for content, which is asked for by digest whatever the person typed.
@@ -25,7 +27,7 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use conex_spec::{Error, Kind, Reference, Result};
+use conex_spec::{Error, Kind, Name, Reference, Result, Tag};
 
 /// The files, none of which is read before the first request.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -43,7 +45,20 @@ pub struct RegistryFiles {
 #[derive(Debug, Default)]
 pub(crate) struct Registries {
     tables: Vec<Table>,
+    /// What the last file that has it says of `credential-helpers`.
+    pub(crate) helpers: Option<Helpers>,
 }
+
+/// Who is asked for logins, in this order.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Helpers {
+    /// Each the NAME of a program `docker-credential-NAME`, or [`AUTH_FILES`].
+    pub(crate) names: Vec<String>,
+    pub(crate) place: Place,
+}
+
+/// "`containers-auth.json` is a reserved value to use auth files".
+pub(crate) const AUTH_FILES: &str = "containers-auth.json";
 
 /// One `[[registry]]`.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -81,11 +96,12 @@ pub(crate) struct Place {
     pub(crate) line: usize,
 }
 
-/// A registry, or a part of its repositories.
+/// A registry, a part of its repositories, or one image.
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Spot {
     registry: String,
     path: String,
+    name: Option<Name>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -101,7 +117,7 @@ impl RegistryFiles {
         let mut all = Registries::default();
         if let Some(main) = &self.main {
             match file::read(main)? {
-                Some(tables) => all.merge(tables),
+                Some(read) => all.merge(read),
                 None if self.required => {
                     return Err(Error::new(Kind::NotFound, "no such file")
                         .context(format_args!("configuration of registries {}", main.display())));
@@ -120,8 +136,9 @@ impl RegistryFiles {
 
 impl Registries {
     /// "`[[registry]]` tables merged by overwriting existing items if the prefixes are identical".
-    fn merge(&mut self, tables: Vec<Table>) {
-        for table in tables {
+    fn merge(&mut self, read: Self) {
+        self.helpers = read.helpers.or(self.helpers.take());
+        for table in read.tables {
             self.tables.retain(|known| known.prefix != table.prefix);
             self.tables.push(table);
         }
@@ -135,11 +152,13 @@ impl Registries {
 }
 
 impl Table {
-    /// Where a name is read instead; nothing if that is where it says.
+    /// Where a name is read instead, and under which tag or digest if that is another; nothing if
+    /// it is where it says.
     pub(crate) fn primary(&self, name: &Reference) -> Result<Option<Reference>> {
         let Some(location) = &self.location else { return Ok(None) };
         let moved = self.moved(name, location, &self.place)?;
-        Ok(Some(moved).filter(|moved| *moved != name.without_name()))
+        let renames = moved.name().is_some_and(|to| Some(&to) != self.prefix.name());
+        Ok(Some(moved).filter(|moved| renames || moved.without_name() != name.without_name()))
     }
 
     /// Where a mirror has a name.
@@ -147,11 +166,20 @@ impl Table {
         self.moved(name, &mirror.location, &mirror.place)
     }
 
+    /// What is asked for instead of what at a place that a name moves to.
+    pub(crate) fn renamed(&self, to: &Reference) -> Option<(Name, Name)> {
+        self.prefix.name().cloned().zip(to.name())
+    }
+
     fn moved(&self, name: &Reference, to: &Spot, place: &Place) -> Result<Reference> {
         let rest = self.prefix.rest(name).unwrap_or_default();
         let path = [to.path.as_str(), rest].map(|part| part.trim_matches('/'));
         let path: Vec<_> = path.into_iter().filter(|part| !part.is_empty()).collect();
         Reference::new(&to.registry, &path.join("/"))
+            .and_then(|moved| match &to.name {
+                Some(name) => moved.with_name(name.clone()),
+                None => Ok(moved),
+            })
             .map_err(|err| err.context(format_args!("{place} moves {name} to {to}")))
     }
 }
@@ -166,6 +194,14 @@ impl Prefix {
             }
             Self::Spot(spot) if name.registry() != spot.registry => None,
             Self::Spot(spot) if spot.path.is_empty() => Some(name.repository()),
+            Self::Spot(Spot { path, name: Some(only), .. }) => {
+                let is_it = match only {
+                    Name::Tag(tag) if name.name().is_none() => *tag == Tag::latest(),
+                    Name::Tag(tag) => name.tag() == Some(tag),
+                    Name::Digest(digest) => name.digest() == Some(digest),
+                };
+                (is_it && name.repository() == path).then_some("")
+            }
             Self::Spot(spot) => {
                 let rest = name.repository().strip_prefix(spot.path.as_str())?;
                 (rest.is_empty() || rest.starts_with('/')).then_some(rest)
@@ -176,35 +212,56 @@ impl Prefix {
     fn length(&self) -> usize {
         match self {
             Self::Below(domain) => domain.len() + 1,
-            Self::Spot(spot) => spot.registry.len() + spot.path.len() + 1,
+            Self::Spot(spot) => {
+                let name = spot.name.as_ref().map_or(0, |name| name.to_string().len() + 1);
+                spot.registry.len() + spot.path.len() + 1 + name
+            }
+        }
+    }
+
+    fn name(&self) -> Option<&Name> {
+        match self {
+            Self::Spot(spot) => spot.name.as_ref(),
+            Self::Below(_) => None,
         }
     }
 }
 
 impl Spot {
-    /// `host[:port][/path]`. A host without a dot is one here, unlike in names.
+    /// `host[:port][/path][:tag|@digest]`. A host without a dot is one here, unlike in names.
     fn parse(text: &str) -> Result<Self> {
         let text = text.trim_end_matches('/');
-        let (registry, path) = text.split_once('/').unwrap_or((text, ""));
         if text.contains("://") {
             return Err(Error::invalid("a location has no scheme")
                 .expected("host[:port][/path]")
                 .found(text.escape_debug()));
         }
-        if path.contains([':', '@']) {
-            return Err(Error::new(Kind::Unsupported, "a location with a tag or digest")
-                .expected("host[:port][/path]")
-                .found(text.escape_debug()));
+        let (registry, rest) = text.split_once('/').unwrap_or((text, ""));
+        let (path, name) = match (rest.split_once('@'), rest.split_once(':')) {
+            (Some((path, digest)), _) => (path, Some(Name::Digest(digest.parse()?))),
+            (None, Some((path, tag))) => (path, Some(Name::Tag(Tag::new(tag)?))),
+            (None, None) => (rest, None),
+        };
+        let checked = if path.is_empty() && name.is_none() { "x" } else { path };
+        let mut checked = Reference::new(registry, checked)?;
+        if let Some(name) = &name {
+            checked = checked.with_name(name.clone())?;
         }
-        let checked = Reference::new(registry, if path.is_empty() { "x" } else { path })?;
-        Ok(Self { registry: checked.registry().to_owned(), path: path.to_owned() })
+        Ok(Self { registry: checked.registry().to_owned(), path: path.to_owned(), name })
     }
 }
 
 impl fmt::Display for Spot {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.registry)?;
-        if self.path.is_empty() { Ok(()) } else { write!(f, "/{}", self.path) }
+        if !self.path.is_empty() {
+            write!(f, "/{}", self.path)?;
+        }
+        match &self.name {
+            Some(Name::Tag(tag)) => write!(f, ":{tag}"),
+            Some(Name::Digest(digest)) => write!(f, "@{digest}"),
+            None => Ok(()),
+        }
     }
 }
 

@@ -92,3 +92,30 @@ fn uploads_are_counted_and_cut() {
         assert_eq!(proxy.up() - before, passed);
     }
 }
+
+/// A connection that is over holds no file, and one that stalls ends when somebody hangs up.
+#[test]
+fn nothing_is_held_of_connections_that_are_over() {
+    let (address, _) = server(b"contents");
+    let proxy = Proxy::start(&address);
+    let held = || lock(&proxy.state.live).len();
+    let wait = |expected| {
+        for _ in 0..500 {
+            if held() == expected {
+                return;
+            }
+            std::thread::sleep(Duration::from_millis(10));
+        }
+        panic!("{} connections are held", held());
+    };
+    for _ in 0..5 {
+        get(&proxy);
+    }
+    wait(0);
+    proxy.add(Fault::down(Place::FirstByte, What::Stall));
+    get(&proxy);
+    proxy.wait(1);
+    wait(1);
+    proxy.hang_up();
+    wait(0);
+}

@@ -13,18 +13,19 @@ use super::{Direction, Fault, Place, State, What, lock};
 const PIECE: usize = 16 << 10;
 
 pub(super) fn serve(client: &TcpStream, state: &State) {
-    let target = lock(&state.target).clone();
     // Nobody is behind the wire: the client's connection ends at once.
-    let Ok(server) = TcpStream::connect(target) else { return };
+    let Ok(server) = TcpStream::connect(&state.target) else { return };
+    let number = state.connections.fetch_add(1, Ordering::SeqCst);
     let _ = (client.set_nodelay(true), server.set_nodelay(true));
     if let (Ok(near), Ok(far)) = (client.try_clone(), server.try_clone()) {
-        lock(&state.live).push([near, far]);
+        lock(&state.live).insert(number, [near, far]);
     }
-    let wire = Wire { client, server: &server, state };
+    let wire = Wire { client, server: &server, state, number };
     let mut requests = BufReader::with_capacity(PIECE, client);
     let mut answers = BufReader::with_capacity(PIECE, &server);
     while let Ok(true) = wire.exchange(&mut requests, &mut answers) {}
     wire.cut();
+    lock(&state.live).remove(&number);
 }
 
 #[derive(Clone, Copy)]
@@ -32,6 +33,7 @@ struct Wire<'a> {
     client: &'a TcpStream,
     server: &'a TcpStream,
     state: &'a State,
+    number: u64,
 }
 
 impl Wire<'_> {
@@ -173,9 +175,11 @@ impl Pass<'_> {
             }
             What::Stall => {
                 happened();
-                loop {
-                    std::thread::park();
+                // Until somebody hangs up.
+                while lock(&self.wire.state.live).contains_key(&self.wire.number) {
+                    sleep(Duration::from_millis(20));
                 }
+                return Err(ErrorKind::ConnectionAborted.into());
             }
             What::Delay(time) => {
                 happened();

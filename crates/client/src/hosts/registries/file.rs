@@ -1,32 +1,22 @@
 //! One file in TOML to its `[[registry]]` tables. A fault names the file and the line.
 
-use std::io::{self, Read};
+use std::io;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use conex_spec::{Error, Kind, Result};
+use conex_spec::{Error, Kind, Name, Result};
 use toml_edit::{Document, Item, TableLike};
 
-use super::{Mirror, Place, Prefix, Serves, Spot, Table};
+use super::{Helpers, Mirror, Place, Prefix, Registries, Serves, Spot, Table};
+use crate::files::bounded;
 
 /// The longest file, in bytes.
 const LIMIT: u64 = 1 << 20;
 
 /// Reads one file; nothing if it is not there.
-pub(super) fn read(path: &Path) -> Result<Option<Vec<Table>>> {
-    let fault = |err| Error::io("cannot read", path, err);
-    let file = match std::fs::File::open(path) {
-        Ok(file) => file,
-        Err(err) if err.kind() == io::ErrorKind::NotFound => return Ok(None),
-        Err(err) => return Err(fault(err)),
-    };
-    let mut bytes = Vec::new();
-    file.take(LIMIT + 1).read_to_end(&mut bytes).map_err(fault)?;
-    if bytes.len() as u64 > LIMIT {
-        return Err(Error::new(Kind::Limit, format!("{} is too long", path.display()))
-            .expected(format!("at most {LIMIT} bytes")));
-    }
+pub(super) fn read(path: &Path) -> Result<Option<Registries>> {
+    let Some(bytes) = bounded(path, LIMIT)? else { return Ok(None) };
     let text = String::from_utf8(bytes)
         .map_err(|err| Error::invalid(format!("{} is no text", path.display())).source(err))?;
     parse(path, &text).map(Some)
@@ -52,7 +42,7 @@ pub(super) fn listed(folder: &Path) -> Result<Vec<PathBuf>> {
     Ok(paths)
 }
 
-pub(super) fn parse(path: &Path, text: &str) -> Result<Vec<Table>> {
+pub(super) fn parse(path: &Path, text: &str) -> Result<Registries> {
     let file = File { path: path.into(), text };
     let document = Document::parse(text)
         .map_err(|err| file.fault(err.span(), Error::invalid(one_line(err.message()))))?;
@@ -74,7 +64,7 @@ pub(super) fn parse(path: &Path, text: &str) -> Result<Vec<Table>> {
         file.check_twice(&found, &table)?;
         found.push(table);
     }
-    Ok(found)
+    Ok(Registries { tables: found, helpers: file.helpers(root)? })
 }
 
 struct File<'a> {
@@ -110,6 +100,8 @@ impl File<'_> {
         for (mirror, place) in self.array(table, "mirror")? {
             mirrors.push(self.mirror(mirror, place, digests)?);
         }
+        self.check_names(&prefix, location.iter().chain(mirrors.iter().map(|it| &it.location)))
+            .map_err(|err| self.at(&place, err))?;
         let insecure = self.flag(table, "insecure")?;
         let blocked = self.flag(table, "blocked")?;
         Ok(Table { prefix, location, insecure, blocked, mirrors, place })
@@ -139,6 +131,35 @@ impl File<'_> {
         };
         let insecure = self.flag(table, "insecure")?;
         Ok(Mirror { location, insecure, serves, place })
+    }
+
+    /// One image has one place, and a digest stands for itself everywhere.
+    fn check_names<'s>(
+        &self,
+        prefix: &Prefix,
+        mut to: impl Iterator<Item = &'s Spot>,
+    ) -> Result<()> {
+        let named = |spot: &&Spot| match (prefix.name(), &spot.name) {
+            (_, None) | (Some(Name::Tag(_)), _) => false,
+            (Some(from), Some(to)) => from != to,
+            (None, Some(_)) => true,
+        };
+        let Some(wrong) = to.find(named) else { return Ok(()) };
+        Err(Error::invalid("a location with a tag or digest")
+            .expected("one like that of the prefix, or none")
+            .found(wrong))
+    }
+
+    /// "An array of default credential helpers used as external credential stores."
+    fn helpers(&self, root: &dyn TableLike) -> Result<Option<Helpers>> {
+        let key = "credential-helpers";
+        let Some(item) = root.get(key) else { return Ok(None) };
+        let texts = item.as_array().map(|array| array.iter().map(|value| value.as_str()));
+        let names = texts.and_then(|texts| texts.map(|text| text.map(str::to_owned)).collect());
+        let names: Vec<String> = names.ok_or_else(|| self.wrong(key, "strings", item))?;
+        // "set to `["containers-auth.json"]` if none are specified"
+        Ok(Some(Helpers { names, place: self.place(item.span()) })
+            .filter(|it| !it.names.is_empty()))
     }
 
     /// The same prefix twice in one file is fine as long as both say the same.

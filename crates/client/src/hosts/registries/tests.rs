@@ -41,9 +41,8 @@ location = "one.example/all"
 "#;
 
 fn registries(text: &str) -> Result<Registries> {
-    let tables = file::parse(Path::new("/etc/r.conf"), text)?;
     let mut all = Registries::default();
-    all.merge(tables);
+    all.merge(file::parse(Path::new("/etc/r.conf"), text)?);
     Ok(all)
 }
 
@@ -81,6 +80,62 @@ fn the_longest_prefix_decides() {
     ] {
         assert_eq!(all.find(&name(text)).is_some_and(|table| table.blocked), blocked, "{text}");
     }
+}
+
+/// A prefix with a tag or digest is for that image and nothing else.
+#[test]
+fn one_image_can_be_elsewhere() {
+    let digest = format!("sha256:{}", "a".repeat(64));
+    let text = format!(
+        "[[registry]]\nlocation='r.example/a:v1'\nblocked=true\n\
+         [[registry]]\nprefix='r.example/a'\nlocation='all.example/a'\n\
+         [[registry]]\nprefix='r.example/b:latest'\nlocation='s.example/b:new'\n\
+         mirror=[{{location='m.example/b'}}]\n\
+         [[registry]]\nprefix='r.example/c@{digest}'\nlocation='s.example/c'\n\
+         [[registry]]\nprefix='r.example/d:old'\nlocation='r.example/d@{digest}'\n"
+    );
+    let all = registries(&text).unwrap();
+    let at = format!("@{digest}");
+    for (text, to) in [
+        ("r.example/a:v2", "all.example/a"),
+        ("r.example/a", "all.example/a"),
+        ("r.example/a/b:v1", "all.example/a/b"),
+        ("r.example/b:latest", "s.example/b:new"),
+        ("r.example/b", "s.example/b:new"),
+        ("r.example/b:other", ""),
+        ("r.example/b/c:latest", ""),
+        (&format!("r.example/c{at}"), "s.example/c"),
+        (&format!("r.example/c:t{at}"), "s.example/c"),
+        ("r.example/c:t", ""),
+        ("r.example/d:old", &format!("r.example/d{at}")),
+        ("r.example/d", ""),
+    ] {
+        let found = name(text);
+        let moved = all.find(&found).and_then(|table| table.primary(&found).unwrap());
+        assert_eq!(moved.map(|moved| moved.to_string()).unwrap_or_default(), to, "{text}");
+    }
+    let blocked = |text: &str| all.find(&name(text)).is_some_and(|table| table.blocked);
+    assert!(blocked("r.example/a:v1") && !blocked("r.example/a:v2") && !blocked("r.example/a"));
+    let image = name("r.example/b:latest");
+    let table = all.find(&image).unwrap();
+    let renamed = table.renamed(&table.primary(&image).unwrap().unwrap()).unwrap();
+    assert_eq!((renamed.0.to_string(), renamed.1.to_string()), ("latest".into(), "new".into()));
+    let mirrored = table.mirrored(&image, &table.mirrors[0]).unwrap();
+    assert!(table.renamed(&mirrored).is_none(), "{mirrored}");
+}
+
+#[test]
+fn the_last_file_says_who_is_asked_for_logins() {
+    let one = file::parse(Path::new("/1"), "credential-helpers = ['a', 'containers-auth.json']");
+    let none = file::parse(Path::new("/2"), "\ncredential-helpers = []").unwrap();
+    let mut all = Registries::default();
+    all.merge(one.unwrap());
+    all.merge(none);
+    let helpers = all.helpers.as_ref().unwrap();
+    assert_eq!(helpers.names, ["a", AUTH_FILES]);
+    assert_eq!(helpers.place.to_string(), "/1, line 1");
+    all.merge(file::parse(Path::new("/3"), "\ncredential-helpers = ['b']").unwrap());
+    assert_eq!(all.helpers.unwrap().names, ["b"]);
 }
 
 #[test]
@@ -152,7 +207,13 @@ fn what_is_wrong_and_where() {
         ("[[registry]]\nprefix = 'a.example'", 1, "without location"),
         ("[[registry]]\nlocation = 'https://a.example'", 2, "no scheme"),
         ("[[registry]]\nlocation = 'a.example/../b'", 2, ""),
-        ("[[registry]]\nlocation = 'a.example/b:tag'", 2, "tag or digest"),
+        ("[[registry]]\nprefix='a.example/b'\nlocation='a.example/b:tag'", 1, "tag or digest"),
+        ("[[registry]]\nlocation = 'a.example:5000:tag'", 2, ""),
+        ("[[registry]]\nlocation = 'a.example/b:t/c'", 2, ""),
+        ("[[registry]]\nlocation = 'a.example/b@sha256:x'", 2, ""),
+        ("[[registry]]\nlocation = 'a.example/b:blake3-x y'", 2, ""),
+        ("a = 1\ncredential-helpers = 'x'", 2, "strings"),
+        ("credential-helpers = ['x', 7]", 1, "strings"),
         ("[[registry]]\nprefix = '*.a.example/b'\nlocation='b.example'", 2, "wildcard"),
         ("[[registry]]\nprefix = 'a.*.b'\nlocation='b.example'", 2, ""),
         ("[[registry]]\nlocation='a.example'\ninsecure = 'yes'", 3, "true or false"),
