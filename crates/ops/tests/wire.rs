@@ -90,3 +90,22 @@ async fn an_upload_that_trickles_is_given_up() {
         assert!(begun.elapsed() < Duration::from_secs(60), "{:?}", begun.elapsed());
     }
 }
+
+/// Where everyone may read everything, the registry is told only the digest of what it has elsewhere.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_the_registry_has_goes_up_once() {
+    let (address, _dir) = registry().await;
+    let pair = pair(&address, None);
+    let proxy = Proxy::start(&address);
+    for size in [70_000, 5 << 20] {
+        let bytes = noise(size as u64, size);
+        let blob = Descriptor::of(MediaType::LAYER, &bytes);
+        let before = proxy.up();
+        for name in ["a", "b/c"] {
+            let repository = (pair.repository)(&proxy.image(name));
+            repository.put(&blob, bytes_stream(bytes.clone(), 0..blob.size)).await.unwrap();
+            assert!(repository.has(&blob).await.unwrap(), "{name}");
+        }
+        assert_eq!(proxy.up() - before, blob.size);
+    }
+}

@@ -127,10 +127,7 @@ async fn connection(
     let Some(is_http2) = first_bytes(&stream, limits.header_time, &mut stopping).await else {
         return;
     };
-    let service = service_fn(move |request| {
-        let app = Arc::clone(&app);
-        async move { Ok::<_, Infallible>(answer(app, request, peer).await) }
-    });
+    let service = service_fn(move |request| answer(Arc::clone(&app), request, peer));
     let io = Patience::new(TokioIo::new(stream), limits.body_time);
     // Errors of a connection are its client's; the access log has told of its requests.
     if is_http2 {
@@ -142,14 +139,24 @@ async fn connection(
     }
 }
 
-/// What is answered ends with its connection. What writes does not: all that came is written, also
-/// where the client is gone before it was told so, and then goes on from there.
-async fn answer(app: Arc<App>, request: Request<Incoming>, peer: SocketAddr) -> Response<Body> {
-    if request.method().is_safe() {
-        return app.answer(request, peer).await;
+/// What only reads ends with its connection. What writes does not, and begins at once: all that came
+/// is written, also where the client is gone before it was told so, and then goes on from there.
+fn answer(
+    app: Arc<App>,
+    request: Request<Incoming>,
+    peer: SocketAddr,
+) -> impl Future<Output = Result<Response<Body>, Infallible>> {
+    let begun = if request.method().is_safe() {
+        Err((app, request))
+    } else {
+        Ok(tokio::spawn(async move { app.answer(request, peer).await }))
+    };
+    async move {
+        Ok(match begun {
+            Ok(task) => task.await.unwrap_or_else(|_| empty(StatusCode::INTERNAL_SERVER_ERROR)),
+            Err((app, request)) => app.answer(request, peer).await,
+        })
     }
-    let answered = tokio::spawn(async move { app.answer(request, peer).await });
-    answered.await.unwrap_or_else(|_| empty(StatusCode::INTERNAL_SERVER_ERROR))
 }
 
 /// Runs a connection; when the server stops, lets it end what it has begun.
