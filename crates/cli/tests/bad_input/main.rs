@@ -17,6 +17,7 @@ mod death;
 mod disk;
 mod hostile;
 mod layers;
+mod proxy;
 mod world;
 
 use std::process::ExitCode;
