@@ -69,6 +69,7 @@ const CASES: &[Case] = cases! {
     umoci::unpacked_as_umoci_does, needs ROOT "umoci" "debootstrap" "tar" "zstd" "setcap";
     runtime::runc_starts_a_bundle, needs ROOT "runc" "debootstrap" "tar" "zstd" "setcap";
     runtime::crun_starts_a_bundle, needs ROOT "crun" "unshare" "debootstrap" "tar" "zstd" "setcap";
+    runtime::runc_starts_a_bundle_without_root, needs ROOT "runc" "setpriv" "debootstrap" "tar" "zstd" "setcap";
     schemas::agree_with_the_lint, needs "python3" SCHEMAS VALIDATOR;
     archives::skopeo_and_umoci_read_and_write_them, needs "skopeo" "umoci" "tar" "gzip";
     archives::docker_saves_and_loads_them, needs ROOT "dockerd" "docker" "tar";

@@ -19,6 +19,7 @@ mod names;
 mod raw;
 mod removal;
 mod shown;
+mod trees;
 
 use std::process::ExitCode;
 
@@ -49,6 +50,13 @@ const CASES: &[Case] = cases! {
     removal::docker_registry_says_what_it_does_not_allow, needs "docker-registry";
     shown::events_are_json_with_a_sum;
     shown::a_rate_is_kept;
+    trees::one_tar_is_the_same_tree, needs "tar";
+    trees::single_files_come_from_the_newest_layers, needs "tar";
+    trees::layers_are_folders_in_order;
+    trees::a_manifest_tells_every_change;
+    trees::bsdtar_reads_manifests, needs "bsdtar";
+    trees::a_pull_unpacks_what_comes;
+    trees::a_pull_that_fails_leaves_no_tree;
     complete::commands_options_and_places, needs "bash";
     complete::fish_offers_the_same, needs "fish";
     complete::zsh_reads_its_script, needs "zsh";
