@@ -20,6 +20,7 @@ use crate::args::Args;
 use crate::output::Output;
 
 fn main() -> ExitCode {
+    end_on_panic();
     let args = match Args::try_parse() {
         Ok(args) => args,
         Err(err) => return failure::usage(&err, std::env::args_os().skip(1)),
@@ -29,4 +30,14 @@ fn main() -> ExitCode {
         Ok(code) => code,
         Err(err) => failure::report(&err, &output),
     }
+}
+
+/// A panic ends the program in every build, as it does in a release: what a thread left half-done
+/// is not waited for.
+fn end_on_panic() {
+    let told = std::panic::take_hook();
+    std::panic::set_hook(Box::new(move |panic| {
+        told(panic);
+        std::process::abort();
+    }));
 }
