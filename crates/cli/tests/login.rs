@@ -205,7 +205,7 @@ fn a_store_keeps_what_the_file_does_not() {
     assert!(!home.path("kept").exists());
     fs::remove_file(home.path("bin/docker-credential-box")).unwrap();
     let (code, err) = home.fails(&login, PASSWORD);
-    assert_eq!(code, 3, "{err}");
+    assert_eq!(code, 7, "{err}");
     assert!(err.contains("docker-credential-box is not on the search path"), "{err}");
 }
 
