@@ -14,7 +14,7 @@ use hyper::server::conn::{http1, http2};
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::{Semaphore, mpsc, watch};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, timeout};
 
@@ -69,6 +69,8 @@ impl Server {
     pub async fn run(self, shutdown: impl Future) -> Result<()> {
         let (stop, stopping) = watch::channel(false);
         let mut connections = JoinSet::new();
+        // Every request that writes has a clone of it, also where its connection is gone.
+        let (writing, mut written) = mpsc::channel::<()>(1);
         let room = Arc::new(Semaphore::new(self.app.config.limits.connections));
         let mut shutdown = pin!(shutdown);
         loop {
@@ -80,8 +82,9 @@ impl Server {
             };
             let Some((permit, stream, peer)) = accepted else { continue };
             let (app, stopping) = (Arc::clone(&self.app), stopping.clone());
+            let writing = writing.clone();
             connections.spawn(async move {
-                connection(app, stream, peer, stopping).await;
+                connection(app, stream, peer, stopping, writing).await;
                 drop(permit);
             });
         }
@@ -91,6 +94,9 @@ impl Server {
         // Whoever is not done then is cut off; uploads can be resumed.
         let _ = timeout(self.app.config.limits.grace, all).await;
         connections.shutdown().await;
+        drop(writing);
+        // What has come by then is written before the folder is someone else's.
+        written.recv().await;
         Ok(())
     }
 }
@@ -120,6 +126,7 @@ async fn connection(
     stream: TcpStream,
     peer: SocketAddr,
     mut stopping: watch::Receiver<bool>,
+    writing: mpsc::Sender<()>,
 ) {
     let limits = app.config.limits.clone();
     // Answers are written whole; waiting for more of them only delays.
@@ -127,7 +134,8 @@ async fn connection(
     let Some(is_http2) = first_bytes(&stream, limits.header_time, &mut stopping).await else {
         return;
     };
-    let service = service_fn(move |request| answer(Arc::clone(&app), request, peer));
+    let service =
+        service_fn(move |request| answer(Arc::clone(&app), request, peer, writing.clone()));
     let io = Patience::new(TokioIo::new(stream), limits.body_time);
     // Errors of a connection are its client's; the access log has told of its requests.
     if is_http2 {
@@ -145,11 +153,16 @@ fn answer(
     app: Arc<App>,
     request: Request<Incoming>,
     peer: SocketAddr,
+    writing: mpsc::Sender<()>,
 ) -> impl Future<Output = Result<Response<Body>, Infallible>> {
     let begun = if request.method().is_safe() {
         Err((app, request))
     } else {
-        Ok(tokio::spawn(async move { app.answer(request, peer).await }))
+        Ok(tokio::spawn(async move {
+            let answer = app.answer(request, peer).await;
+            drop((app, writing));
+            answer
+        }))
     };
     async move {
         Ok(match begun {
