@@ -138,8 +138,7 @@ pub fn a_pull_that_fails_leaves_no_tree() {
     let digests = conex.json(&["inspect", &place])["layers"].clone();
     let layer = digests[0]["digest"].as_str().unwrap().to_owned();
     let blob = scratch.join("registry/blobs").join(layer.replace(':', "/"));
-    let content = fs::read(&blob).unwrap();
-    let mut wrong = content.clone();
+    let mut wrong = fs::read(&blob).unwrap();
     let middle = wrong.len() / 2;
     wrong[middle] ^= 1;
     fs::write(&blob, wrong).unwrap();
