@@ -16,6 +16,7 @@
 //! | the path of an entry below the root | [`Name`] |
 
 pub mod flatten;
+mod hashed;
 mod ids;
 pub mod mtree;
 mod name;

@@ -2,15 +2,16 @@
 //! chained by the tree itself, so that the table is all the memory that is needed.
 
 use std::collections::HashMap;
-use std::hash::{BuildHasher, BuildHasherDefault, Hasher, RandomState};
+use std::hash::{BuildHasher, RandomState};
 
 use super::NONE;
+use crate::hashed::Hashed;
 
 /// The table. Its key is random: no layer can know which names meet in one place.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Index {
     key: RandomState,
-    first: HashMap<u64, u32, BuildHasherDefault<Identity>>,
+    first: HashMap<u64, u32, Hashed>,
 }
 
 impl Index {
@@ -36,25 +37,5 @@ impl Index {
             NONE => self.first.remove(&place),
             node => self.first.insert(place, node),
         };
-    }
-}
-
-/// The places are hashes already.
-#[derive(Clone, Default)]
-struct Identity(u64);
-
-impl Hasher for Identity {
-    fn finish(&self) -> u64 {
-        self.0
-    }
-
-    fn write(&mut self, bytes: &[u8]) {
-        for &byte in bytes {
-            self.0 = self.0 << 8 | u64::from(byte);
-        }
-    }
-
-    fn write_u64(&mut self, place: u64) {
-        self.0 = place;
     }
 }

@@ -7,12 +7,14 @@
 //! now was made by this layer as well, so that all in it is of this layer indeed.
 
 use std::collections::HashSet;
-use std::hash::{BuildHasher, BuildHasherDefault, Hasher, RandomState};
+use std::hash::{BuildHasher, RandomState};
+
+use crate::hashed::Hashed;
 
 /// The set is kept in parts that grow one by one, since a set that grows is there twice.
 const SHARDS: usize = 32;
 
-type Ids = HashSet<u64, BuildHasherDefault<Identity>>;
+type Ids = HashSet<u64, Hashed>;
 
 /// The names of one layer.
 #[derive(Debug, Default)]
@@ -80,26 +82,6 @@ impl Seen {
 /// By bits in the middle: a set uses those at both ends.
 fn shard(id: u64) -> usize {
     (id >> 32) as usize % SHARDS
-}
-
-/// The ids are hashes already.
-#[derive(Default)]
-struct Identity(u64);
-
-impl Hasher for Identity {
-    fn finish(&self) -> u64 {
-        self.0
-    }
-
-    fn write(&mut self, bytes: &[u8]) {
-        for &byte in bytes {
-            self.0 = self.0 << 8 | u64::from(byte);
-        }
-    }
-
-    fn write_u64(&mut self, id: u64) {
-        self.0 = id;
-    }
 }
 
 #[cfg(test)]

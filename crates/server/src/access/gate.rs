@@ -6,7 +6,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use conex_spec::Digest;
 use http::request::Parts;
-use http::{HeaderValue, Method, StatusCode, header};
+use http::{HeaderValue, Method, header};
 use tokio::sync::Semaphore;
 use uuid::Uuid;
 
@@ -32,8 +32,7 @@ pub(crate) struct Gate {
 pub(crate) struct Asker<'a> {
     pub(super) gate: &'a Gate,
     pub(super) who: Who,
-    /// What the request calls this registry.
-    pub(super) host: String,
+    pub(super) head: &'a Parts,
 }
 
 /// Who that is.
@@ -51,9 +50,8 @@ impl Gate {
 
     /// Who sent a request. Wrong credentials are refused, even for what everyone may do: their
     /// owner thinks to be someone.
-    pub(crate) async fn admit<'a>(&'a self, head: &Parts) -> Result<Asker<'a>, Failure> {
-        let host = host(head);
-        let asker = |who| Asker { gate: self, who, host: host.clone() };
+    pub(crate) async fn admit<'a>(&'a self, head: &'a Parts) -> Result<Asker<'a>, Failure> {
+        let asker = |who| Asker { gate: self, who, head };
         let sent = head.headers.get(header::AUTHORIZATION).filter(|_| !self.access.is_open());
         let Some(sent) = sent else { return Ok(asker(Who::Anyone)) };
         let sent = sent.to_str().unwrap_or_default();
@@ -61,7 +59,7 @@ impl Gate {
         let found = if scheme.eq_ignore_ascii_case("basic") {
             self.password(value.trim()).await?.ok_or("the user or the password is wrong")
         } else if scheme.eq_ignore_ascii_case("bearer") {
-            self.token(value.trim(), &host)
+            self.token(value.trim(), &host(head))
         } else {
             Err("this way to log in is not known here")
         };
@@ -136,17 +134,20 @@ impl Asker<'_> {
 
     /// What the asker may do in a repository.
     pub(crate) fn may(&self, repository: &Repository) -> Actions {
-        let Permissions { rules, tokens, .. } = &self.gate.access;
         let name = repository.as_str();
-        match (&self.who, tokens) {
-            _ if self.may_everything() => Actions::ALL,
-            (Who::Anyone, _) => rules.allowed(None, name),
-            (Who::User(user), _) => rules.allowed(Some(user), name),
-            (Who::Bearer(claims), Tokens::Of(_)) => claims.allows(name),
+        match &self.who {
             // The rules may have changed since the token was given out.
-            (Who::Bearer(claims), _) => {
-                claims.allows(name).within(rules.allowed(claims.user(), name))
-            }
+            Who::Bearer(claims) => claims.allows(name).within(self.by_rules(name)),
+            _ => self.by_rules(name),
+        }
+    }
+
+    /// What our rules let this person do; who brings an issuer's token is not bound by them.
+    fn by_rules(&self, repository: &str) -> Actions {
+        match (&self.who, &self.gate.access.tokens) {
+            _ if self.may_everything() => Actions::ALL,
+            (Who::Bearer(_), Tokens::Of(_)) => Actions::ALL,
+            _ => self.gate.access.rules.allowed(self.name(), repository),
         }
     }
 
@@ -157,16 +158,18 @@ impl Asker<'_> {
 
     /// Whether a repository is shown in the catalog.
     pub(crate) fn sees(&self, repository: &str) -> bool {
-        let Permissions { rules, tokens, .. } = &self.gate.access;
-        let allowed = match (&self.who, tokens) {
-            _ if self.may_everything() => Actions::ALL,
-            (Who::Anyone, _) => rules.allowed(None, repository),
-            (Who::User(user), _) => rules.allowed(Some(user), repository),
-            (Who::Bearer(claims), Tokens::Of(_)) if claims.allows_catalog() => Actions::ALL,
-            (Who::Bearer(claims), Tokens::Of(_)) => claims.allows(repository),
-            (Who::Bearer(claims), _) => rules.allowed(claims.user(), repository),
+        let allowed = match (&self.who, &self.gate.access.tokens) {
+            (Who::Bearer(claims), Tokens::Of(_)) if !claims.allows_catalog() => {
+                claims.allows(repository)
+            }
+            _ => self.by_rules(repository),
         };
         allowed.has(Actions::PULL)
+    }
+
+    /// What the request calls this registry.
+    pub(super) fn host(&self) -> String {
+        host(self.head)
     }
 
     /// The name of the person, for the log.
@@ -193,16 +196,12 @@ impl Asker<'_> {
     }
 
     fn refusal(&self, repository: &Repository, needed: Actions) -> Failure {
-        let others_decide = matches!(self.gate.access.tokens, Tokens::Of(_));
-        let rules = &self.gate.access.rules;
         let may_ask_again = match &self.who {
             Who::Anyone => true,
             Who::User(_) => false,
             // A stranger's token says no more than that nobody logged in.
             Who::Bearer(claims) if claims.user().is_none() => true,
-            Who::Bearer(claims) => {
-                others_decide || rules.allowed(claims.user(), repository.as_str()).has(needed)
-            }
+            Who::Bearer(_) => self.by_rules(repository.as_str()).has(needed),
         };
         if may_ask_again {
             let why = match self.name() {
@@ -221,14 +220,14 @@ impl Asker<'_> {
         let value = match &self.gate.access.tokens {
             Tokens::None => "Basic realm=\"conex\", charset=\"UTF-8\"".to_owned(),
             Tokens::Own(own) => {
-                let url = own.url.as_deref();
-                let base = url.map_or_else(|| format!("http://{}", self.host), str::to_owned);
+                let (url, host) = (own.url.as_deref(), self.host());
+                let base = url.map_or_else(|| format!("http://{host}"), str::to_owned);
                 let realm = format!("{}/token", base.trim_end_matches('/'));
-                bearer(&realm, service(url, &self.host), scope, error)
+                bearer(&realm, service(url, &host), scope, error)
             }
             Tokens::Of(issuer) => bearer(&issuer.realm, &issuer.service, scope, error),
         };
-        let failure = Code::Unauthorized.says(why).status(StatusCode::UNAUTHORIZED);
+        let failure = Code::Unauthorized.says(why);
         match HeaderValue::try_from(value) {
             Ok(value) => failure.header(header::WWW_AUTHENTICATE, value),
             Err(_) => failure,

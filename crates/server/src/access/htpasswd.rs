@@ -104,11 +104,11 @@ impl Users {
     fn refresh(&self) -> Result<()> {
         let path = &self.0.path;
         let fault = |err| Error::io("cannot read the users", path, err);
-        let stamp = Stamp::of(&fs::metadata(path).map_err(fault)?);
+        let meta = fs::metadata(path).map_err(fault)?;
+        let stamp = Stamp::of(&meta);
         if self.read().stamp == stamp {
             return Ok(());
         }
-        let meta = fs::metadata(path).map_err(fault)?;
         if meta.len() > LIMIT {
             let message = format!("{} has more than {LIMIT} bytes", path.display());
             return Err(Error::new(Kind::Limit, message));

@@ -41,7 +41,8 @@ impl App {
         }
         let scopes = wanted.into_iter().filter_map(Scope::parse);
         let access = scopes.filter_map(|scope| granted(&asker, scope)).collect();
-        let service = service(own.url.as_deref(), &asker.host);
+        let host = asker.host();
+        let service = service(own.url.as_deref(), &host);
         let token = self.gate.mint.issue(user, service, access, (now(), own.life));
         let answer = json!({ "token": token, "access_token": token, "expires_in": own.life });
         Ok(json(&answer, "application/json").with(header::CACHE_CONTROL, "no-store"))

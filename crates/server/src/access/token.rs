@@ -9,7 +9,7 @@
 mod jwks;
 mod jws;
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 
 use conex_spec::Result;
@@ -145,11 +145,6 @@ impl Issuer {
     ) -> Result<Self> {
         let keys = Arc::new(Keys::open(keys)?);
         Ok(Self { realm: realm.into(), service: service.into(), issuer: issuer.into(), keys })
-    }
-
-    /// Where its keys were read.
-    pub fn keys(&self) -> &PathBuf {
-        &self.keys.path
     }
 
     pub(crate) fn check(&self, token: &str, now: u64) -> Result<Claims, Refused> {
