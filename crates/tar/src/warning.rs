@@ -99,13 +99,18 @@ impl Warnings {
         }
     }
 
+    /// Adds oddities that are only counted.
+    pub fn add_unkept(&mut self, count: u64) {
+        self.count += count;
+    }
+
     /// Adds those of another list.
     pub fn append(&mut self, other: Self) {
         let unkept = other.count - other.kept.len() as u64;
         for warning in other.kept {
             self.add(warning.code, &warning.path, warning.detail);
         }
-        self.count += unkept;
+        self.add_unkept(unkept);
     }
 }
 

@@ -12,11 +12,13 @@ use rustix::fs::{
 };
 use rustix::io::Errno;
 
+use super::crew::Crew;
 use super::cursor::{Cursor, Missing};
-use super::file::{Finisher, Meta, SMALL, Unfinished};
+use super::file::{Attributes, Meta};
+use super::parcel::{NewFile, SMALL};
 use super::room::Room;
 use super::{Devices, LayerReport};
-use crate::name::Name;
+use crate::name::{Name, components};
 use crate::root::Root;
 use crate::sys::{HANDLE, failed, open_dir, proc_path, times};
 use crate::whiteout::{self, Whiteout};
@@ -36,13 +38,13 @@ pub(super) struct Applier<'a> {
     pub(super) entries_left: u64,
     /// Whether it was said that owners are not restored.
     pub(super) owners_noted: bool,
-    pub(super) finisher: Finisher,
     pub(super) report: LayerReport,
 }
 
 impl Applier<'_> {
     /// Reads the whole stream and applies every entry.
-    pub(super) fn apply(mut self, stream: impl BufRead) -> Result<LayerReport> {
+    pub(super) fn apply(mut self, crew: Crew, stream: impl BufRead) -> Result<LayerReport> {
+        self.cursor.crew = crew;
         let mut reader = Reader::from_buffered(stream);
         while let Some(mut entry) = reader.next_entry()? {
             self.count(&entry)?;
@@ -52,10 +54,10 @@ impl Applier<'_> {
                 err.context(format!("{} {}", entry.kind.noun(), show(&entry.path)))
             })?;
         }
-        self.finisher.flush()?;
         self.cursor.finish()?;
+        self.cursor.crew.settle_all()?;
         self.report.warnings.append(reader.take_warnings());
-        Ok(self.report)
+        Ok(std::mem::take(&mut self.report))
     }
 
     fn count(&mut self, entry: &Entry) -> Result<()> {
@@ -86,6 +88,10 @@ impl Applier<'_> {
             return self.whiteout(entry, parent, whiteout);
         }
         self.cursor.enter(parent, Missing::Make)?;
+        if entry.kind == Kind::File && self.is_small(entry) {
+            return self.small_file(entry, last, reader);
+        }
+        self.cursor.settle(last)?;
         match &entry.kind {
             Kind::Dir => return self.dir(entry, name, last),
             Kind::File => self.file(entry, last, reader)?,
@@ -101,17 +107,22 @@ impl Applier<'_> {
                 self.device(entry, last, FileType::BlockDevice, (*major, *minor))?;
             }
         }
+        self.made(last);
+        Ok(())
+    }
+
+    /// Notes that the layer has an entry of this name in the current directory.
+    fn made(&mut self, last: &[u8]) {
         let top = self.cursor.top_mut();
         top.dirty = true;
         let ino = top.ino;
         self.cursor.seen.add(ino, last);
-        Ok(())
     }
 
     /// "It is not possible to create a filesystem which has a file or directory with a name
     /// beginning with `.wh.`". Below AUFS's own directories everything is ignored.
     fn is_below_marker(&mut self, entry: &Entry, parent: &[u8]) -> Result<bool> {
-        for component in crate::name::components(parent) {
+        for component in components(parent) {
             match whiteout::parse(component)? {
                 None => {}
                 Some(Whiteout::Aufs) => {
@@ -194,40 +205,63 @@ impl Applier<'_> {
         if self.own { xattr::set_marks(self.cursor.fd()?, entry) } else { Ok(()) }
     }
 
+    /// Whether another thread can make the file. One with attributes is made at once: what of them
+    /// is odd is told in the order of the layer.
+    fn is_small(&self, entry: &Entry) -> bool {
+        let plain = entry.xattrs.is_empty() && !entry.sparse;
+        plain && entry.size <= SMALL && self.cursor.crew.is_there()
+    }
+
+    fn small_file<R: BufRead>(
+        &mut self,
+        entry: &Entry,
+        last: &[u8],
+        reader: &mut Reader<R>,
+    ) -> Result<()> {
+        let (mode, attributes) = self.attributes(entry);
+        let again = self.cursor.seen.contains(self.cursor.top().ino, last);
+        let (path, offset) = (&entry.path[..], entry.offset);
+        let created = mode & 0o777;
+        let file = NewFile { path, last, created, attributes, again, offset };
+        self.cursor.make(file, |content| {
+            content.reserve(entry.size as usize);
+            while let Some(Piece::Data(data)) = reader.next_piece()? {
+                content.extend_from_slice(data);
+            }
+            Ok(())
+        })?;
+        self.made(last);
+        Ok(())
+    }
+
+    /// The mode that a file gets, and what it lacks once it is made with that and filled.
+    fn attributes(&mut self, entry: &Entry) -> (u32, Attributes) {
+        let mode = self.file_mode(entry);
+        let owner = self.owner(entry);
+        let special = mode & (0o7000 | self.cursor.creation.masked) != 0;
+        self.note_privileges(entry, mode);
+        (mode, Attributes { owner, mode: special.then_some(mode), mtime: entry.mtime })
+    }
+
     fn file<R: BufRead>(
         &mut self,
         entry: &Entry,
         last: &[u8],
         reader: &mut Reader<R>,
     ) -> Result<()> {
+        let (mode, mut attributes) = self.attributes(entry);
         // Without privilege attributes can only be set on a file that may be written.
         let lend = !self.cursor.privileged && !entry.xattrs.is_empty();
-        let mode = self.file_mode(entry);
-        let created = if lend { mode | 0o200 } else { mode };
-        let fd = self.create(entry, created, last)?;
-        let owner = self.owner(entry);
-        let masked = 0o7000 | self.cursor.creation.masked;
-        let special = lend || mode & masked != 0;
-        let mut file = Unfinished {
-            file: fd.into(),
-            path: entry.path.clone(),
-            content: Vec::new(),
-            owner,
-            mode: special.then_some(mode),
-            mtime: entry.mtime,
-            xattrs: entry.xattrs.clone(),
-            privileged: self.cursor.privileged,
-        };
-        self.note_privileges(entry, mode);
-        if entry.size <= SMALL && !entry.sparse {
-            file.content.reserve_exact(entry.size as usize);
-            while let Some(Piece::Data(data)) = reader.next_piece()? {
-                file.content.extend_from_slice(data);
-            }
-            return self.finisher.hand_over(file);
+        if lend {
+            attributes.mode = Some(mode);
         }
-        write_content(&mut file.file, entry, reader)?;
-        file.finish(&mut self.report.warnings)
+        let created = if lend { mode | 0o200 } else { mode };
+        let mut file = std::fs::File::from(self.create(entry, created, last)?);
+        write_content(&mut file, entry, reader)?;
+        let (privileged, warnings) = (self.cursor.privileged, &mut self.report.warnings);
+        attributes.set(&file, &entry.path, || {
+            set_all(Target::open(&file), &entry.xattrs, privileged, &entry.path, warnings)
+        })
     }
 
     fn create(&mut self, entry: &Entry, mode: u32, last: &[u8]) -> Result<OwnedFd> {
@@ -255,8 +289,7 @@ impl Applier<'_> {
 
     fn replace(&mut self, entry: &Entry, last: &[u8]) -> Result<()> {
         if self.cursor.seen.contains(self.cursor.top().ino, last) {
-            let detail = "appears twice in one layer, the last entry counts";
-            self.warn(Code::DuplicateEntry, entry, detail);
+            self.warn(Code::DuplicateEntry, entry, super::TWICE);
         }
         self.cursor.remove(last).map(drop)
     }
@@ -326,18 +359,10 @@ impl Applier<'_> {
         let detail = format!("device {major}:{minor} replaced by an empty file");
         self.warn(Code::DeviceReplaced, entry, detail);
         let plain = Entry { kind: Kind::File, mode: entry.mode & 0o777, ..entry.clone() };
-        let fd = self.create(&plain, plain.mode, last)?;
-        Unfinished {
-            file: fd.into(),
-            path: entry.path.clone(),
-            content: Vec::new(),
-            owner: self.owner(&plain),
-            mode: Some(plain.mode),
-            mtime: entry.mtime,
-            xattrs: Vec::new(),
-            privileged: self.cursor.privileged,
-        }
-        .finish(&mut self.report.warnings)
+        let file = std::fs::File::from(self.create(&plain, plain.mode, last)?);
+        let owner = self.owner(&plain);
+        let attributes = Attributes { owner, mode: Some(plain.mode), mtime: entry.mtime };
+        attributes.set(&file, &entry.path, || Ok(()))
     }
 
     /// The target is a path of the image, never of the host: it is cleaned as a name is, its
@@ -352,6 +377,7 @@ impl Applier<'_> {
                 .found(show(target.as_bytes()))
                 .source(err)
         };
+        self.cursor.crew.settle_target(components(target.as_bytes()))?;
         let from = self.root.dir(parent).map_err(missing)?;
         let stat = statat(&from, file, AtFlags::SYMLINK_NOFOLLOW)
             .map_err(|errno| missing(failed("find", file, errno)))?;
@@ -436,6 +462,13 @@ impl Applier<'_> {
 
     fn warn(&mut self, code: Code, entry: &Entry, detail: impl Into<String>) {
         self.report.warnings.add(code, &entry.path, detail);
+    }
+}
+
+/// Whatever came of the layer, nobody waits for the next one.
+impl Drop for Applier<'_> {
+    fn drop(&mut self) {
+        self.cursor.crew = Crew::default();
     }
 }
 

@@ -11,19 +11,23 @@
 
 use std::collections::HashMap;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::sync::Arc;
 
 use conex_spec::{Error, Kind, Result};
 use conex_tar::{Time, show};
 use rustix::fs::{FileType, Mode, fchmod, fstat, mkdirat, readlinkat};
 use rustix::io::Errno;
 
+use super::crew::Crew;
 use super::file::Meta;
-use super::remove::Trash;
+use super::level::Level;
+use super::parcel::NewFile;
+use super::remove::{self, SharedTrash};
 use super::seen::Seen;
 use super::staging::Creation;
 use crate::ids::Ids;
 use crate::name::components;
-use crate::sys::{failed, list, open_dir, times};
+use crate::sys::{failed, list, open_dir};
 
 /// As many links as Linux follows in one path.
 const MAX_LINKS: usize = 40;
@@ -31,23 +35,6 @@ const MAX_LINKS: usize = 40;
 const MAX_OPEN: usize = 64;
 /// Deeper trees are refused: no system call could reach them by a path.
 const MAX_DEPTH: usize = 4096;
-
-/// An open directory of the tree.
-#[derive(Debug)]
-pub(super) struct Level {
-    name: Vec<u8>,
-    fd: Option<OwnedFd>,
-    pub(super) ino: u64,
-    pub(super) uid: u32,
-    pub(super) gid: u32,
-    pub(super) mode: u32,
-    /// The time the directory shall have.
-    pub(super) mtime: Time,
-    /// Whether its time on the disk may be another one.
-    pub(super) dirty: bool,
-    /// Whether the names made by this layer include it.
-    marked: bool,
-}
 
 /// What to do about directories that are not there.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -66,7 +53,9 @@ pub(super) struct Cursor {
     path: Vec<u8>,
     valid: bool,
     pub(super) seen: Seen,
-    pub(super) trash: Trash,
+    /// The threads that make small files; nobody between two layers.
+    pub(super) crew: Crew,
+    pub(super) trash: SharedTrash,
     pub(super) creation: Creation,
     pub(super) privileged: bool,
     pub(super) ids: Ids,
@@ -86,17 +75,19 @@ impl Cursor {
     /// Starts at the root.
     pub(super) fn new(
         root: OwnedFd,
-        trash: Trash,
+        trash: SharedTrash,
         creation: Creation,
         privileged: bool,
         ids: Ids,
     ) -> Result<Self> {
-        let root = Level::new(Vec::new(), root)?;
+        let mut crew = Crew::default();
+        let root = Level::new(Vec::new(), root, &mut crew)?;
         Ok(Self {
             levels: vec![root],
             path: Vec::new(),
             valid: true,
             seen: Seen::new(true),
+            crew,
             trash,
             creation,
             privileged,
@@ -169,9 +160,10 @@ impl Cursor {
 
     /// Tries to enter a child of the current directory.
     fn step(&mut self, name: &[u8], path: &[u8]) -> Result<Step> {
+        self.settle(name)?;
         let parent = self.fd()?;
         match open_dir(parent, name) {
-            Ok(fd) => Ok(Step::Entered(Level::new(name.to_vec(), fd)?)),
+            Ok(fd) => Ok(Step::Entered(Level::new(name.to_vec(), fd, &mut self.crew)?)),
             Err(Errno::NOENT) => Ok(Step::Missing),
             Err(Errno::NOTDIR | Errno::LOOP) => match readlinkat(parent, name, Vec::new()) {
                 Ok(target) => Ok(Step::Link(target.into_bytes())),
@@ -192,7 +184,7 @@ impl Cursor {
         let ino = self.top().ino;
         self.seen.imply(ino, name, true);
         self.top_mut().dirty = true;
-        let mut level = Level::new(name.to_vec(), fd)?;
+        let mut level = Level::new(name.to_vec(), fd, &mut self.crew)?;
         level.marked = true;
         self.push(level)?;
         let meta = self.implied();
@@ -214,7 +206,7 @@ impl Cursor {
     /// Makes a child directory the current one after its entry was noted; `path` is the name
     /// of the entry, by which its children will ask for it.
     pub(super) fn descend(&mut self, name: &[u8], fd: OwnedFd, path: &[u8]) -> Result<()> {
-        let mut level = Level::new(name.to_vec(), fd)?;
+        let mut level = Level::new(name.to_vec(), fd, &mut self.crew)?;
         level.marked = true;
         self.push(level)?;
         self.path = path.to_vec();
@@ -232,8 +224,9 @@ impl Cursor {
     pub(super) fn set_top(&mut self, meta: &Meta, path: &[u8]) -> Result<()> {
         let fail = |errno| failed("set the attributes of", path, errno);
         let mode = if self.privileged { meta.mode } else { meta.mode | 0o700 };
+        let ino = self.top().ino;
+        self.crew.settle_dir(ino)?;
         let top = self.top_mut();
-        let ino = top.ino;
         let (old_owner, old_mode) = ((top.uid, top.gid), top.mode);
         let chown = self.privileged && old_owner != (meta.uid, meta.gid);
         if chown {
@@ -261,16 +254,18 @@ impl Cursor {
 
     /// Removes a child of the current directory, whatever it is. True if there was one.
     pub(super) fn remove(&mut self, name: &[u8]) -> Result<bool> {
+        self.crew.settle_all()?;
         // The current path may have led through it.
         self.valid = false;
         self.top_mut().dirty = true;
         let top = self.levels.len() - 1;
         let fd = self.levels[top].fd.as_ref().ok_or_else(closed)?;
-        self.trash.remove(fd.as_fd(), name)
+        remove::shared(&self.trash, fd.as_fd(), name)
     }
 
     /// Applies a whiteout of a child of the current directory.
     pub(super) fn hide(&mut self, name: &[u8]) -> Result<()> {
+        self.crew.settle_all()?;
         if self.hide_or_enter(name)? {
             self.hide_children()?;
             self.leave(self.levels.len() - 1)?;
@@ -281,6 +276,7 @@ impl Cursor {
     /// Applies an opaque whiteout to the current directory: "all siblings are hidden in the
     /// lower layer".
     pub(super) fn hide_children(&mut self) -> Result<()> {
+        self.crew.settle_all()?;
         self.valid = false;
         let mut pending = vec![self.children()?];
         while let Some(names) = pending.last_mut() {
@@ -370,7 +366,24 @@ impl Cursor {
 
     /// The current directory.
     pub(super) fn fd(&self) -> Result<BorrowedFd<'_>> {
-        self.top().fd.as_ref().map(AsFd::as_fd).ok_or_else(closed)
+        self.top().fd.as_deref().map(AsFd::as_fd).ok_or_else(closed)
+    }
+
+    /// Waits until a child of the current directory is made, if it is under way.
+    pub(super) fn settle(&mut self, name: &[u8]) -> Result<()> {
+        let ino = self.top().ino;
+        self.crew.settle(ino, name)
+    }
+
+    /// Has a small file made in the current directory; `fill` appends its content.
+    pub(super) fn make(
+        &mut self,
+        file: NewFile<'_>,
+        fill: impl FnOnce(&mut Vec<u8>) -> Result<()>,
+    ) -> Result<()> {
+        let top = &self.levels[self.levels.len() - 1];
+        let dir = top.fd.as_ref().ok_or_else(closed)?;
+        self.crew.make(top.ino, dir, file, fill)
     }
 
     /// The current directory's attributes.
@@ -396,7 +409,7 @@ impl Cursor {
     pub(super) fn finish(&mut self) -> Result<()> {
         self.valid = false;
         self.leave(1)?;
-        self.levels[0].flush()
+        self.levels[0].flush(&mut self.crew)
     }
 
     fn push(&mut self, level: Level) -> Result<()> {
@@ -408,7 +421,7 @@ impl Cursor {
         if self.levels.len() > MAX_OPEN {
             // The root stays open.
             let far = self.levels.len() - MAX_OPEN;
-            self.levels[far].flush()?;
+            self.levels[far].flush(&mut self.crew)?;
             self.levels[far].fd = None;
         }
         Ok(())
@@ -418,7 +431,7 @@ impl Cursor {
     fn leave(&mut self, keep: usize) -> Result<()> {
         while self.levels.len() > keep {
             if let Some(mut level) = self.levels.pop() {
-                level.flush()?;
+                level.flush(&mut self.crew)?;
             }
         }
         if self.top().fd.is_none() {
@@ -442,38 +455,11 @@ impl Cursor {
             }
             opened = next;
             if i == top {
-                self.levels[top].fd = Some(opened);
+                self.levels[top].fd = Some(Arc::new(opened));
                 break;
             }
             fd = opened.as_fd();
         }
-        Ok(())
-    }
-}
-
-impl Level {
-    fn new(name: Vec<u8>, fd: OwnedFd) -> Result<Self> {
-        let stat = fstat(&fd).map_err(|errno| failed("look at", &name, errno))?;
-        Ok(Self {
-            name,
-            ino: stat.st_ino,
-            uid: stat.st_uid,
-            gid: stat.st_gid,
-            mode: stat.st_mode & 0o7777,
-            mtime: Time { secs: stat.st_mtime, nanos: stat.st_mtime_nsec as u32 },
-            dirty: false,
-            marked: false,
-            fd: Some(fd),
-        })
-    }
-
-    /// Sets the directory's time if something happened in it.
-    fn flush(&mut self) -> Result<()> {
-        if let (true, Some(fd)) = (self.dirty, &self.fd) {
-            rustix::fs::futimens(fd, &times(self.mtime))
-                .map_err(|errno| failed("set the time of", &self.name, errno))?;
-        }
-        self.dirty = false;
         Ok(())
     }
 }

@@ -10,8 +10,11 @@
 //! files is refused or reported: see the rules in `cursor`, `apply` and `xattr`.
 
 mod apply;
+mod crew;
 mod cursor;
 mod file;
+mod level;
+mod parcel;
 pub(crate) mod pipeline;
 mod remove;
 pub(crate) mod room;
@@ -22,15 +25,13 @@ mod tests;
 
 use std::io::Read;
 use std::path::Path;
-use std::thread;
+use std::sync::{Arc, Mutex};
 
 use conex_spec::{Algorithm, Compression, Digest, Error, Kind, Result};
 use conex_tar::{Code, Warnings};
-use crossbeam_channel::bounded;
 
 use self::apply::Applier;
 use self::cursor::Cursor;
-use self::file::{Finisher, PARCELS, finish_all};
 use self::room::Room;
 use self::seen::Seen;
 use self::staging::{Shape, Staging};
@@ -39,6 +40,9 @@ use crate::root::Root;
 
 /// How many set-id files and files with capabilities are listed by name.
 const MAX_LISTED: usize = 1000;
+
+/// What is said of a file whose name the layer had already.
+const TWICE: &str = "appears twice in one layer, the last entry counts";
 
 /// What to do with character and block devices.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -157,7 +161,8 @@ impl Unpacker {
         let privileged = options.privileged.unwrap_or(creation.uid == 0);
         let room = Room::new(options.max_bytes, staging.free_space());
         let (root, trash) = staging.open()?;
-        let cursor = Cursor::new(root, trash, creation, privileged, options.ids)?;
+        let cursor =
+            Cursor::new(root, Arc::new(Mutex::new(trash)), creation, privileged, options.ids)?;
         let root = Root::from_fd(staging.open()?.0);
         let mut unpacker = Self {
             cursor,
@@ -216,7 +221,8 @@ impl Unpacker {
         let (creation, privileged) = (self.cursor.creation, self.cursor.privileged);
         let held = root.try_clone();
         let held = held.map_err(|err| Error::from_io(err, || "cannot open a folder".into()))?;
-        self.cursor = Cursor::new(root, trash, creation, privileged, self.options.ids)?;
+        self.cursor =
+            Cursor::new(root, Arc::new(Mutex::new(trash)), creation, privileged, self.options.ids)?;
         self.root = Root::from_fd(held);
         self.layers = 0;
         let meta = self.cursor.implied();
@@ -297,8 +303,8 @@ impl Unpacker {
     ) -> Result<LayerReport> {
         let algorithm = diff_id.map_or(Ok(Algorithm::Sha256), Digest::algorithm)?;
         self.cursor.seen = Seen::new(self.layers == 0);
-        let (sender, receiver) = bounded(PARCELS);
         let room = self.room;
+        let trash = Arc::clone(&self.cursor.trash);
         let applier = Applier {
             cursor: &mut self.cursor,
             root: &self.root,
@@ -310,26 +316,14 @@ impl Unpacker {
             room,
             entries_left: self.options.max_entries - self.total.entries,
             owners_noted: self.total.warnings.has(Code::OwnersKept),
-            finisher: Finisher::new(sender),
             report: LayerReport::default(),
         };
-        let (applied, finished) = thread::scope(|scope| {
-            let finish = thread::Builder::new().spawn_scoped(scope, move || finish_all(&receiver));
-            let finish = match finish {
-                Ok(finish) => finish,
-                Err(err) => {
-                    let err = Error::from_io(err, || "cannot start a thread".into());
-                    return (Err(err), Ok(Warnings::default()));
-                }
-            };
-            let apply = |stream| applier.apply(stream);
-            let applied = pipeline::run(reader, compression, algorithm, room, apply);
-            let stopped = |_| Err(Error::new(Kind::Io, "the writing thread stopped"));
-            (applied, finish.join().unwrap_or_else(stopped))
-        });
-        // If the writing thread failed, that is the cause of the other failure.
-        let warnings = finished?;
-        let (mut report, digest, uncompressed) = applied?;
+        let apply = |stream| {
+            // The applier goes away in there, and with it the last who could send them work.
+            crew::run(&trash, |crew| applier.apply(crew, stream))
+        };
+        let applied = pipeline::run(reader, compression, algorithm, room, apply);
+        let ((mut report, warnings), digest, uncompressed) = applied?;
         if let Some(diff_id) = diff_id {
             diff_id.check(&digest, || "layer is not the one of the diff ID".into())?;
         }

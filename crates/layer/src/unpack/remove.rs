@@ -1,6 +1,7 @@
 //! Removes trees of any depth without following a link, with a bounded number of open files.
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use conex_spec::Result;
 use rustix::fs::{AtFlags, FileType, Mode, chmodat, fchmod, fstat, renameat, unlinkat};
@@ -16,6 +17,15 @@ const MAX_DEPTH: usize = 48;
 pub(super) struct Trash {
     fd: OwnedFd,
     serial: u64,
+}
+
+/// A trash of several threads.
+pub(super) type SharedTrash = Arc<Mutex<Trash>>;
+
+/// As [`Trash::remove`].
+pub(super) fn shared(trash: &SharedTrash, at: BorrowedFd<'_>, name: &[u8]) -> Result<bool> {
+    // Who panicked left a folder in the trash at worst.
+    trash.lock().unwrap_or_else(PoisonError::into_inner).remove(at, name)
 }
 
 impl Trash {
