@@ -110,8 +110,9 @@ pub(crate) fn clear(fd: BorrowedFd<'_>, path: &[u8]) -> Result<()> {
 /// followed.
 pub(crate) fn get_all_at(dir: impl AsFd, name: &[u8], path: &[u8]) -> Result<Vec<Xattr>> {
     let full = [proc_path(dir.as_fd()).as_bytes(), b"/", name].concat();
-    let mut none = [0_u8; 0];
-    match rustix::fs::llistxattr(&full[..], &mut none[..]) {
+    // Not an empty buffer: rustix tells of none then, without asking.
+    let mut few = [0_u8; 256];
+    match rustix::fs::llistxattr(&full[..], &mut few[..]) {
         Ok(0) | Err(Errno::OPNOTSUPP) => return Ok(Vec::new()),
         _ => {}
     }
@@ -201,6 +202,22 @@ mod tests {
         ] {
             assert!(!travels(name.as_bytes()), "{name}");
         }
+    }
+
+    /// Of a file by its name, without opening it.
+    #[test]
+    fn attributes_of_a_child_are_found() {
+        let dir = tempfile::tempdir().unwrap();
+        std::fs::write(dir.path().join("f"), "").unwrap();
+        std::fs::write(dir.path().join("plain"), "").unwrap();
+        let set = rustix::fs::setxattr(dir.path().join("f"), "user.a", b"1", XattrFlags::empty());
+        if set.is_err() {
+            return; // This file system has no attributes.
+        }
+        let open = std::fs::File::open(dir.path()).unwrap();
+        let expected = Xattr { name: b"user.a".to_vec(), value: b"1".to_vec() };
+        assert_eq!(get_all_at(&open, b"f", b"f").unwrap(), [expected]);
+        assert_eq!(get_all_at(&open, b"plain", b"plain").unwrap(), []);
     }
 
     #[test]

@@ -13,10 +13,12 @@ use std::io::Cursor;
 use std::path::Path;
 use std::sync::Arc;
 
+use common::tree::{flatten, layer as layer_of, snapshot};
 use common::{forge, is_root, options, temp_dir};
 use conex_layer::Root;
+use conex_layer::flatten::Limits;
 use conex_layer::pack::{Options, Plan, pack_changes};
-use conex_layer::tree::{Change, Listing, Lookup, Newest, Tree, compare, hash_file};
+use conex_layer::tree::{Change, Found, Listing, Newest, Tree, compare, hash_file};
 use conex_layer::unpack::{LayerInput, Unpacker};
 use conex_spec::{Compression, Digest, Result};
 use conex_tar::{Entry, Kind, Time, Writer};
@@ -63,7 +65,7 @@ fn differences(image: &Tree, disk: &Tree, dir: &Path) -> Vec<String> {
     changes.unwrap().iter().map(show).collect()
 }
 
-/// Both refuse the layers, or both make the same of them.
+/// All refuse the layers, or the tree, the disk and one tar of all layers are the same.
 fn check(layers: &[Vec<u8>]) {
     let temp = temp_dir();
     let target = temp.path().join("rootfs");
@@ -71,6 +73,11 @@ fn check(layers: &[Vec<u8>]) {
         (Ok(()), Ok(image)) => {
             let differences = differences(&image, &folder(&target), &target);
             assert!(differences.is_empty(), "{differences:#?}");
+            let layers: Vec<_> = layers.iter().cloned().map(layer_of).collect();
+            let one = flatten(&layers, Limits::default()).unwrap();
+            let flat = temp.path().join("flat");
+            unpack(&flat, &[one]).unwrap();
+            assert_eq!(snapshot(&target), snapshot(&flat));
         }
         (Err(_), Err(_)) => {}
         (unpacked, tree) => panic!("{unpacked:?} {:?}", tree.map(|tree| tree.count())),
@@ -134,6 +141,7 @@ fn entry() -> impl Strategy<Value = (Entry, Vec<u8>)> {
         1 => path().prop_map(|path| Kind::Symlink(format!("/{path}").into_bytes())),
         1 => path().prop_map(|path| Kind::HardLink(path.into_bytes())),
         1 => Just(Kind::Fifo),
+        1 => (0..2_u32).prop_map(|minor| Kind::CharDevice { major: 0, minor }),
     ];
     let whiteout = prop_oneof![
         6 => Just(None),
@@ -182,15 +190,20 @@ proptest! {
         let Ok(whole) = tree(&layers) else { return Ok(()) };
         let Ok(found) = whole.find(path.as_bytes()) else { return Ok(()) };
         let mut newest = Newest::default();
-        for (read, layer) in layers.iter().rev().enumerate() {
+        for (unread, layer) in layers.iter().enumerate().rev() {
             newest.push(Arc::new(Listing::read(&layer[..], false).unwrap()));
-            let expected = found.and_then(|node| whole.place(node));
-            match newest.find(path.as_bytes()) {
-                Ok(Lookup::Entry(at, place)) => {
-                    prop_assert_eq!(Some((layers.len() - 1 - at, place)), expected, "{} read", read);
+            let Some(tree) = newest.tree(unread).unwrap() else { continue };
+            let expected = found.map(|node| (whole.path(node), whole.place(node)));
+            match tree.look(path.as_bytes()) {
+                // What a directory is like may be said further below.
+                Ok(Found::Node(node)) if tree.is_dir(node) => {
+                    prop_assert!(found.is_some_and(|found| whole.is_dir(found)), "{} unread", unread);
                 }
-                Ok(Lookup::Missing) => prop_assert_eq!(found, None, "{} read", read),
-                Ok(Lookup::Unknown) | Err(_) => {}
+                Ok(Found::Node(node)) => {
+                    prop_assert_eq!(Some((tree.path(node), tree.place(node))), expected, "{} unread", unread);
+                }
+                Ok(Found::Missing) => prop_assert_eq!(found, None, "{} unread", unread),
+                Ok(Found::Unknown) | Err(_) => {}
             }
         }
     }

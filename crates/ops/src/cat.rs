@@ -2,11 +2,10 @@
 
 use std::collections::BTreeSet;
 use std::io::Write;
-use std::sync::Arc;
 
-use conex_layer::tree::{Listing, Lookup, Newest, Tree, contents};
+use conex_layer::tree::{Found, Newest, contents};
 use conex_spec::{Descriptor, Error, Kind as Fault, Location, Platform, Result};
-use conex_tar::{Kind, Piece, show};
+use conex_tar::{Entry, Kind, Piece, show};
 
 use crate::files::Files;
 use crate::open::Context;
@@ -28,46 +27,36 @@ pub async fn cat(
 ) -> Result<()> {
     let doing = |err: Error| err.context(format!("cannot read {} of {location}", show(path)));
     let files = Files::open(context, location, platform).await.map_err(doing)?;
-    let (layer, listing, place) = find(&files, path).await.map_err(doing)?;
-    write(&files, &layer, &listing, place, out).await.map_err(doing)
+    let (layer, entry) = find(&files, path).await.map_err(doing)?;
+    write(&files, &layer, &entry, out).await.map_err(doing)
 }
 
-/// The layer, its listing and the place of the entry that has the content.
-async fn find(files: &Files, path: &[u8]) -> Result<(Descriptor, Arc<Listing>, usize)> {
-    let (mut newest, mut listings) = (Newest::default(), Vec::new());
-    for layer in files.layers().iter().rev() {
-        let listing = files.listing(layer, false).await?;
-        newest.push(Arc::clone(&listing));
-        listings.push(listing);
-        match newest.find(path)? {
-            Lookup::Entry(at, place) => {
-                let layer = files.layers()[files.layers().len() - 1 - at].clone();
-                return Ok((layer, Arc::clone(&listings[at]), place));
-            }
-            Lookup::Missing => return Err(missing(path)),
-            Lookup::Unknown => {}
-        }
+/// The layer and the entry that has the content.
+async fn find(files: &Files, path: &[u8]) -> Result<(Descriptor, Entry)> {
+    let mut newest = Newest::default();
+    for (unread, layer) in files.layers().iter().enumerate().rev() {
+        newest.push(files.listing(layer, false).await?);
+        let Some(tree) = newest.tree(unread)? else { continue };
+        let node = match tree.look(path)? {
+            Found::Node(node) => node,
+            Found::Missing => return Err(missing(path)),
+            Found::Unknown => continue,
+        };
+        let entry = tree.entry(node);
+        return match tree.layer(node) {
+            Some(layer) if entry.kind == Kind::File => Ok((files.layers()[layer].clone(), entry)),
+            _ => Err(no_file(path, &entry.kind)),
+        };
     }
-    let mut tree = Tree::default();
-    for listing in listings.iter().rev() {
-        tree.apply(Arc::clone(listing))?;
-    }
-    let node = tree.find(path)?.ok_or_else(|| missing(path))?;
-    let (layer, place) = tree.place(node).ok_or_else(|| no_file(path, &Kind::Dir))?;
-    Ok((files.layers()[layer].clone(), Arc::clone(&tree.layers()[layer]), place))
+    Err(missing(path))
 }
 
 async fn write(
     files: &Files,
     layer: &Descriptor,
-    listing: &Listing,
-    place: usize,
+    entry: &Entry,
     mut out: impl Write + Send + 'static,
 ) -> Result<()> {
-    let entry = listing.entry(place).ok_or_else(|| missing(b""))?;
-    if entry.kind != Kind::File {
-        return Err(no_file(&entry.path, &entry.kind));
-    }
     let wanted = BTreeSet::from([entry.offset]);
     let work = move |tar: &mut dyn std::io::BufRead| {
         let fail = |err| Error::from_io(err, || "cannot write the content".into());

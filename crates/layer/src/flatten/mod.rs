@@ -1,7 +1,7 @@
 //! The layers of an image as one tree in memory, and that tree as one tar.
 //!
-//! Layers are read twice: first their names, the lowest layer first, by exactly the rules by which
-//! [`crate::unpack`] writes them to a disk; then the contents that the tree still shows, which go
+//! Layers are read twice: first their names, which become a [`Tree`], the lowest layer first; then
+//! the contents that the tree still shows, which go
 //! out as they come. So what is written is the same tree, whatever links and whiteouts the layers
 //! have, and memory holds names and attributes but no content.
 //!
@@ -12,19 +12,18 @@
 //! Where only some paths are wanted, the newest layers are looked at first. [`Parts::settle`] tells
 //! whether they suffice: whether no lower layer could change what the paths stand for.
 
-mod apply;
 mod plan;
 mod stream;
-mod tree;
 
 pub use stream::Stream;
 
-use conex_spec::{Error, Kind, Result};
-use conex_tar::{Entry, Reader, Warnings};
+use std::sync::Arc;
 
-use self::apply::Applier;
+use conex_spec::{Error, Kind, Result};
+use conex_tar::{Warnings, show};
+
 use self::plan::{Choice, Plan};
-use self::tree::Nodes;
+use crate::tree::{Listing, Newest, Tree};
 use crate::unpack::LayerInput;
 use crate::unpack::pipeline;
 use crate::unpack::room::Room;
@@ -51,16 +50,19 @@ impl Limits {
     }
 }
 
+/// What is left of them.
+#[derive(Clone, Copy, Debug)]
+struct Left {
+    limits: Limits,
+    entries: u64,
+    room: Room,
+}
+
 /// The tree of a whole image, layer by layer.
 #[derive(Debug)]
 pub struct Flattener {
-    nodes: Nodes,
-    /// Whether there is a layer in it.
-    started: bool,
-    limits: Limits,
-    entries_left: u64,
-    room: Room,
-    warnings: Warnings,
+    tree: Tree,
+    left: Left,
 }
 
 /// In which namespace overlayfs looks for its attributes.
@@ -76,32 +78,14 @@ pub enum Marks {
 impl Flattener {
     /// Begins with an empty tree.
     pub fn new(limits: Limits) -> Self {
-        Self {
-            nodes: Nodes::new(false),
-            started: false,
-            limits,
-            entries_left: limits.max_entries,
-            room: limits.room(),
-            warnings: Warnings::default(),
-        }
+        Self { tree: Tree::default(), left: Left::new(limits) }
     }
 
     /// Adds the names of the next layer, the lowest one first. Its diff ID is checked.
     pub fn apply(&mut self, layer: LayerInput) -> Result<()> {
-        if self.started {
-            self.nodes.next_layer();
-        }
         let name = layer.name.clone();
-        let mut applier = Applier {
-            nodes: &mut self.nodes,
-            warnings: &mut self.warnings,
-            entries_left: &mut self.entries_left,
-            room: &mut self.room,
-        };
-        read(layer, self.limits, |stream| applier.apply(stream))
-            .map_err(|err| err.context(name))?;
-        self.started = true;
-        Ok(())
+        let applied = self.left.list(layer).and_then(|listing| self.tree.apply(Arc::new(listing)));
+        applied.map_err(|err| err.context(name))
     }
 
     /// What the last layer changes, as overlayfs stacks it upon those below: whiteouts are devices
@@ -109,19 +93,18 @@ impl Flattener {
     /// only implies have the attributes that the lower layers gave them.
     /// Linux, Documentation/filesystems/overlayfs.rst, "whiteouts and opaque directories".
     pub fn top(self, marks: Marks) -> Flat {
-        let plan = Plan::top(&self.nodes);
+        let plan = Plan::top(&self.tree);
         Flat { flattener: self, plan, marks }
     }
 
     /// What was odd about the layers.
     pub fn warnings(&self) -> &Warnings {
-        &self.warnings
+        self.tree.warnings()
     }
 
     /// The tree is whole: all of it is to be written.
-    pub fn finish(mut self) -> Flat {
-        self.nodes.next_layer();
-        let plan = Plan::new(&self.nodes, &Choice::default());
+    pub fn finish(self) -> Flat {
+        let plan = Plan::new(&self.tree, &Choice::default());
         Flat { flattener: self, plan, marks: Marks::default() }
     }
 }
@@ -137,12 +120,12 @@ pub struct Flat {
 impl Flat {
     /// Which layers have content that is to be written, from 0, the lowest one.
     pub fn layers(&self) -> Vec<usize> {
-        self.plan.layers().into_iter().map(|layer| layer as usize).collect()
+        self.plan.layers().into_iter().collect()
     }
 
     /// What was odd about the layers.
     pub fn warnings(&self) -> &Warnings {
-        &self.flattener.warnings
+        self.flattener.warnings()
     }
 
     /// The tree, for more layers.
@@ -155,74 +138,54 @@ impl Flat {
 #[derive(Debug)]
 pub struct Parts {
     paths: Vec<Vec<u8>>,
-    limits: Limits,
-    entries_left: u64,
-    /// The entries of the layers that were read, newest layer first.
-    layers: Vec<Vec<Entry>>,
-    warnings: Warnings,
+    newest: Newest,
+    left: Left,
 }
 
 impl Parts {
     /// Looks for these paths, which are cleaned like the names of a tar.
     pub fn new(paths: Vec<Vec<u8>>, limits: Limits) -> Self {
-        let entries_left = limits.max_entries;
-        Self { paths, limits, entries_left, layers: Vec::new(), warnings: Warnings::default() }
+        Self { paths, newest: Newest::default(), left: Left::new(limits) }
     }
 
     /// Reads the names of the next layer, the newest one first. Its diff ID is checked.
     pub fn read(&mut self, layer: LayerInput) -> Result<()> {
         let name = layer.name.clone();
-        let left = &mut self.entries_left;
-        let entries = read(layer, self.limits, |stream| {
-            let mut reader = Reader::from_buffered(stream);
-            let mut entries = Vec::new();
-            while let Some(entry) = reader.next_entry()? {
-                let limit = || Error::new(Kind::Limit, "image has too many entries");
-                *left = left.checked_sub(1).ok_or_else(limit)?;
-                entries.push(entry);
-            }
-            self.warnings.append(reader.take_warnings());
-            Ok(entries)
-        });
-        self.layers.push(entries.map_err(|err| err.context(name))?);
+        let listing = self.left.list(layer).map_err(|err| err.context(name))?;
+        self.newest.push(Arc::new(listing));
         Ok(())
     }
 
     /// The wanted parts, or nothing where some of the `below` layers that were not read yet could
     /// change them.
     pub fn settle(&self, below: usize) -> Result<Option<Flat>> {
-        let mut nodes = Nodes::new(below > 0);
-        let mut warnings = self.warnings.clone();
-        let applied = self.apply(&mut nodes, below, &mut warnings);
-        // What looks wrong may only be a part of what is right.
-        if below > 0 && (applied.is_err() || nodes.unsure) {
-            return Ok(None);
-        }
-        applied?;
-        let choice = Choice::find(&nodes, &self.paths)?;
-        nodes.next_layer();
+        let Some(tree) = self.newest.tree(below)? else { return Ok(None) };
+        let choice = Choice::find(&tree, &self.paths)?;
         Ok(choice.map(|choice| {
-            let plan = Plan::new(&nodes, &choice);
-            let flattener = Flattener { nodes, warnings, ..Flattener::new(self.limits) };
+            let plan = Plan::new(&tree, &choice);
+            let flattener = Flattener { tree, left: self.left };
             Flat { flattener, plan, marks: Marks::default() }
         }))
     }
+}
 
-    fn apply(&self, nodes: &mut Nodes, below: usize, warnings: &mut Warnings) -> Result<()> {
-        let (mut entries_left, mut room) = (u64::MAX, self.limits.room());
-        for (i, entries) in self.layers.iter().rev().enumerate() {
-            nodes.layer = u32::try_from(below + i).unwrap_or(u32::MAX);
-            let mut applier = Applier {
-                nodes: &mut *nodes,
-                warnings: &mut *warnings,
-                entries_left: &mut entries_left,
-                room: &mut room,
-            };
-            for (number, entry) in entries.iter().enumerate() {
-                applier.next(entry, number as u64)?;
-            }
-        }
-        Ok(())
+impl Left {
+    fn new(limits: Limits) -> Self {
+        Self { limits, entries: limits.max_entries, room: limits.room() }
+    }
+
+    /// The names of a layer.
+    fn list(&mut self, layer: LayerInput) -> Result<Listing> {
+        let (entries, room) = (&mut self.entries, &mut self.room);
+        read(layer, self.limits, |stream| {
+            Listing::read_within(stream, false, &mut |entry| {
+                *entries = entries.checked_sub(1).ok_or_else(|| {
+                    Error::new(Kind::Limit, "image has too many entries")
+                        .found(format!("one more, {}", show(&entry.path)))
+                })?;
+                room.take(entry.size)
+            })
+        })
     }
 }
 

@@ -1,20 +1,20 @@
 //! What is to be written of a tree, and under which names.
 
-use std::collections::btree_map;
 use std::collections::hash_map::Entry;
 use std::collections::{BTreeSet, HashMap, HashSet};
+use std::vec;
 
 use conex_spec::{Error, Result};
-use conex_tar::{Kind, show};
+use conex_tar::show;
 
-use super::tree::{Body, Child, Found, Id, Nodes, ROOT, Walk};
 use crate::name::Name;
+use crate::tree::{Found, NodeId, ROOT, Tree};
 
 /// Names to be written, without content.
 #[derive(Debug, Default)]
 pub(super) struct Plan {
     /// By layer and number of the entry that has the content.
-    pub(super) files: HashMap<(u32, u64), Named>,
+    pub(super) files: HashMap<(usize, usize), Named>,
     /// Directories, links, pipes and devices: each directory before what is in it, and all of that
     /// before the next one; the root last.
     pub(super) rest: Vec<(Vec<u8>, Rest)>,
@@ -23,9 +23,9 @@ pub(super) struct Plan {
 /// What is not a file.
 #[derive(Debug)]
 pub(super) enum Rest {
-    Node(Id),
+    Node(NodeId),
     /// A directory that hides what lower layers have in it.
-    Opaque(Id),
+    Opaque(NodeId),
     /// A name that hides that of a lower layer.
     Whiteout,
     /// Another name of a node that has this one.
@@ -35,107 +35,55 @@ pub(super) enum Rest {
 /// A file and all of its names.
 #[derive(Debug)]
 pub(super) struct Named {
-    pub(super) node: Id,
+    pub(super) node: NodeId,
     pub(super) names: Vec<Vec<u8>>,
 }
 
-/// A name in a directory.
-type Place = (Id, Box<[u8]>);
-
-/// Which parts of a tree are wanted; without places, all of it.
+/// Which parts of a tree are wanted; without names, all of it.
 #[derive(Debug, Default)]
 pub(super) struct Choice {
     /// With all that is below them.
-    places: HashSet<Place>,
+    names: HashSet<NodeId>,
     some: bool,
-}
-
-/// What a path that was asked for turned out to be.
-enum Settled {
-    Chosen,
-    /// Layers that were not read may say otherwise.
-    Unknown,
 }
 
 impl Choice {
     /// The parts that these paths name, and the links that lead there; nothing where layers that
     /// were not read could add to them.
-    pub(super) fn find(nodes: &Nodes, paths: &[Vec<u8>]) -> Result<Option<Self>> {
+    pub(super) fn find(tree: &Tree, paths: &[Vec<u8>]) -> Result<Option<Self>> {
         let mut choice = Self { some: true, ..Self::default() };
         for path in paths {
-            match choice.settle(nodes, path)? {
-                Settled::Chosen => {}
-                Settled::Unknown => return Ok(None),
+            let clean = Name::parse(path)?;
+            let names = &mut choice.names;
+            // A link is what is wanted where it is the end of the path.
+            let found = tree.resolve(clean.as_bytes(), false, &mut |link| {
+                names.insert(link);
+            })?;
+            match found {
+                Found::Missing => {
+                    return Err(Error::not_found(format!("image has no {}", show(path))));
+                }
+                Found::Node(node) if tree.is_whole(node) => {
+                    choice.names.insert(node);
+                    choice.some = choice.some && node != ROOT;
+                }
+                Found::Node(_) | Found::Unknown => return Ok(None),
             }
         }
         Ok(Some(choice))
     }
 
-    fn settle(&mut self, nodes: &Nodes, path: &[u8]) -> Result<Settled> {
-        let clean = Name::parse(path)?;
-        let mut walk = Walk::new(clean.as_bytes());
-        while let Some(name) = walk.next()? {
-            let (at, last) = (walk.at(), walk.is_last());
-            let id = match nodes.find(at, &name) {
-                Found::Is(id) => id,
-                Found::Unknown => return Ok(Settled::Unknown),
-                Found::Nothing => return Err(missing(path)),
-            };
-            match &nodes.get(id).body {
-                Body::Dir(_) => {}
-                // The link itself is what is wanted where it is the end of the path.
-                Body::Other(Kind::Symlink(target)) if !last => {
-                    self.places.insert((at, name.into()));
-                    walk.follow(target)?;
-                    continue;
-                }
-                _ if !last => return Err(missing(path)),
-                _ => {}
-            }
-            if last {
-                self.places.insert((at, name.into()));
-                let whole = is_whole(nodes, id);
-                return Ok(if whole { Settled::Chosen } else { Settled::Unknown });
-            }
-            walk.push(id)?;
-        }
-        // The root, or a link that leads to a folder above where it lies: all of that is wanted.
-        self.some = self.some && walk.at() != ROOT;
-        let children = nodes.dir(walk.at()).into_iter().flat_map(|dir| dir.children.keys());
-        self.places.extend(children.map(|name| (walk.at(), name.clone())));
-        let whole = is_whole(nodes, walk.at());
-        Ok(if whole { Settled::Chosen } else { Settled::Unknown })
+    fn has(&self, node: NodeId) -> bool {
+        !self.some || self.names.contains(&node)
     }
-
-    fn has(&self, dir: Id, name: &[u8]) -> bool {
-        !self.some || self.places.contains(&(dir, name.into()))
-    }
-}
-
-/// Whether all of a directory is known.
-fn is_whole(nodes: &Nodes, id: Id) -> bool {
-    let mut pending = vec![id];
-    while let Some(id) = pending.pop() {
-        match &nodes.get(id).body {
-            Body::Dir(dir) if dir.below => return false,
-            Body::Dir(dir) => pending.extend(dir.children.values().map(|child| child.node)),
-            Body::Unknown => return false,
-            _ => {}
-        }
-    }
-    true
-}
-
-fn missing(path: &[u8]) -> Error {
-    Error::not_found(format!("image has no {}", show(path)))
 }
 
 /// A directory on the way, and what is left to do in it.
-struct Frame<'a> {
-    id: Id,
+struct Frame {
+    node: NodeId,
     /// With a slash at the end; empty for the root.
     path: Vec<u8>,
-    children: btree_map::Iter<'a, Box<[u8]>, Child>,
+    children: vec::IntoIter<NodeId>,
     /// Whether it was chosen, or lies below what was.
     chosen: bool,
     /// Whether it is written for what is in it.
@@ -144,65 +92,80 @@ struct Frame<'a> {
     at: usize,
 }
 
+/// What overlayfs has to be told of the last layer.
+#[derive(Default)]
+struct Hidden<'a> {
+    /// By directory, the names that are gone for good.
+    gone: HashMap<NodeId, BTreeSet<&'a [u8]>>,
+    /// Directories that hide what lower layers have in them.
+    opaque: HashSet<NodeId>,
+}
+
 impl Plan {
     /// Names in order, so that the same tree always gives the same plan.
-    pub(super) fn new(nodes: &Nodes, choice: &Choice) -> Self {
-        Self::of(nodes, !choice.some, |parent, dir, name, _| parent || choice.has(dir, name))
+    pub(super) fn new(tree: &Tree, choice: &Choice) -> Self {
+        let wants = |parent: bool, node| parent || choice.has(node);
+        Self::of(tree, !choice.some, &Hidden::default(), wants)
     }
 
-    /// What the current layer changes: as overlayfs stacks it upon the layers below.
-    pub(super) fn top(nodes: &Nodes) -> Self {
-        let layer = nodes.layer;
-        let touched = touched(nodes);
-        Self::of(nodes, false, |_, _, _, child| match nodes.get(child.node).body {
-            Body::Dir(_) => child.layer == layer,
-            _ => touched.contains(&child.node),
+    /// What the last layer changes: as overlayfs stacks it upon the layers below.
+    pub(super) fn top(tree: &Tree) -> Self {
+        let touched = touched(tree);
+        Self::of(tree, false, &Hidden::of(tree), |_, node| match tree.is_dir(node) {
+            true => tree.is_touched(node),
+            false => touched.contains(&tree.inode_number(node)),
         })
     }
 
     /// `wants` is asked for each name whether it is written, and told whether its directory is.
-    fn of(nodes: &Nodes, root: bool, wants: impl Fn(bool, Id, &[u8], &Child) -> bool) -> Self {
+    fn of(
+        tree: &Tree,
+        root: bool,
+        hidden: &Hidden<'_>,
+        wants: impl Fn(bool, NodeId) -> bool,
+    ) -> Self {
         let mut plan = Self::default();
         let mut first = HashMap::new();
-        let mut frames: Vec<Frame<'_>> =
-            frame(nodes, ROOT, Vec::new(), root, 0).into_iter().collect();
-        let gone = gone(nodes);
-        plan.whiteouts(&gone, &mut frames);
+        let mut frames = vec![Frame::new(tree, ROOT, Vec::new(), root, 0)];
+        plan.whiteouts(hidden, &mut frames);
         while let Some(top) = frames.last_mut() {
-            let Some((name, child)) = top.children.next() else {
+            let Some(child) = top.children.next() else {
                 plan.leave(&mut frames);
                 continue;
             };
-            let chosen = wants(top.chosen, top.id, name, child);
-            let path = [&top.path[..], name].concat();
-            let below = [&path[..], b"/"].concat();
-            let at = plan.rest.len();
-            if let Some(frame) = frame(nodes, child.node, below.clone(), chosen, at) {
-                let opaque = nodes.opaque.contains(&child.node)
-                    || nodes.taken.contains(&(top.id, name.clone()));
+            let chosen = wants(top.chosen, child);
+            let path = [&top.path[..], tree.name(child)].concat();
+            if tree.is_dir(child) {
+                let below = [&path[..], b"/"].concat();
+                let opaque = hidden.opaque.contains(&child);
+                let at = plan.rest.len();
                 let kind = if opaque { Rest::Opaque } else { Rest::Node };
-                plan.rest.push((below, kind(child.node)));
+                plan.rest.push((below.clone(), kind(child)));
+                let frame = Frame::new(tree, child, below, chosen, at);
                 frames.push(Frame { used: opaque, ..frame });
-                plan.whiteouts(&gone, &mut frames);
+                plan.whiteouts(hidden, &mut frames);
             } else if chosen {
                 top.used = true;
-                plan.add(nodes, &mut first, child.node, path);
+                plan.add(tree, &mut first, child, path);
             }
         }
-        plan.rest.push((b"./".to_vec(), Rest::Node(ROOT)));
+        // Where a layer that was not read describes the root, nothing is said of it.
+        if tree.is_described(ROOT) {
+            plan.rest.push((b"./".to_vec(), Rest::Node(ROOT)));
+        }
         plan
     }
 
     /// Names that are gone from the directory that is being entered.
-    fn whiteouts(&mut self, gone: &HashMap<Id, BTreeSet<&[u8]>>, frames: &mut [Frame<'_>]) {
+    fn whiteouts(&mut self, hidden: &Hidden<'_>, frames: &mut [Frame]) {
         let Some(top) = frames.last_mut() else { return };
-        for name in gone.get(&top.id).into_iter().flatten() {
+        for name in hidden.gone.get(&top.node).into_iter().flatten() {
             top.used = true;
             self.rest.push(([&top.path[..], name].concat(), Rest::Whiteout));
         }
     }
 
-    fn leave(&mut self, frames: &mut Vec<Frame<'_>>) {
+    fn leave(&mut self, frames: &mut Vec<Frame>) {
         let Some(frame) = frames.pop() else { return };
         let Some(parent) = frames.last_mut() else { return };
         if frame.chosen || frame.used {
@@ -212,13 +175,15 @@ impl Plan {
         }
     }
 
-    fn add(&mut self, nodes: &Nodes, first: &mut HashMap<Id, Vec<u8>>, node: Id, path: Vec<u8>) {
-        if let Body::File { layer, entry, .. } = nodes.get(node).body {
+    fn add(&mut self, tree: &Tree, first: &mut HashMap<u32, Vec<u8>>, node: NodeId, path: Vec<u8>) {
+        if let Some(place) = tree.place(node)
+            && tree.has_content(node)
+        {
             let new = || Named { node, names: Vec::new() };
-            self.files.entry((layer, entry)).or_insert_with(new).names.push(path);
+            self.files.entry(place).or_insert_with(new).names.push(path);
             return;
         }
-        let rest = match first.entry(node) {
+        let rest = match first.entry(tree.inode_number(node)) {
             Entry::Occupied(first) => Rest::Link(first.get().clone()),
             Entry::Vacant(new) => {
                 new.insert(path.clone());
@@ -229,44 +194,43 @@ impl Plan {
     }
 
     /// Layers with content that is to be written.
-    pub(super) fn layers(&self) -> BTreeSet<u32> {
+    pub(super) fn layers(&self) -> BTreeSet<usize> {
         self.files.keys().map(|(layer, _)| *layer).collect()
     }
 }
 
-/// By directory, the names that the current layer took away for good.
-fn gone(nodes: &Nodes) -> HashMap<Id, BTreeSet<&[u8]>> {
-    let mut gone: HashMap<Id, BTreeSet<&[u8]>> = HashMap::new();
-    for (dir, name) in &nodes.taken {
-        // The root of a layer is never opaque to overlayfs.
-        let opaque = *dir != ROOT && nodes.opaque.contains(dir);
-        if nodes.child(*dir, name).is_none() && !opaque {
-            gone.entry(*dir).or_default().insert(name);
-        }
+impl Frame {
+    fn new(tree: &Tree, node: NodeId, path: Vec<u8>, chosen: bool, at: usize) -> Self {
+        let children = tree.children(node).into_iter();
+        Self { node, path, children, chosen, used: false, at }
     }
-    gone
 }
 
-/// Whatever got a name from the current layer. A file of a lower layer that did goes into this one
-/// with all of its names, so that they stay one file.
-fn touched(nodes: &Nodes) -> HashSet<Id> {
-    let mut touched = HashSet::new();
-    let mut pending = vec![ROOT];
-    while let Some(id) = pending.pop() {
-        for child in nodes.dir(id).into_iter().flat_map(|dir| dir.children.values()) {
-            match nodes.get(child.node).body {
-                Body::Dir(_) => pending.push(child.node),
-                _ if child.layer == nodes.layer => {
-                    touched.insert(child.node);
+impl<'a> Hidden<'a> {
+    fn of(tree: &'a Tree) -> Self {
+        let mut hidden = Self { opaque: tree.opaque().collect(), ..Self::default() };
+        // The root of a layer is never opaque to overlayfs.
+        hidden.opaque.remove(&ROOT);
+        let mut replaced = HashSet::new();
+        for (dir, name) in tree.taken() {
+            match tree.child(dir, name) {
+                Some(now) if tree.is_dir(now) => {
+                    replaced.insert(now);
+                }
+                None if !hidden.opaque.contains(&dir) => {
+                    hidden.gone.entry(dir).or_default().insert(name);
                 }
                 _ => {}
             }
         }
+        hidden.opaque.extend(replaced);
+        hidden
     }
-    touched
 }
 
-fn frame(nodes: &Nodes, id: Id, path: Vec<u8>, chosen: bool, at: usize) -> Option<Frame<'_>> {
-    let children = nodes.dir(id)?.children.iter();
-    Some(Frame { id, path, children, chosen, used: false, at })
+/// Inodes that got a name from the last layer. A file of a lower layer that did goes into this one
+/// with all of its names, so that they stay one file.
+fn touched(tree: &Tree) -> HashSet<u32> {
+    let names = tree.walk(ROOT).filter(|&node| !tree.is_dir(node) && tree.is_touched(node));
+    names.map(|node| tree.inode_number(node)).collect()
 }

@@ -6,8 +6,8 @@ use conex_spec::{Error, Result};
 use conex_tar::{Entry, Kind, Piece, Reader, Writer, Xattr, show};
 
 use super::plan::{Named, Rest};
-use super::tree::{Body, Node};
 use super::{Flat, Marks, read};
+use crate::tree::NodeId;
 use crate::unpack::LayerInput;
 
 /// How many zeros of a hole are written at once.
@@ -29,8 +29,7 @@ impl<W: Write> Stream<W> {
     /// Writes the files that have their content in this layer.
     pub fn layer(&mut self, number: usize, layer: LayerInput) -> Result<()> {
         let name = layer.name.clone();
-        let number = u32::try_from(number).unwrap_or(u32::MAX);
-        let limits = self.flat.flattener.limits;
+        let limits = self.flat.flattener.left.limits;
         read(layer, limits, |stream| self.files(number, stream)).map_err(|err| err.context(name))
     }
 
@@ -42,7 +41,7 @@ impl<W: Write> Stream<W> {
         Ok((self.writer.finish()?, self.flat))
     }
 
-    fn files(&mut self, layer: u32, stream: impl BufRead) -> Result<()> {
+    fn files(&mut self, layer: usize, stream: impl BufRead) -> Result<()> {
         let mut reader = Reader::from_buffered(stream);
         let mut number = 0;
         while let Some(found) = reader.next_entry()? {
@@ -60,16 +59,11 @@ impl<W: Write> Stream<W> {
         found: &Entry,
         reader: &mut Reader<R>,
     ) -> Result<()> {
-        let node = self.flat.flattener.nodes.get(named.node);
-        let Body::File { size, .. } = node.body else {
-            return Ok(());
-        };
-        if found.kind != Kind::File || found.size != size {
+        let Some((first, _)) = named.names.split_first() else { return Ok(()) };
+        let entry = self.entry(named.node, first.clone());
+        if found.kind != Kind::File || found.size != entry.size {
             return Err(Error::invalid("layer changed while it was read").found(show(&found.path)));
         }
-        let Some((first, _)) = named.names.split_first() else { return Ok(()) };
-        let mut entry = described(node, first.clone(), Kind::File);
-        entry.size = size;
         self.writer.append_pieces(&entry, |out| {
             while let Some(piece) = reader.next_piece()? {
                 match piece {
@@ -84,17 +78,9 @@ impl<W: Write> Stream<W> {
 
     fn rest(&mut self, path: Vec<u8>, rest: Rest) -> Result<()> {
         let entry = match rest {
-            Rest::Node(id) => {
-                let node = self.flat.flattener.nodes.get(id);
-                let kind = match &node.body {
-                    Body::Dir(_) => Kind::Dir,
-                    Body::Other(kind) => kind.clone(),
-                    Body::File { .. } | Body::Unknown => return Ok(()),
-                };
-                described(node, path, kind)
-            }
-            Rest::Opaque(id) => {
-                let mut entry = described(self.flat.flattener.nodes.get(id), path, Kind::Dir);
+            Rest::Node(node) => self.entry(node, path),
+            Rest::Opaque(node) => {
+                let mut entry = self.entry(node, path);
                 entry.xattrs.push(opaque(self.flat.marks));
                 entry
             }
@@ -108,23 +94,19 @@ impl<W: Write> Stream<W> {
     fn links(&mut self, named: &Named) -> Result<()> {
         let Some((first, more)) = named.names.split_first() else { return Ok(()) };
         for name in more {
-            let node = self.flat.flattener.nodes.get(named.node);
-            let mut link = described(node, name.clone(), Kind::HardLink(first.clone()));
+            let mut link = self.entry(named.node, name.clone());
+            link.kind = Kind::HardLink(first.clone());
             // They belong to the file, and are written with it.
-            link.xattrs.clear();
+            (link.size, link.xattrs) = (0, Vec::new());
             self.writer.append(&link, io::empty())?;
         }
         Ok(())
     }
-}
 
-fn described(node: &Node, path: Vec<u8>, kind: Kind) -> Entry {
-    let mut entry = Entry::new(path, kind);
-    entry.mode = node.mode;
-    (entry.uid, entry.gid) = (node.uid, node.gid);
-    entry.mtime = node.mtime;
-    entry.xattrs.clone_from(&node.xattrs);
-    entry
+    /// What the tree has, under a name of this tar.
+    fn entry(&self, node: NodeId, path: Vec<u8>) -> Entry {
+        Entry { path, ..self.flat.flattener.tree.entry(node) }
+    }
 }
 
 fn opaque(marks: Marks) -> Xattr {

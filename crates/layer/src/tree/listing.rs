@@ -78,10 +78,20 @@ impl Listing {
     /// What the tar reader refuses, a name that leaves the root (rule U1), and `Limit` beyond eight
     /// million entries or 1 GiB of names.
     pub fn read(stream: impl BufRead, hashes: bool) -> Result<Self> {
+        Self::read_within(stream, hashes, &mut |_| Ok(()))
+    }
+
+    /// The same, of which `admit` may refuse any entry.
+    pub(crate) fn read_within(
+        stream: impl BufRead,
+        hashes: bool,
+        admit: &mut dyn FnMut(&Entry) -> Result<()>,
+    ) -> Result<Self> {
         let mut reader = Reader::from_buffered(stream);
         let mut listing = Self::default();
         let mut holes = MAX_HOLES;
         while let Some(entry) = reader.next_entry()? {
+            admit(&entry)?;
             let name = Name::parse(&entry.path)?;
             let hash = match entry.kind {
                 Kind::File if hashes => Some(hash(&mut reader, &mut holes)?),
@@ -138,7 +148,7 @@ impl Listing {
         range.and_then(|range| self.names.get(range)).unwrap_or_default()
     }
 
-    pub(super) fn is_literal(&self) -> bool {
+    pub(crate) fn is_literal(&self) -> bool {
         self.literal
     }
 
@@ -161,12 +171,33 @@ impl Listing {
         self.has_kind(at, Tag::Dir)
     }
 
+    pub(super) fn is_file(&self, at: usize) -> bool {
+        self.has_kind(at, Tag::File)
+    }
+
     pub(super) fn is_symlink(&self, at: usize) -> bool {
         self.has_kind(at, Tag::Symlink)
     }
 
     pub(super) fn is_hard_link(&self, at: usize) -> bool {
         self.has_kind(at, Tag::HardLink)
+    }
+
+    /// As a whiteout has to be.
+    pub(super) fn is_empty_file(&self, at: usize) -> bool {
+        self.records.get(at).is_some_and(|record| record.kind == Tag::File && record.size == 0)
+    }
+
+    /// Whether overlayfs would take it for a deleted file: a device 0:0.
+    pub(super) fn is_overlay_whiteout(&self, at: usize) -> bool {
+        self.records
+            .get(at)
+            .is_some_and(|record| record.kind == Tag::CharDevice && record.size == 0)
+    }
+
+    pub(super) fn xattrs(&self, at: usize) -> &[Xattr] {
+        let set = self.records.get(at).and_then(|record| self.xattrs.get(record.xattrs as usize));
+        set.map(Vec::as_slice).unwrap_or_default()
     }
 
     fn has_kind(&self, at: usize, kind: Tag) -> bool {

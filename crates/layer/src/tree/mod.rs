@@ -24,25 +24,29 @@ mod compare;
 mod folder;
 mod index;
 mod listing;
-mod lookup;
 mod merge;
+mod newest;
+mod nodes;
 mod resolve;
 
+use std::collections::HashSet;
 use std::sync::Arc;
 
-use conex_spec::{Error, Kind as Fault, Result};
-use conex_tar::{Entry, Kind};
+use conex_tar::{Entry, Kind, Warnings};
 
 pub use self::compare::{Aspect, Change, Difference, compare};
 pub use self::folder::hash_file;
 pub use self::listing::{ContentHash, Listing, contents, hashes};
-pub use self::lookup::{Lookup, Newest};
+pub use self::newest::Newest;
+pub use self::resolve::Found;
 
 use self::index::Index;
-use self::listing::{MAX_ENTRIES, MAX_NAMES};
+use crate::xattr::travels;
 
 /// No node, no record.
 const NONE: u32 = u32::MAX;
+/// The record of a file of a layer that was not read.
+const UNKNOWN: u32 = u32::MAX - 1;
 
 /// A name in the tree. Names of one file share its inode.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -61,6 +65,17 @@ pub struct Tree {
     layers: Vec<Arc<Listing>>,
     /// How many names were removed so far.
     removals: u64,
+    /// How many layers below were not read.
+    unread: u32,
+    /// Whether one of those could change what names stand for.
+    unsure: bool,
+    /// Names in directories for which those do not count.
+    hidden: HashSet<(u32, Box<[u8]>)>,
+    /// Names of lower layers that the last one took away or gave to something else.
+    taken: Vec<u32>,
+    /// Directories of which the last layer hides what lower ones have in them.
+    opaque: HashSet<u32>,
+    warnings: Warnings,
 }
 
 #[derive(Clone, Debug)]
@@ -79,6 +94,8 @@ struct Node {
     /// Whether that layer has no entry for it itself.
     implied: bool,
     gone: bool,
+    /// Whether layers that were not read may have more in it.
+    below: bool,
 }
 
 /// What one or more names stand for: an entry of a layer, or a directory without one.
@@ -99,6 +116,12 @@ impl Default for Tree {
             index: Index::default(),
             layers: Vec::new(),
             removals: 0,
+            unread: 0,
+            unsure: false,
+            hidden: HashSet::new(),
+            taken: Vec::new(),
+            opaque: HashSet::new(),
+            warnings: Warnings::default(),
         };
         tree.inodes.push(Inode { layer: 0, record: NONE, links: 1 });
         tree.nodes.push(Node::new(NONE, 0, 0, 0));
@@ -120,14 +143,20 @@ impl Node {
             layer: NONE,
             implied: true,
             gone: false,
+            below: false,
         }
     }
 }
 
 impl Tree {
-    /// The layers so far.
-    pub fn layers(&self) -> &[Arc<Listing>] {
-        &self.layers
+    /// How many layers it is made of, with those below that were not read.
+    pub fn height(&self) -> usize {
+        self.unread as usize + self.layers.len()
+    }
+
+    /// What was odd about its layers.
+    pub fn warnings(&self) -> &Warnings {
+        &self.warnings
     }
 
     /// The path from the root, without a slash at either end.
@@ -172,35 +201,41 @@ impl Tree {
         self.lookup(node.0, name).map(NodeId)
     }
 
-    /// What an unpacked tree would have there. The path is the name's own; a file with several names
-    /// is a file under each of them. What no layer has an entry for is as it is unpacked: root's, of
-    /// mode 0755, from 1970.
+    /// What an unpacked tree would have there, attributes that do not travel left out. The path is the
+    /// name's own; a file with several names is a file under each of them. What no layer has an entry
+    /// for is as it is unpacked: root's, of mode 0755, from 1970.
     pub fn entry(&self, node: NodeId) -> Entry {
-        let inode = self.inode(node);
-        let entry = self.record(inode).and_then(|(listing, at)| listing.entry(at));
-        let mut entry = entry.unwrap_or_else(|| Entry::new("", Kind::Dir));
+        let record = self.record(self.inode(node));
+        let entry = record.and_then(|(listing, at)| Some((listing, listing.entry(at)?)));
+        let mut entry = match entry {
+            Some((listing, entry)) if listing.is_literal() => entry,
+            Some((_, entry)) => unpacked(entry),
+            None => Entry::new("", Kind::Dir),
+        };
         entry.path = self.path(node);
         entry
     }
 
     /// Whether it is a directory.
     pub fn is_dir(&self, node: NodeId) -> bool {
-        match self.record(self.inode(node)) {
+        let inode = self.inode(node);
+        match self.record(inode) {
             Some((listing, at)) => listing.is_dir(at),
-            None => true,
+            None => inode.record == NONE,
         }
     }
 
-    /// The layer whose entry it is, counted from 0; nothing for a directory that is only implied.
+    /// The layer whose entry it is, counted from 0, the lowest one; nothing for a directory that is only
+    /// implied.
     pub fn layer(&self, node: NodeId) -> Option<usize> {
-        let inode = self.inode(node);
-        (inode.record != NONE).then_some(inode.layer as usize)
+        self.place(node).map(|(layer, _)| layer)
     }
 
     /// The entry that it is made of: the layer and the place in its listing.
     pub fn place(&self, node: NodeId) -> Option<(usize, usize)> {
         let inode = self.inode(node);
-        (inode.record != NONE).then_some((inode.layer as usize, inode.record as usize))
+        let known = inode.record < UNKNOWN;
+        known.then_some(((self.unread + inode.layer) as usize, inode.record as usize))
     }
 
     /// How many names it has.
@@ -233,113 +268,20 @@ impl Tree {
             Some(node)
         })
     }
+}
 
-    fn inode(&self, node: NodeId) -> &Inode {
-        &self.inodes[self.nodes[node.0 as usize].inode as usize]
+/// What unpacking makes of an entry. A device 0:0 is how overlayfs marks a deleted file (rule U9).
+fn unpacked(mut entry: Entry) -> Entry {
+    if is_overlay_whiteout(&entry.kind) {
+        (entry.kind, entry.mode) = (Kind::File, entry.mode & 0o777);
+        entry.xattrs.clear();
     }
+    entry.xattrs.retain(|xattr| travels(&xattr.name));
+    entry
+}
 
-    fn record(&self, inode: &Inode) -> Option<(&Listing, usize)> {
-        if inode.record == NONE {
-            return None;
-        }
-        Some((self.layers.get(inode.layer as usize)?, inode.record as usize))
-    }
-
-    fn is_symlink(&self, node: u32) -> bool {
-        let record = self.record(self.inode(NodeId(node)));
-        record.is_some_and(|(listing, at)| listing.is_symlink(at))
-    }
-
-    fn lookup(&self, parent: u32, name: &[u8]) -> Option<u32> {
-        let mut at = self.index.first(parent, name);
-        while at != NONE {
-            let node = &self.nodes[at as usize];
-            if node.parent == parent && self.name(NodeId(at)) == name {
-                return Some(at);
-            }
-            at = node.collision;
-        }
-        None
-    }
-
-    fn add_inode(&mut self, layer: u32, record: u32) -> u32 {
-        self.inodes.push(Inode { layer, record, links: 0 });
-        self.inodes.len() as u32 - 1
-    }
-
-    /// Adds a name, which must not be there.
-    fn add(&mut self, parent: u32, name: &[u8], inode: u32) -> Result<u32> {
-        if self.nodes.len() >= 2 * MAX_ENTRIES || self.names.len() + name.len() > MAX_NAMES {
-            return Err(Error::new(Fault::Limit, "image has too many files to be listed"));
-        }
-        let id = self.nodes.len() as u32;
-        let mut node = Node::new(parent, inode, self.names.len() as u32, name.len() as u32);
-        self.names.extend_from_slice(name);
-        node.collision = self.index.insert(parent, name, id);
-        let first = std::mem::replace(&mut self.nodes[parent as usize].first_child, id);
-        node.next = first;
-        if first != NONE {
-            self.nodes[first as usize].previous = id;
-        }
-        self.nodes.push(node);
-        self.inodes[inode as usize].links += 1;
-        Ok(id)
-    }
-
-    /// Removes a name and all below it.
-    fn remove(&mut self, node: u32) {
-        self.removals += 1;
-        self.unlink(node);
-        let mut waiting = vec![node];
-        while let Some(at) = waiting.pop() {
-            let mut child = self.nodes[at as usize].first_child;
-            while child != NONE {
-                waiting.push(child);
-                child = self.nodes[child as usize].next;
-            }
-            self.forget(at);
-        }
-    }
-
-    /// Takes a node out of its directory's list.
-    fn unlink(&mut self, node: u32) {
-        let (parent, previous, next) = {
-            let node = &self.nodes[node as usize];
-            (node.parent, node.previous, node.next)
-        };
-        match previous {
-            NONE => self.nodes[parent as usize].first_child = next,
-            previous => self.nodes[previous as usize].next = next,
-        }
-        if next != NONE {
-            self.nodes[next as usize].previous = previous;
-        }
-    }
-
-    /// Takes a node out of the index.
-    fn forget(&mut self, node: u32) {
-        let (parent, collision, inode) = {
-            let node = &mut self.nodes[node as usize];
-            node.gone = true;
-            (node.parent, node.collision, node.inode)
-        };
-        self.inodes[inode as usize].links -= 1;
-        let place = self.index.place(parent, self.name(NodeId(node)));
-        let first = self.index.get(place);
-        if first == node {
-            self.index.set(place, collision);
-            return;
-        }
-        let mut at = first;
-        while at != NONE {
-            let next = self.nodes[at as usize].collision;
-            if next == node {
-                self.nodes[at as usize].collision = collision;
-                return;
-            }
-            at = next;
-        }
-    }
+fn is_overlay_whiteout(kind: &Kind) -> bool {
+    *kind == Kind::CharDevice { major: 0, minor: 0 }
 }
 
 #[cfg(test)]

@@ -7,14 +7,18 @@ pub mod tree;
 pub mod verdict;
 
 use std::fs;
-use std::io::Cursor;
+use std::io::{BufReader, Cursor};
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
+use conex_layer::Root;
 use conex_layer::flatten::Limits;
+use conex_layer::tree::{Aspect, Change, Difference, Listing, Tree, compare, hash_file};
 use conex_layer::unpack::{LayerInput, Options, Report, Unpacker};
 use conex_spec::{Compression, Digest, Kind, Result};
 use conex_tar::Code;
+use conex_tar::compression::Decoder;
 use tempfile::TempDir;
 
 pub const BLOCK: usize = 512;
@@ -224,12 +228,42 @@ impl World {
             (Err(_), Err(_)) => return,
             (unpacked, flat) => panic!("{:?}, but {:?}", unpacked.as_ref().err(), flat.err()),
         };
+        if let Ok(report) = unpacked
+            && options.privileged.unwrap_or_else(is_root)
+            && options.devices == Options::default().devices
+        {
+            self.check_tree(layers, !report.warnings.has(Code::XattrRefused));
+        }
         let target = self.temp.path().join("flattened");
         let layer = (Compression::None, tar.clone(), Digest::sha256(&tar));
         unpack_to(&target, &[layer], options).unwrap();
         assert_eq!(tree::snapshot(&self.target()), tree::snapshot(&target));
         self.check_outside();
         fs::remove_dir_all(&target).unwrap();
+    }
+
+    /// The tree in memory must be the one on the disk, which may not have taken all attributes.
+    fn check_tree(&self, layers: &[(Compression, Vec<u8>, Digest)], xattrs: bool) {
+        let (mut tree, mut disk) = (Tree::default(), Tree::default());
+        for (compression, bytes, _) in layers {
+            let tar = Decoder::new(*compression, &bytes[..]).unwrap();
+            let listing = Listing::read(BufReader::new(tar), true).unwrap();
+            tree.apply(Arc::new(listing)).unwrap();
+        }
+        disk.apply(Arc::new(Listing::of_folder(&self.target()).unwrap())).unwrap();
+        let root = Root::open(&self.target()).unwrap();
+        let changes = compare(&tree, &disk, &mut |a, b| {
+            Ok(tree.hash(a) == Some(&hash_file(&root, &disk.path(b)).unwrap()))
+        });
+        let matters = |change: &&Change| {
+            xattrs || change.difference != Difference::Changed(vec![Aspect::Xattrs])
+        };
+        let show = |change: &Change| {
+            let path = change.old.map(|node| tree.path(node));
+            (change.clone(), path, change.new.map(|node| disk.path(node)))
+        };
+        let changes: Vec<_> = changes.unwrap().iter().filter(matters).map(show).collect();
+        assert_eq!(changes, [], "the tree in memory is another one");
     }
 
     pub fn check_outside(&self) {
