@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use conex_layer::tree::{Listing, Lookup, Newest, Tree, compare};
+use conex_layer::tree::{Found, Listing, Newest, Tree, compare};
 
 /// Two layers, one in each half of the input: they are merged, compared with each other, and looked into
 /// from the newest on, which must tell nothing else than the whole tree.
@@ -21,16 +21,26 @@ pub fn merged(data: &[u8]) {
     assert!(compare(&one, &both, &mut |_, _| Ok(true)).is_ok());
     let mut newest = Newest::default();
     newest.push(top);
-    newest.push(base);
+    let (Ok(Some(upper)), Ok(Some(all))) = (newest.tree(1), {
+        newest.push(base);
+        newest.tree(0)
+    }) else {
+        return;
+    };
     for node in both.walk(conex_layer::tree::ROOT).take(100) {
         let path = both.path(node);
         let Ok(found) = both.find(&path) else { continue };
-        match newest.find(&path) {
-            Ok(Lookup::Entry(layer, place)) => {
-                assert_eq!(found.and_then(|node| both.place(node)), Some((1 - layer, place)));
+        assert_eq!(all.find(&path).ok(), Some(found));
+        match upper.look(&path) {
+            // Of a directory the lower layer may say more.
+            Ok(Found::Node(node)) if upper.is_dir(node) => {
+                assert!(found.is_some_and(|found| both.is_dir(found)));
             }
-            Ok(Lookup::Missing) => assert_eq!(found, None),
-            Ok(Lookup::Unknown) | Err(_) => {}
+            Ok(Found::Node(node)) => {
+                assert_eq!(found.and_then(|found| both.place(found)), upper.place(node));
+            }
+            Ok(Found::Missing) => assert_eq!(found, None),
+            Ok(Found::Unknown) | Err(_) => {}
         }
     }
 }
