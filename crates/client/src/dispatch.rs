@@ -9,7 +9,6 @@ use reqwest::{Client, Request, Response, Url};
 
 use crate::hosts::failure;
 use crate::hosts::gate::Pass;
-use crate::hosts::proxy::Via;
 use crate::origin::{Reach, may_see_secrets, shown};
 use crate::registry::{Registry, no_answer};
 use crate::transport::To;
@@ -76,7 +75,7 @@ impl Registry {
     /// The fault of a request that got no answer: what was tried, which way, and who said so.
     pub(crate) fn unanswered(&self, err: reqwest::Error, url: &Url) -> Error {
         let via = self.options().proxies.choose(url).ok().flatten();
-        let fault = failure::fault_through(err, url, via.as_ref().map(|via: &Via| &*via.shown));
+        let fault = failure::fault_through(err, url, via.as_ref());
         match self.role() {
             Some(role) if self.known_origin().is_none_or(|own| may_see_secrets(own, url)) => {
                 fault.context(role)

@@ -13,6 +13,7 @@ use reqwest::{Body, Request, Response, Url};
 
 use crate::answer::Answer;
 use crate::auth::{Scope, Sent};
+use crate::hosts::failure;
 use crate::options::Timeouts;
 use crate::origin::{self, Reach, may_see_secrets, shown};
 use crate::registry::Registry;
@@ -105,7 +106,7 @@ impl Registry {
             let result = self.send_logged_in(&mut ask).await;
             let asked = match &result {
                 Ok(answer) if is_transient(answer.status()) => retry_after(answer.headers()),
-                Err(err) if err.kind() == Kind::Network => None,
+                Err(err) if err.kind() == Kind::Network && !failure::is_lasting(err) => None,
                 _ => return result,
             };
             let pause = if ask.once || ask.is_stream() { None } else { tries.pause(asked) };

@@ -293,7 +293,7 @@ async fn an_insecure_registry() {
         let pinned =
             Options { addresses: vec![format!("{name}:{host}").parse().unwrap()], ..trusting() };
         let err = read(&name, pinned.clone(), &bytes).await.unwrap_err();
-        assert_eq!(err.kind(), Kind::Denied, "{err}");
+        assert_eq!(err.kind(), if pem { Kind::Denied } else { Kind::Network }, "{err}");
         let hint = err.hint_text().unwrap();
         assert!(hint.contains(if pem { "other names" } else { "--plain-http=registry" }), "{hint}");
         let named = Options { insecure: vec!["registry.example".into()], ..pinned.clone() };
@@ -309,6 +309,33 @@ async fn an_insecure_registry() {
     let err = read(&registry.address, options, &bytes).await.unwrap_err();
     assert_eq!(err.kind(), Kind::Denied, "{err}");
     assert!(err.message().contains(&other), "{err}");
+}
+
+/// Where no TLS is spoken a given address led astray, or the URL of a proxy: that is said once, since
+/// another try would come to the same.
+#[tokio::test]
+async fn no_tls_where_it_should_be() {
+    let plain = serve_plain(Vec::new());
+    let port = plain.rsplit_once(':').unwrap().1;
+    let name = format!("registry.example:{port}");
+    let pinned = vec![format!("{name}:127.0.0.1").parse().unwrap()];
+    let tunnel = Forward::start(&[(&name, &plain)]).await;
+    let proxy =
+        |url: String| Proxies { https: Some(Proxy::new(url, "a test")), ..Proxies::default() };
+    for (proxies, hint) in [
+        (Proxies::default(), "if the registry should speak no TLS"),
+        (proxy(format!("http://{}", tunnel.address)), "if the registry should speak no TLS"),
+        (proxy(format!("https://{plain}")), "begins with http://"),
+    ] {
+        let (options, notes) = quick();
+        let options = Options { proxies, addresses: pinned.clone(), ..options };
+        let err = read(&name, options, b"").await.unwrap_err();
+        assert_eq!(err.kind(), Kind::Network, "{err}");
+        assert!(err.message().contains("no TLS is spoken there"), "{err}");
+        let found = err.hint_text().unwrap();
+        assert!(found.contains(hint) && found.contains(&format!("--plain-http={name}")), "{found}");
+        assert_eq!(notes.retries(), 0, "{:?}", notes.all());
+    }
 }
 
 #[tokio::test]

@@ -6,6 +6,7 @@ use conex_spec::{Error, Kind};
 use reqwest::Url;
 use rustls::{AlertDescription, CertificateError, InvalidMessage};
 
+use crate::hosts::proxy::Via;
 use crate::origin::shown;
 
 /// A name that means an address which a server has no business to lead to.
@@ -19,6 +20,18 @@ impl std::fmt::Display for Near {
 }
 
 impl std::error::Error for Near {}
+
+/// The cause of a connection that comes to nothing however often it is tried: no TLS is spoken there.
+#[derive(Debug)]
+struct NoTls(String);
+
+impl std::fmt::Display for NoTls {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl std::error::Error for NoTls {}
 
 /// Why there was no answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -47,7 +60,7 @@ pub(crate) fn fault(err: reqwest::Error, url: &Url) -> Error {
 }
 
 /// The same, where a proxy may have been between; it is named.
-pub(crate) fn fault_through(err: reqwest::Error, url: &Url, proxy: Option<&str>) -> Error {
+pub(crate) fn fault_through(err: reqwest::Error, url: &Url, proxy: Option<&Via>) -> Error {
     let trouble = trouble(&err);
     let what = match trouble {
         Trouble::Untrusted(_) => "cannot trust",
@@ -55,19 +68,28 @@ pub(crate) fn fault_through(err: reqwest::Error, url: &Url, proxy: Option<&str>)
         _ => "cannot connect to",
     };
     let kind = match trouble {
-        Trouble::Untrusted(_) | Trouble::Refused(_) | Trouble::NoTls | Trouble::Near => {
-            Kind::Denied
-        }
+        Trouble::Untrusted(_) | Trouble::Refused(_) | Trouble::Near => Kind::Denied,
         _ => Kind::Network,
     };
     // Only the innermost cause says something to people.
     let cause = causes(&err).last().map(ToString::to_string).unwrap_or_default();
-    let through = proxy.map(|proxy| format!(" through the proxy {proxy}")).unwrap_or_default();
-    let fault = Error::new(kind, format!("{what} {}{through}: {cause}", shown(url)));
-    match hint(trouble, url, proxy.is_some()) {
+    let through = proxy.map(|via| format!(" through the proxy {}", via.shown)).unwrap_or_default();
+    let what = format!("{what} {}{through}", shown(url));
+    let fault = match trouble {
+        Trouble::NoTls => {
+            Error::new(kind, format!("{what}: no TLS is spoken there")).source(NoTls(cause))
+        }
+        _ => Error::new(kind, format!("{what}: {cause}")),
+    };
+    match hint(trouble, url, proxy) {
         Some(hint) => fault.hint(hint),
         None => fault,
     }
+}
+
+/// Whether another try would come to the same.
+pub(crate) fn is_lasting(err: &Error) -> bool {
+    std::error::Error::source(err).is_some_and(|cause| cause.is::<NoTls>())
 }
 
 /// Whether the other side answered with something that is no HTTP, as TLS does.
@@ -127,7 +149,8 @@ fn of_tls(err: &rustls::Error) -> Trouble {
     }
 }
 
-fn hint(trouble: Trouble, url: &Url, proxied: bool) -> Option<String> {
+fn hint(trouble: Trouble, url: &Url, proxy: Option<&Via>) -> Option<String> {
+    let proxied = proxy.is_some();
     let host = url.host_str().unwrap_or_default();
     let host = match url.port() {
         Some(port) => format!("{host}:{port}"),
@@ -142,9 +165,11 @@ fn hint(trouble: Trouble, url: &Url, proxied: bool) -> Option<String> {
         Trouble::Untrusted(why) => why.to_owned(),
         Trouble::Refused("") => return None,
         Trouble::Refused(why) => format!("{why} {folder}"),
-        Trouble::NoTls => {
-            format!("the server speaks no TLS; if it should not, use --plain-http={host}")
-        }
+        Trouble::NoTls if proxy.is_some_and(Via::is_tls) => format!(
+            "if it is the proxy that speaks no TLS, its URL begins with http://; if it is the \
+             registry, and it should not, use --plain-http={host}"
+        ),
+        Trouble::NoTls => format!("if the registry should speak no TLS, use --plain-http={host}"),
         Trouble::NoName if proxied => "check the name of the proxy".to_owned(),
         Trouble::NoName => {
             "check the name; where names are known to a proxy alone, set HTTPS_PROXY".to_owned()
