@@ -2,13 +2,14 @@
 
 use std::os::unix::fs::PermissionsExt;
 use std::process::Stdio;
+use std::sync::Arc;
 use std::time::Duration;
 
 use conex_spec::Digest;
-use conex_testkit::proxy::{Fault, Place, Proxy as Wire, What};
+use conex_testkit::proxy::{Fault, Place, Proxy, What};
 use rustix::process::{Pid, Signal, kill_process};
+use serde_json::Value;
 
-use crate::proxy::{Proxy, Then};
 use crate::support::daemon::Registry;
 use crate::support::program::Conex;
 use crate::world::{EARLIER, World, noise};
@@ -22,9 +23,10 @@ pub fn of_the_registry_while_pulling() {
     let world = World::new("death-pull");
     let registry = Registry::start(&world.scratch);
     world.conex.ok(&["push", &registry.image("big:1"), "--from", &big(&world)]);
-    let proxy = Proxy::start(&registry.address, MIDDLE, Then::Kill(registry.pid()));
+    let proxy = Proxy::start(&registry.address);
+    proxy.add(Fault::down(Place::Byte(MIDDLE), death_of(&registry)).at(&layer()));
     let run = world.conex.run(&["pull", &proxy.image("big:1")]);
-    assert!(proxy.happened());
+    assert_eq!(proxy.happened(), 1);
     run.fails_with(NETWORK);
     world.assert_intact();
     drop(registry);
@@ -38,9 +40,11 @@ pub fn of_the_registry_while_pushing() {
     let registry = Registry::start(&world.scratch);
     world.conex.ok(&["copy", EARLIER, &registry.image("earlier:1")]);
     let image = big(&world);
-    let proxy = Proxy::start(&registry.address, MIDDLE, Then::Kill(registry.pid()));
+    let proxy = Proxy::start(&registry.address);
+    let layer = layer().replace(':', "%3A");
+    proxy.add(Fault::up("PUT", Place::Byte(MIDDLE), death_of(&registry)).at(&layer));
     let run = world.conex.run(&["push", &proxy.image("big:1"), "--from", &image]);
-    assert!(proxy.happened());
+    assert_eq!(proxy.happened(), 1);
     run.fails_with(NETWORK);
     world.assert_intact();
     drop(registry);
@@ -63,7 +67,7 @@ pub fn of_conex_while_pulling() {
         (EARLIER.replace("earlier", "big"), Signal::KILL),
         (format!("oci:{}:1", layout.display()), Signal::INT),
     ] {
-        let wire = Wire::start(&registry.address);
+        let wire = Proxy::start(&registry.address);
         wire.add(Fault::down(Place::Byte(MIDDLE), What::Stall).at(&layer().replace(':', "%3A")));
         wire.add(Fault::down(Place::Byte(MIDDLE), What::Stall).at(&layer()));
         kill_when_stalled(&world.conex, &wire, &["copy", &wire.image("big:1"), &to], signal);
@@ -90,7 +94,7 @@ pub fn of_conex_while_pushing() {
 fn push_dies_of(signal: Signal, world: &World) {
     let registry = Registry::start(&world.scratch);
     let image = big(world);
-    let wire = Wire::start(&registry.address);
+    let wire = Proxy::start(&registry.address);
     wire.add(Fault::up("PUT", Place::Byte(MIDDLE), What::Stall).at(&layer().replace(':', "%3A")));
     let args = ["push", &wire.image("big:1"), "--from", &image];
     kill_when_stalled(&world.conex, &wire, &args, signal);
@@ -104,7 +108,12 @@ fn push_dies_of(signal: Signal, world: &World) {
     assert!(!uploads.exists(), "a location is kept no longer than its upload");
 }
 
-fn kill_when_stalled(conex: &Conex, wire: &Wire, args: &[&str], signal: Signal) {
+fn death_of(registry: &Registry) -> What {
+    let pid = Pid::from_raw(registry.pid().cast_signed()).unwrap();
+    What::Do(Arc::new(move || kill_process(pid, Signal::KILL).unwrap()))
+}
+
+fn kill_when_stalled(conex: &Conex, wire: &Proxy, args: &[&str], signal: Signal) {
     let mut child =
         conex.command(args).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
     wire.wait(1);
@@ -134,15 +143,18 @@ pub fn of_conex_while_unpacking() {
     std::fs::write(tree.join("big"), noise(71, LAYER)).unwrap();
     let image = registry.image("tree:1");
     world.conex.ok(&["pack", tree.to_str().unwrap(), &image]);
+    let manifest: Value = serde_json::from_str(&world.conex.ok(&["raw", &image])).unwrap();
+    let layer = manifest["layers"][0]["digest"].as_str().unwrap();
     let folder = world.scratch.folder("unpacked");
     let target = |name: &str| folder.join(name).to_str().unwrap().to_owned();
     for bundle in [&[][..], &["--bundle"]] {
-        let proxy = Proxy::start(&registry.address, MIDDLE, Then::Stall);
+        let proxy = Proxy::start(&registry.address);
+        proxy.add(Fault::down(Place::Byte(MIDDLE), What::Stall).at(layer));
         let (slow, dead) = (proxy.image("tree:1"), target("dead"));
         let args = [&["unpack", &slow, &dead], bundle].concat();
         let mut command = world.conex.command(&args);
         let mut child = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
-        proxy.wait();
+        proxy.wait(1);
         child.kill().unwrap();
         child.wait().unwrap();
         assert!(!folder.join("dead").exists());

@@ -17,7 +17,6 @@ mod death;
 mod disk;
 mod hostile;
 mod layers;
-mod proxy;
 mod world;
 
 use std::process::ExitCode;
