@@ -71,7 +71,7 @@ many_tags() {
 # Ten layers over a line on which every answer waits 50 ms, against one layer of the same size.
 job_wide() {
   local image server=conex-serve
-  if ! find_wire; then return; fi
+  [[ -n $wire ]] || { say 'wide: skipped: no cargo to build the wire with'; return 0; }
   for image in $(wanted one ten); do
     use_image "$image" || continue
     group "wide: $image, 64 MiB, every answer 50 ms late" wide "$server" "$image"
@@ -98,10 +98,15 @@ job_wide() {
   done
 }
 
-# The wire is a program of the project's test kit.
+wire=''
+
+# The wire is a program of the project's test kit. Cargo has to find its own home, so it is built
+# before that of the programs is set.
 find_wire() {
-  installed cargo || { say 'wide: skipped: no cargo to build the wire with'; return 1; }
-  (cd "$repo" && cargo build --release --locked --quiet --package conex-testkit --example wire) || return 1
+  installed cargo || return 0
+  say 'building the wire'
+  (cd "$repo" && cargo build --release --locked --quiet --package conex-testkit --example wire) ||
+    fail 'the wire does not build' '' 1
   wire=${CARGO_TARGET_DIR:-$repo/target}/release/examples/wire
 }
 

@@ -104,7 +104,9 @@ impl Home {
         let text = format!(
             "#!/bin/sh\ncase $1 in\nstore) cat > {kept} ;;\nget) cat {kept} 2>/dev/null || \
              {{ echo credentials not found in native keychain; exit 1; }} ;;\n\
-             erase) rm -f {kept} ;;\nlist) echo '{{}}' ;;\nesac\n"
+             erase) rm -f {kept} ;;\n\
+             list) if [ -e {kept} ]; then sed 's/.*\"ServerURL\":\"\\([^\"]*\\)\".*/{{\"\\1\":\"alice\"}}/' {kept}; \
+             else echo '{{}}'; fi ;;\nesac\n"
         );
         fs::write(&file, text).unwrap();
         fs::set_permissions(&file, fs::Permissions::from_mode(0o755)).unwrap();
@@ -207,6 +209,42 @@ fn a_store_keeps_what_the_file_does_not() {
     let (code, err) = home.fails(&login, PASSWORD);
     assert_eq!(code, 7, "{err}");
     assert!(err.contains("docker-credential-box is not on the search path"), "{err}");
+}
+
+/// `credential-helpers` of containers-registries.conf(5): who is asked first for logins keeps them.
+#[test]
+fn a_helper_for_all_registries_keeps_what_no_file_does() {
+    let (home, registry) = (Home::new(), registry(false));
+    home.helper("box");
+    let conf = home.path("r.conf");
+    let option = ["--registries-conf", conf.to_str().unwrap()];
+    let with = |words: &[&str]| home.json(&[words, &option].concat(), PASSWORD);
+    let login = ["login", &registry, "-u", "alice", "--password-stdin"];
+    fs::write(&conf, "credential-helpers = ['gone', 'box', 'containers-auth.json']").unwrap();
+    let report = with(&login);
+    assert_eq!((&report["helper"], &report["file"]), (&"box".into(), &conf.to_str().into()));
+    assert!(fs::read_to_string(home.path("kept")).unwrap().contains(PASSWORD));
+    assert!(!home.path(".docker/config.json").exists());
+    let listed = with(&["auth", "list"]);
+    let rows = listed.as_array().unwrap();
+    assert!(rows.iter().any(|row| row["key"] == *registry && row["helper"] == "box"), "{listed}");
+    assert!(rows[0]["fault"].as_str().unwrap().contains("docker-credential-gone"), "{listed}");
+    assert_eq!(with(&["auth", "check", &registry])["helper"], "box");
+    with(&["logout", &registry]);
+    assert!(!home.path("kept").exists());
+    with(&login);
+    assert_eq!(with(&["logout", "--all"]).as_array().unwrap().len(), 1);
+    assert!(!home.path("kept").exists());
+    // What is for a part of a registry no helper can keep.
+    let part = format!("{registry}/team");
+    let part = ["login", &part, "-u", "alice", "--password-stdin"];
+    assert!(with(&part)["helper"].is_null());
+    fs::write(&conf, "credential-helpers = ['gone']").unwrap();
+    for words in [&login[..], &part] {
+        let (code, err) = home.fails(&[words, &option].concat(), PASSWORD);
+        assert_eq!(code, 1, "{err}");
+        assert!(err.contains("would never be read") && err.contains("r.conf, line 1"), "{err}");
+    }
 }
 
 #[test]

@@ -22,7 +22,6 @@ use crate::challenge::{self, Challenge};
 use crate::credentials::{Credential, Found, Proof};
 use crate::fault::fault;
 use crate::registry::Registry;
-use crate::repository::again;
 use crate::scope::Access;
 pub(crate) use crate::scope::Scope;
 use crate::secret::Secret;
@@ -163,8 +162,7 @@ impl Registry {
         if let Some(found) = self.auth.state().found.get(repository) {
             return Ok(found);
         }
-        let order = self.shared.registries().map_err(again)?.helpers.as_ref();
-        let credentials = self.options().credentials.clone().in_order(order);
+        let credentials = self.shared.credentials()?;
         let (registry, asked) = (self.name.clone(), repository.clone());
         let found = blocking(move || credentials.find(&registry, &asked)).await?;
         let found = Arc::new(found);

@@ -207,11 +207,6 @@ impl Credentials {
         self.text_source().map(Asked::Source).chain(listed)
     }
 
-    /// The text and the files, each where it is there.
-    fn sources(&self) -> impl Iterator<Item = Result<Source<'_>>> {
-        self.text_source().chain(self.file_sources())
-    }
-
     fn text_source(&self) -> impl Iterator<Item = Result<Source<'_>>> {
         self.text.iter().map(|(given_by, text)| {
             Config::parse(text.expose().as_bytes(), given_by)

@@ -7,9 +7,8 @@ use conex_store::bridge::blocking;
 
 use crate::auth::Scope;
 use crate::credentials::{Credentials, Domain, Kept, Proof};
-use crate::hosts::registries::AUTH_FILES;
 use crate::options::Options;
-use crate::repository::{Client, again};
+use crate::repository::Client;
 use crate::secret::Secret;
 
 /// What a person logs in with.
@@ -46,11 +45,11 @@ impl Checked {
         matches!(self.proof, Proof::Identity(..))
     }
 
-    /// Keeps it in a file, or with the helper that the file or `credentials` name.
+    /// Keeps it where `credentials` look first: with a helper, or in a file.
     ///
     /// # Errors
     /// `Invalid` for a broken file, `Conflict` where another process holds it, `NotFound` for a helper
-    /// that is not there.
+    /// that is not there, `Unsupported` where it would never be read.
     pub async fn keep(self, credentials: &Credentials, file: &Path) -> Result<Kept> {
         let (credentials, file) = (credentials.clone(), file.to_owned());
         blocking(move || credentials.keep(&self.domain, &self.proof, &file)).await
@@ -93,7 +92,6 @@ impl Client {
             }
             LoginProof::IdentityToken(token) => Proof::Identity(None, token.clone()),
         };
-        self.check_kept_logins_are_read()?;
         let credentials = Credentials::anonymous()
             .with_proof(domain.registry(), proof.clone(), "this login")
             .wanting_identity();
@@ -106,17 +104,5 @@ impl Client {
             (_, proof) => proof,
         };
         Ok(Checked { domain: domain.clone(), proof, asked })
-    }
-
-    /// A login that nobody looks for is not kept.
-    fn check_kept_logins_are_read(&self) -> Result<()> {
-        let order = self.shared().registries().map_err(again)?.helpers.as_ref();
-        match order.filter(|order| !order.names.iter().any(|name| name == AUTH_FILES)) {
-            None => Ok(()),
-            Some(order) => Err(Error::new(Kind::Unsupported, "the login would never be read")
-                .expected(format!("{AUTH_FILES} among credential-helpers"))
-                .found(format!("credential-helpers in {}", order.place))
-                .hint("give it to such a helper with its word `store`")),
-        }
     }
 }

@@ -224,6 +224,13 @@ impl Input<'_> {
         matches!(self, Self::Once(None))
     }
 
+    /// Tells how much the registry has from an earlier time.
+    pub(crate) fn resumed(&self, bytes: u64) {
+        if let Self::Often(content) = self {
+            content.resumed(bytes);
+        }
+    }
+
     /// Tells that what the registry had is of no use.
     pub(crate) fn anew(&self, why: &Error) {
         if let Self::Often(content) = self {

@@ -13,12 +13,14 @@ use reqwest::{Response, Url};
 use tokio::sync::OnceCell;
 
 use crate::auth::Auth;
+use crate::credentials::Credentials;
 use crate::fault::escaped;
 use crate::hosts::failure;
 use crate::hosts::registries::{Place, Registries};
 use crate::options::{Options, PlainHttp};
 use crate::origin::{Origin, Reach, shown};
 use crate::paths;
+use crate::repository::again;
 use crate::retry::Tries;
 use crate::sessions::{Found, Key};
 use crate::spread::Room;
@@ -46,6 +48,12 @@ impl Shared {
     /// What is configured about registries, read when first asked for.
     pub(crate) fn registries(&self) -> Result<&Registries, &Error> {
         self.registries.get_or_init(|| self.options.registries.load()).as_ref()
+    }
+
+    /// The credentials, with the helpers that are named for all registries.
+    pub(crate) fn credentials(&self) -> Result<Credentials> {
+        let order = self.registries().map_err(again)?.helpers.as_ref();
+        Ok(self.options.credentials.clone().in_order(order))
     }
 }
 

@@ -47,8 +47,8 @@ impl Client {
     }
 
     /// The repository of a reference. Mirrors and what else [`crate::RegistryFiles`] say is
-    /// followed, which may be something else for its tag or digest; where that fails, every request
-    /// does.
+    /// followed, which may be something else for its tag or digest: a reference with neither is the
+    /// whole repository. Where that fails, every request does.
     pub fn repository(&self, named: &Reference) -> Repository {
         let reference = named.without_name();
         let table = match self.shared.registries() {
@@ -134,17 +134,16 @@ impl Client {
         registry.clone()
     }
 
-    pub(crate) fn shared(&self) -> &Shared {
-        &self.shared
-    }
-
     pub(crate) fn options(&self) -> &Options {
         &self.shared.options
     }
 
-    /// The credentials that it asks with.
-    pub fn credentials(&self) -> &Credentials {
-        &self.shared.options.credentials
+    /// The credentials that it asks with, in the order that [`crate::RegistryFiles`] say.
+    ///
+    /// # Errors
+    /// For such a file that cannot be read.
+    pub fn credentials(&self) -> Result<Credentials> {
+        self.shared.credentials()
     }
 
     /// Where the engine of this machine may listen.
@@ -301,6 +300,10 @@ impl Source for Repository {
 
     async fn open(&self, blob: &Descriptor, range: Range<u64>) -> Result<ByteStream> {
         Ok(self.limited(self.open_anywhere(blob, range).await?))
+    }
+
+    fn distrust(&self, blob: &Descriptor, why: &Error) -> bool {
+        self.distrust_mirrors(blob, why)
     }
 
     async fn referrers(&self, subject: &Digest) -> Result<Vec<Descriptor>> {

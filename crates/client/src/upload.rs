@@ -40,6 +40,7 @@ impl Repository {
             busy: 0,
             over: false,
             anew: false,
+            earlier: None,
         };
         loop {
             let Err(err) = upload.go_on(&mut content).await else {
@@ -64,6 +65,8 @@ pub(crate) struct Upload<'a> {
     over: bool,
     /// Whether what the registry had turned out to be wrong.
     anew: bool,
+    /// How many bytes it had before the first was sent, once that is known.
+    earlier: Option<u64>,
 }
 
 /// What a registry knows of an upload.
@@ -80,6 +83,7 @@ impl Upload<'_> {
         // The requests of a start are repeated one by one.
         self.over = started.is_err() && busy == self.busy;
         let Some((session, sent)) = started? else { return Ok(()) };
+        self.tell(sent, content);
         if sent == self.blob.size {
             return self.commit(&session).await;
         }
@@ -92,6 +96,24 @@ impl Upload<'_> {
                 self.commit(&session).await
             }
             None => self.send_whole(&session, sent, rest).await,
+        }
+    }
+
+    /// Tells what an earlier process had sent, and where the registry turns out to have lost some of it.
+    fn tell(&mut self, sent: u64, content: &Input<'_>) {
+        match self.earlier {
+            None => {
+                self.earlier = Some(sent);
+                // Where nothing is there, reading tells so.
+                if sent > 0 {
+                    content.resumed(sent);
+                }
+            }
+            Some(earlier) if sent < earlier => {
+                self.earlier = Some(0);
+                content.anew(&Error::new(Kind::Network, "the registry has lost the upload"));
+            }
+            Some(_) => {}
         }
     }
 

@@ -166,7 +166,7 @@ async fn tokens_for_an_identity_token() {
     let client = from_file(&file);
     let checked = client.try_login(&domain, &password).await.unwrap();
     assert!(checked.was_asked() && checked.is_identity_token());
-    checked.keep(client.credentials(), &file).await.unwrap();
+    checked.keep(&client.credentials().unwrap(), &file).await.unwrap();
     let text = || std::fs::read_to_string(&file).unwrap();
     let first = text();
     assert!(first.contains("identitytoken") && !first.contains("canary-password"), "{first}");
@@ -184,7 +184,7 @@ async fn tokens_for_an_identity_token() {
         assert_eq!((asked[0].method.as_str(), asked[0].user.as_deref()), ("POST", Some("alice")));
         assert_ne!(text(), before, "the next one is kept");
     }
-    let login = from_file(&file).credentials().login_for(&domain).await.unwrap().unwrap();
+    let login = from_file(&file).credentials().unwrap().login_for(&domain).await.unwrap().unwrap();
     assert_eq!(login.user.as_deref(), Some("alice"));
 
     // A server that knows no forms takes it in the place of a password.

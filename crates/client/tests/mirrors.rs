@@ -9,7 +9,7 @@ use bytes::Bytes;
 use common::fake::{Fake, Reply, Request, Step, bare, head, reply};
 use common::{Notes, all, blob, noise, quick, stream};
 use conex_client::{Client, Credentials, Options, RegistryFiles, Repository, Secret};
-use conex_spec::{Descriptor, Kind, MediaType, Name, Tag};
+use conex_spec::{Descriptor, Error, Kind, MediaType, Name, Tag};
 use conex_store::source::Place;
 use conex_store::{Sink, Source, SourceExt};
 use futures_util::TryStreamExt;
@@ -204,11 +204,35 @@ async fn a_mirror_that_lies() {
     assert_eq!(source.read(&root()).await.unwrap(), MANIFEST);
     let told = world.notes.warnings();
     assert!(told.len() == 1 && told[0].contains(&mirror.address), "{told:?}");
-    // What is too large to be held is refused.
-    let source = World::new(&conf(&primary.address, &[(&mirror.address, "")]));
-    let source = source.repository("registry.example/app");
-    let err = all(source.fetch(&blob(&large)).await.unwrap()).await.unwrap_err();
-    assert_eq!(err.kind(), Kind::Mismatch, "{err}");
+    // What is too large to be held is out before it shows: who reads it says so, and reads it again.
+    let world =
+        World::new(&conf(&primary.address, &[(&mirror.address, ""), (&mirror.address, "")]));
+    let source = world.repository("registry.example/app");
+    for _mirror in 0..2 {
+        let err = all(source.fetch(&blob(&large)).await.unwrap()).await.unwrap_err();
+        assert_eq!(err.kind(), Kind::Mismatch, "{err}");
+        assert!(source.distrust(&blob(&large), &err));
+    }
+    assert_eq!(all(source.fetch(&blob(&large)).await.unwrap()).await.unwrap(), large);
+    assert!(!source.distrust(&blob(&large), &Error::new(Kind::Mismatch, "the last place")));
+    let told = world.notes.warnings();
+    assert!(told.len() == 2 && told[0].contains("passed over"), "{told:?}");
+    assert_eq!(told[0].matches("found").count(), 1, "{told:?}");
+}
+
+/// A large document is no exception.
+#[tokio::test]
+async fn a_mirror_that_lies_about_a_document() {
+    let large = noise(5 << 20);
+    let mirror = Fake::start(|request| match () {
+        () if request.target == "/v2/" => Vec::new(),
+        () => reply(200, &[], vec![7; 5 << 20]),
+    })
+    .await;
+    let primary = Fake::start(serving(vec![large.clone()])).await;
+    let world = World::new(&conf(&primary.address, &[(&mirror.address, "")]));
+    let source = world.repository("registry.example/app");
+    assert_eq!(source.read(&blob(&large)).await.unwrap(), large);
 }
 
 /// Where a mirror breaks off for good, the rest comes from where the name says.
@@ -261,6 +285,28 @@ async fn lists_come_from_where_the_name_says() {
     let source = world.repository("registry.example/app");
     assert!(source.referrers(&root().digest).await.unwrap().is_empty());
     assert!(world.notes.warnings()[0].contains("of a mirror"), "{:?}", world.notes.all());
+}
+
+/// A prefix with a tag moves that image alone: the list of tags is the repository's.
+#[tokio::test]
+async fn one_image_elsewhere_moves_no_list() {
+    let list = |request: &Request| match () {
+        () if request.target.contains("/tags/list") => reply(200, &[], r#"{"tags":["a"]}"#),
+        () => serving(Vec::new())(request),
+    };
+    let (here, there) = (Fake::start(list).await, Fake::start(serving(Vec::new())).await);
+    let text = format!(
+        "[[registry]]\nprefix='{}'\nlocation='{}'\n",
+        here.reference("app:latest"),
+        there.reference("app:v1")
+    );
+    let world = World::new(&text);
+    let whole = world.repository(&here.reference("app"));
+    let tags: Vec<Tag> = whole.tags().try_collect().await.unwrap();
+    assert_eq!((tags.len(), there.seen().len()), (1, 0));
+    let latest = world.repository(&here.reference("app:latest"));
+    assert_eq!(latest.resolve(None).await.unwrap(), root());
+    assert_eq!(there.lines(), ["HEAD /v2/app/manifests/v1"]);
 }
 
 /// Questions for a single thing go to the mirrors as reading it does.
@@ -330,7 +376,7 @@ async fn a_tag_can_be_another_one_elsewhere() {
     let prefix = here.reference("app:latest");
     let text = format!("[[registry]]\nprefix='{prefix}'\nlocation='{}/a:v1'\n", there.address);
     let world = World::new(&text);
-    let source = world.repository(&here.reference("app"));
+    let source = world.repository(&here.reference("app:latest"));
     assert_eq!(source.resolve(Some(&Name::Tag(Tag::latest()))).await.unwrap(), root());
     assert_eq!(all(source.fetch(&blob(&bytes)).await.unwrap()).await.unwrap(), bytes);
     assert_eq!(there.count("/v2/a/manifests/v1"), 1, "{:?}", there.lines());

@@ -17,8 +17,8 @@ pub async fn bundle(
     let doing = || format!("cannot unpack {location}");
     let (source, image) =
         load(context, location, platform).await.map_err(|err| err.context(doing()))?;
-    let unpacker = Unpacker::bundle(&target.dir, target.options)?;
-    let unpacked = apply_layers(context, &source, &image, unpacker).await;
+    let begin = || Unpacker::bundle(&target.dir, target.options);
+    let unpacked = apply_layers(context, &source, &image, begin).await;
     let unpacker = unpacked.map_err(|err| err.context(doing()))?;
     let (platform, root) = (image.config.platform(), image.root);
     let ids = target.options.ids;

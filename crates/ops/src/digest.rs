@@ -5,7 +5,7 @@ use serde::Serialize;
 use conex_spec::{Digest, Location, Platform, Result};
 
 use crate::choose::choose;
-use crate::open::{Context, name_in};
+use crate::open::{Context, image, name_in};
 
 /// What a location names.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -26,7 +26,7 @@ pub async fn digest(
     let digest = match (location, platform) {
         (Location::Registry(reference), None) => {
             let name = reference.name_or_latest();
-            context.client.repository(reference).digest_of(&name).await?
+            context.client.repository(&image(reference)).digest_of(&name).await?
         }
         (_, platform) => {
             let source = context.source(location)?;

@@ -38,6 +38,12 @@ impl<'a> Layers<'a> {
         self.layers[number].0
     }
 
+    /// Tells the source that one of the layers was wrong; true where another place has them.
+    pub(crate) fn distrust(&self, why: &Error) -> bool {
+        let heard = self.layers.iter().map(|(layer, _)| self.source.distrust(layer, why));
+        heard.fold(false, |any, heard| any | heard)
+    }
+
     /// Opens a layer: of a source far away, a download begins.
     pub(crate) async fn open(&self, number: usize) -> Result<LayerInput> {
         let layer = self.descriptor(number);

@@ -49,7 +49,7 @@ impl Context {
     pub fn source(&self, location: &Location) -> Result<Arc<dyn Source>> {
         Ok(match location {
             Location::Registry(reference) => {
-                Arc::new(self.client.repository(reference).will_be_read())
+                Arc::new(self.client.repository(&image(reference)).will_be_read())
             }
             Location::Layout { path, .. } => Arc::new(Layout::open(path, self.key())?),
             Location::Store(_) => Arc::new(self.local_store(location)?),
@@ -61,6 +61,17 @@ impl Context {
             }
             Location::Memory => return Err(in_this_process()),
         })
+    }
+
+    /// Something to read many roots from, or their names: of a registry the whole repository, not its
+    /// `latest`.
+    pub fn source_of_all(&self, location: &Location) -> Result<Arc<dyn Source>> {
+        match location {
+            Location::Registry(reference) => {
+                Ok(Arc::new(self.client.repository(reference).will_be_read()))
+            }
+            other => self.source(other),
+        }
     }
 
     /// An archive of a layout, whose own files can be looked at too.
@@ -80,7 +91,7 @@ impl Context {
     pub fn sink(&self, location: &Location) -> Result<Arc<dyn Sink>> {
         Ok(match location {
             Location::Registry(reference) => {
-                Arc::new(self.client.repository(reference).will_be_written())
+                Arc::new(self.client.repository(&image(reference)).will_be_written())
             }
             Location::Layout { path, .. } => Arc::new(Layout::create(path, self.access())?),
             Location::Store(_) => Arc::new(self.local_store(location)?),
@@ -192,6 +203,12 @@ impl Context {
                 .hint("name one with `--store DIR`")
         })
     }
+}
+
+/// A reference to one image: who says no more than its repository means `latest`, which may be
+/// configured to be elsewhere than the rest of it.
+pub(crate) fn image(reference: &Reference) -> Reference {
+    reference.with_name(reference.name_or_latest()).unwrap_or_else(|_| reference.clone())
 }
 
 /// Fails for a root that a destination has no room for, before anything moves there: Docker's

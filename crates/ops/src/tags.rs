@@ -166,7 +166,7 @@ impl Listed {
             Place::At(location @ Location::Store(reference)) => {
                 (context.source(location)?, format!("{}:", reference.without_name()))
             }
-            Place::At(location) => (context.source(location)?, String::new()),
+            Place::At(location) => (context.source_of_all(location)?, String::new()),
         };
         let registry = match place {
             Place::At(Location::Registry(reference)) => Some(context.client.repository(reference)),

@@ -98,8 +98,8 @@ pub async fn unpack(
     let doing = || format!("cannot unpack {location}");
     let (source, image) =
         load(context, location, platform).await.map_err(|err| err.context(doing()))?;
-    let unpacker = Unpacker::new(&target.dir, target.options)?;
-    let unpacked = apply_layers(context, &source, &image, unpacker).await;
+    let begin = || Unpacker::new(&target.dir, target.options);
+    let unpacked = apply_layers(context, &source, &image, begin).await;
     let unpacker = unpacked.map_err(|err| err.context(doing()))?;
     let tree = publish(unpacker, target, None).await.map_err(|err| err.context(doing()))?;
     Ok(Report { platform: image.config.platform(), image: image.root, tree })
@@ -149,15 +149,26 @@ pub async fn load(
     Ok((source, Image { root, manifest, config }))
 }
 
-/// Applies the layers one upon the other.
+/// Applies the layers one upon the other; all of them once more where one was wrong and comes from
+/// another place then, since what is unpacked of it is not to be told from the rest.
 pub async fn apply_layers(
     context: &Context,
     source: &Arc<dyn Source>,
     image: &Image,
-    unpacker: Unpacker,
+    begin: impl Fn() -> Result<Unpacker>,
 ) -> Result<Unpacker> {
     let layers = Layers::new(context, source.as_ref(), image)?;
-    apply_opened(context, &layers, unpacker).await
+    loop {
+        match apply_opened(context, &layers, begin()?).await {
+            Err(err) if is_about_content(&err) && layers.distrust(&err) => {}
+            applied => return applied,
+        }
+    }
+}
+
+/// Whether bytes that are not those of a layer may have led to an error.
+fn is_about_content(err: &Error) -> bool {
+    matches!(err.kind(), Kind::Invalid | Kind::Mismatch | Kind::Limit | Kind::Unsupported)
 }
 
 /// Applies layers that are there.

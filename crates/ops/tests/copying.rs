@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test may stop at the first surprise")]
 
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use conex_client::{Client, Options};
 use conex_ops::copy::With;
@@ -16,7 +17,7 @@ use conex_spec::{
 };
 use conex_store::{Memory, SourceExt};
 use conex_testkit::images;
-use conex_testkit::proxy::Proxy;
+use conex_testkit::proxy::{Line, Proxy};
 use futures_util::TryStreamExt;
 
 /// A registry behind a wire that counts, and a folder for the other places.
@@ -29,10 +30,16 @@ struct World {
 
 impl World {
     async fn new() -> Self {
+        Self::at(Duration::ZERO).await
+    }
+
+    /// With a registry of which every answer is so late.
+    async fn at(delay: Duration) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let config = Config::new(dir.path().join("registry"), ([127, 0, 0, 1], 0).into());
         let server = Server::bind(config).await.unwrap();
-        let wire = Proxy::start(&server.local_addr().to_string());
+        let line = Line { delay, rate: 0 };
+        let wire = Proxy::start_with(&server.local_addr().to_string(), line);
         tokio::spawn(server.run(std::future::pending::<()>()));
         let store = dir.path().join("store");
         let context = Context::new(Client::new(Options::default()), Some(store), Arc::new(()));
@@ -133,6 +140,31 @@ async fn an_image_of_ten_layers_takes_few_requests_within_a_registry() {
     let rest = ["HEAD ", "GET ", "PUT "].map(|method| count(&requests, method));
     assert_eq!((rest, requests.len()), ([5, 3, 1], 20), "{requests:#?}");
     assert_eq!(world.digest("registry/team/b:latest").await, root.digest.to_string());
+}
+
+/// The same in time: the look at who is there, then at most four times all that waits for nothing else.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_image_of_ten_layers_takes_five_round_trips_within_a_registry() {
+    const TRIP: Duration = Duration::from_millis(400);
+    let (world, memory) = (World::at(TRIP).await, Memory::new());
+    let root = images::image(&memory, &amd64(), 10, 3000);
+    world.put(&memory, &root, "registry/team/a:1").await;
+    // Nothing is remembered of the registry.
+    let context = Context::new(Client::new(Options::default()), None, Arc::new(()));
+    let request = world.request("registry/team/a:1", "registry/team/b:1");
+    let start = Instant::now();
+    let report = run(&context, &request, &CopyOptions::default()).await.unwrap();
+    let took = start.elapsed();
+    assert_eq!((report.summary.adopted.blobs, report.summary.moved.blobs), (11, 1));
+    assert!(took < TRIP * 6, "{:.1} round trips", took.as_secs_f64() / TRIP.as_secs_f64());
+    // The digest of a tag takes one, beside that look.
+    let (context, start) =
+        (Context::new(Client::new(Options::default()), None, Arc::new(())), Instant::now());
+    conex_ops::digest::digest(&context, &world.place("registry/team/a:1"), None).await.unwrap();
+    assert!(start.elapsed() < TRIP * 3);
+    world.requests();
+    conex_ops::digest::digest(&context, &world.place("registry/team/a:1"), None).await.unwrap();
+    assert_eq!(world.requests(), ["HEAD /v2/team/a/manifests/1"]);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -14,6 +14,10 @@ pub trait Reopen: Send + Sync {
     /// The content from a byte on, raw.
     async fn open(&self, from: u64) -> Result<ByteStream>;
 
+    /// Tells that the first bytes are there from an earlier time: they do not move, though they may be
+    /// read to be verified. Who opens it at a later byte has told that already.
+    fn resumed(&self, _bytes: u64) {}
+
     /// Tells that what was there from an earlier time is of no use.
     fn anew(&self, _why: &Error) {}
 }

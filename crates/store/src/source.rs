@@ -52,6 +52,12 @@ pub trait Source: Place {
         Ok(None)
     }
 
+    /// Hears that a blob was not what its descriptor says. True where it will come from another place
+    /// when it is read once more.
+    fn distrust(&self, _blob: &Descriptor, _why: &Error) -> bool {
+        false
+    }
+
     /// The manifests whose `subject` is this one. distribution-spec, "Listing Referrers".
     async fn referrers(&self, subject: &Digest) -> Result<Vec<Descriptor>>;
 
@@ -78,12 +84,12 @@ pub trait SourceExt: Source {
                 .expected(format!("at most {LIMIT} bytes"))
                 .found(format!("{} bytes", blob.size)));
         }
-        let mut content = self.fetch(blob).await?;
-        let mut bytes = BytesMut::new();
-        while let Some(chunk) = content.next().await {
-            bytes.extend_from_slice(&chunk?);
+        loop {
+            match collect(self.fetch(blob).await?).await {
+                Err(err) if err.kind() == Kind::Mismatch && self.distrust(blob, &err) => {}
+                read => return read,
+            }
         }
-        Ok(bytes.freeze())
     }
 
     /// A manifest or an index.
@@ -111,3 +117,11 @@ pub trait SourceExt: Source {
 }
 
 impl<T: Source + ?Sized> SourceExt for T {}
+
+async fn collect(mut content: ByteStream) -> Result<Bytes> {
+    let mut bytes = BytesMut::new();
+    while let Some(chunk) = content.next().await {
+        bytes.extend_from_slice(&chunk?);
+    }
+    Ok(bytes.freeze())
+}

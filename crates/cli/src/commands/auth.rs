@@ -55,7 +55,7 @@ impl Auth {
     pub async fn run(&self, context: &Context, output: &Output) -> Result<()> {
         match self {
             Self::List(_) => {
-                let logins = context.client.credentials().logins().await?;
+                let logins = context.client.credentials()?.logins().await?;
                 output.report(&logins, |logins| table(logins))
             }
             Self::Check(command) => command.run(context, output).await,
@@ -66,7 +66,7 @@ impl Auth {
 impl Check {
     async fn run(&self, context: &Context, output: &Output) -> Result<()> {
         let client = &context.client;
-        let login = client.credentials().login_for(&self.registry).await?.ok_or_else(|| {
+        let login = client.credentials()?.login_for(&self.registry).await?.ok_or_else(|| {
             Error::not_found(format!("there is no login for {}", self.registry))
                 .hint(format!("`conex login {}` makes one", self.registry))
         })?;

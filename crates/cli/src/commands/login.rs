@@ -31,7 +31,8 @@ Where it is kept:
   in DOCKER_CONFIG, or ~/.docker/config.json, which docker, podman, skopeo and others read too.
   A login for a part of a registry goes to ~/.config/containers/auth.json, since Docker would take
   it for all of the registry. Where the file names a helper (credHelpers, credsStore), that one
-  keeps the secret. A token server may give an identity token, which is kept in place of the password.
+  keeps the secret; so does the first of credential-helpers in registries.conf, unless the files come
+  before it. A token server may give an identity token, which is kept in place of the password.
 
 Exit codes:
   0 kept; 2 nothing to log in with; 4 the file is broken; 5 the registry refuses the login;
@@ -76,7 +77,7 @@ impl Login {
         let checked = client.try_login(&self.registry, &proof).await?;
         let was_asked = checked.was_asked();
         let kind = if checked.is_identity_token() { "identityToken" } else { "password" };
-        let kept = checked.keep(client.credentials(), &file).await?;
+        let kept = checked.keep(&client.credentials()?, &file).await?;
         let report = Report {
             registry: self.registry.to_string(),
             user,
@@ -97,7 +98,7 @@ impl Login {
             Error::new(Kind::Usage, "there is no home folder to keep a login in")
                 .hint("`--auth-file FILE` names a file")
         })?;
-        client.credentials().file_for(&self.registry, &usual)
+        client.credentials()?.file_for(&self.registry, &usual)
     }
 
     async fn ask(&self) -> Result<(Option<String>, LoginProof)> {

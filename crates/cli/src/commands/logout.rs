@@ -41,7 +41,7 @@ struct Row {
 
 impl Logout {
     pub async fn run(&self, context: &Context, output: &Output) -> Result<()> {
-        let credentials = context.client.credentials();
+        let credentials = context.client.credentials()?;
         let erased = match &self.registry {
             Some(registry) => credentials.erase(registry).await?,
             None => credentials.erase_all().await?,

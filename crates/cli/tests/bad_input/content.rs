@@ -3,11 +3,13 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use conex_testkit::proxy::{Fault, Place, Proxy, What};
 use serde_json::{Value, json};
 
 use crate::hostile::{Lie, serve};
 use crate::support::daemon::Registry;
 use crate::support::layout::{self, Handmade};
+use crate::support::scratch::Scratch;
 use crate::world::{EARLIER, World, assert_absent, assert_no_halves, noise};
 
 const NOT_FOUND: i32 = 3;
@@ -125,6 +127,56 @@ pub fn a_flipped_byte_in_the_local_store() {
     world.conex.ok(&["pull", &name]);
     world.conex.ok(&["validate", &stored]);
     world.conex.ok(&["validate", EARLIER]);
+}
+
+/// What a mirror serves wrong comes from where the name says, in the same run, small or large.
+pub fn a_flipped_byte_from_a_mirror() {
+    let world = World::new("flip-mirror");
+    let registry = Registry::start(&world.scratch);
+    let made = world.handmade("good");
+    let tar = crate::layers::tar(&[("file", b'0', "", &noise(6, 6 << 20))]);
+    let image = made.finish(&made.image(&[&tar]));
+    world.conex.ok(&["push", &registry.image("app:1"), "--from", &image]);
+    let target = world.scratch.folder("unpacked");
+    let [one, two] = ["one", "two"].map(|name| target.join(name).display().to_string());
+    let pulled = world.scratch.join("to").display().to_string();
+    let (layout, archive) = (format!("oci:{pulled}:1"), format!("oci-archive:{pulled}.tar:1"));
+    // Another registry, which does not have the layer yet.
+    let elsewhere = Scratch::new("flip-mirror-to");
+    let other = Registry::start(&elsewhere);
+    let copy = other.image("copy:1");
+    let name = "registry.example/app:1";
+    for words in [
+        ["copy", name, &layout],
+        ["copy", name, &archive],
+        ["copy", name, &copy],
+        ["unpack", name, &one],
+        ["pull", name, "--progress=none"],
+    ] {
+        let mirror = Proxy::start(&registry.address);
+        mirror.add(Fault::down(Place::LastByte, What::Flip).at(&digest_of(&tar)).times(9));
+        let conf = format!(
+            "[[registry]]\nlocation='registry.example/app'\n\
+             [[registry.mirror]]\nlocation='{}'\n[[registry.mirror]]\nlocation='{}'\n",
+            mirror.image("app"),
+            registry.image("app")
+        );
+        fs::write(world.scratch.join("mirrors.conf"), conf).unwrap();
+        let conf = world.scratch.arg("mirrors.conf");
+        let run = world.conex.run(&[&words[..], &["--registries-conf", &conf]].concat());
+        assert_eq!(run.code, Some(0), "{words:?}: {}", run.err);
+        assert_eq!(mirror.happened(), 1, "{words:?}");
+        assert!(run.err.contains("is passed over") || words[2].starts_with("--"), "{}", run.err);
+    }
+    for place in [&layout, &archive, &copy, &format!("store:{name}")] {
+        world.conex.ok(&["validate", place]);
+    }
+    world.conex.ok(&["unpack", &image, &two]);
+    assert!(fs::read(format!("{one}/file")).unwrap() == fs::read(format!("{two}/file")).unwrap());
+}
+
+fn digest_of(bytes: &[u8]) -> String {
+    conex_spec::Digest::sha256(bytes).to_string()
 }
 
 /// A manifest (0), a config (1) or a layer (2) is not what it should be.

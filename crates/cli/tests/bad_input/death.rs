@@ -102,7 +102,10 @@ fn push_dies_of(signal: Signal, world: &World) {
     let kept: Vec<_> = std::fs::read_dir(&uploads).unwrap().flatten().collect();
     assert_eq!(kept.len(), 1);
     assert_eq!(kept[0].metadata().unwrap().permissions().mode() & 0o777, 0o600);
-    world.conex.ok(&args);
+    let summary = &world.conex.json(&args)["summary"];
+    // What the dead process had sent is told apart.
+    let [moved, resumed] = ["moved", "resumed"].map(|part| summary[part]["bytes"].as_u64());
+    assert!(resumed > Some(MIDDLE / 2) && moved < Some(LAYER as u64 - MIDDLE / 2), "{summary}");
     world.conex.ok(&["validate", &registry.image("big:1")]);
     assert_little_twice(wire.up());
     assert!(!uploads.exists(), "a location is kept no longer than its upload");
@@ -143,7 +146,8 @@ pub fn of_conex_while_unpacking() {
     std::fs::write(tree.join("big"), noise(71, LAYER)).unwrap();
     let image = registry.image("tree:1");
     world.conex.ok(&["pack", tree.to_str().unwrap(), &image]);
-    let manifest: Value = serde_json::from_str(&world.conex.ok(&["raw", &image])).unwrap();
+    let manifest: Value =
+        serde_json::from_str(&world.conex.ok(&["manifest", "get", &image])).unwrap();
     let layer = manifest["layers"][0]["digest"].as_str().unwrap();
     let folder = world.scratch.folder("unpacked");
     let target = |name: &str| folder.join(name).to_str().unwrap().to_owned();

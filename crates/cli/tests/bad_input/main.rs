@@ -26,6 +26,7 @@ use support::case::{Case, ROOT};
 const CASES: &[Case] = cases! {
     content::a_flipped_byte_in_a_layout;
     content::a_flipped_byte_from_a_registry;
+    content::a_flipped_byte_from_a_mirror;
     content::a_flipped_byte_in_the_folder_of_a_registry;
     content::a_flipped_byte_in_the_local_store;
     content::a_truncated_body;

@@ -26,6 +26,12 @@ pub fn every_failure_has_its_code() {
     fs::write(scratch.join("childless"), childless).unwrap();
     let (text, childless) = (scratch.arg("text"), scratch.arg("childless"));
     let (new, taken) = (format!("{app}:new"), format!("{app}:taken"));
+    fs::write(scratch.join("blocked"), "[[registry]]\nlocation='blocked.example'\nblocked=true")
+        .unwrap();
+    fs::write(scratch.join("large"), vec![b' '; 9 << 20]).unwrap();
+    // A given address leads where no TLS is spoken.
+    let port = registry.address.rsplit_once(':').unwrap().1;
+    let named = format!("secure.example:{port}/app");
     let layout_new = format!("{place}:new");
     for (code, words) in [
         (0, &["digest", &image][..]),
@@ -46,8 +52,19 @@ pub fn every_failure_has_its_code() {
         (3, &["manifest", "put", &layout_new, &childless]),
         (4, &["manifest", "put", &new, &text]),
         (4, &["manifest", "put", &layout_new, &text]),
+        (5, &["digest", "blocked.example/app:1", "--registries-conf", &scratch.arg("blocked")]),
         (6, &["digest", "127.0.0.1:1/app:1"]),
+        (
+            6,
+            &[
+                "digest",
+                &named,
+                "--resolve",
+                &format!("{named}:127.0.0.1", named = &named[..named.len() - 4]),
+            ],
+        ),
         (7, &["blob", "put", &app, &scratch.arg("")]),
+        (8, &["manifest", "put", &new, &scratch.arg("large")]),
     ] {
         let run = conex.run(words);
         assert_eq!(run.code, Some(code), "{words:?}: {}", run.err);

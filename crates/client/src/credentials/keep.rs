@@ -11,6 +11,7 @@ use crate::credentials::helper::Helper;
 use crate::credentials::keys::servers;
 use crate::credentials::list::missing;
 use crate::credentials::{Credential, Credentials, Domain, Place, Proof};
+use crate::hosts::registries::{self as hosts, AUTH_FILES};
 use crate::secret::Secret;
 
 /// Docker looks for its own registry under a URL, in the file of this name.
@@ -46,8 +47,28 @@ impl Credentials {
         Ok(usual.to_owned())
     }
 
-    /// Keeps a login in a file, or with the helper that the file names. Blocking.
+    /// Keeps a login where it is looked for first: with a helper that is named for all registries, else
+    /// in a file, or with the helper that the file names. Blocking.
     pub(crate) fn keep(&self, domain: &Domain, proof: &Proof, file: &Path) -> Result<Kept> {
+        let Some(order) = &self.order else { return self.keep_in_file(domain, proof, file) };
+        for name in &order.names {
+            if name == AUTH_FILES {
+                return self.keep_in_file(domain, proof, file);
+            }
+            // Helpers know registries, and one that is not there is not asked for logins either.
+            let helper = self.helper(name, &member_of(&order.place))?;
+            if let (Some(helper), None) = (helper, domain.path()) {
+                let server = servers(domain.registry()).first().copied().unwrap_or_default();
+                helper.store(server, proof)?;
+                return Ok(kept_by(&helper, server, &order.place));
+            }
+        }
+        Err(Error::new(Kind::Unsupported, format!("the login of {domain} would never be read"))
+            .expected(format!("a helper that is there, or {AUTH_FILES}"))
+            .found(member_of(&order.place)))
+    }
+
+    fn keep_in_file(&self, domain: &Domain, proof: &Proof, file: &Path) -> Result<Kept> {
         let config = Config::read(file)?.unwrap_or_default();
         let key = domain.key(file.file_name().is_some_and(|name| name == DOCKERS_OWN));
         let helper = self.keeper(&config, domain, file)?;
@@ -124,11 +145,7 @@ impl Credentials {
         let Some(name) = own.or_else(|| config.store().filter(|_| domain.path().is_none())) else {
             return Ok(None);
         };
-        let member = format!(
-            "{} in {}",
-            if own.is_some() { "credHelpers" } else { "credsStore" },
-            file.display()
-        );
+        let member = member(if own.is_some() { "credHelpers" } else { "credsStore" }, file);
         let helper = self.helper(name, &member)?.ok_or_else(|| missing(name, &member))?;
         Ok(Some(helper))
     }
@@ -138,7 +155,7 @@ impl Credentials {
         is_meant: impl Fn(&str) -> bool,
         domain: Option<&Domain>,
     ) -> Result<Vec<Erased>> {
-        let mut erased = Vec::new();
+        let mut erased = self.erase_with_helpers(domain)?;
         for path in &self.files {
             let Some(config) = Config::read(path)? else { continue };
             let row = |key: &str, helper: Option<&str>| Erased {
@@ -147,7 +164,7 @@ impl Credentials {
                 helper: helper.map(str::to_owned),
             };
             for (key, name) in config.helpers().filter(|(key, _)| is_meant(key)) {
-                if self.forget(name, "credHelpers", path, key)? {
+                if self.forget(name, &member("credHelpers", path), key)? {
                     erased.push(row(key, Some(name)));
                 }
             }
@@ -163,7 +180,7 @@ impl Credentials {
                 let mut kept = config.entry(key, path).map_or(true, |entry| entry.is_some());
                 let mut helper = None;
                 if let Some(name) = config.store()
-                    && self.forget(name, "credsStore", path, key)?
+                    && self.forget(name, &member("credsStore", path), key)?
                 {
                     (kept, helper) = (true, Some(name));
                 }
@@ -175,10 +192,30 @@ impl Credentials {
         Ok(erased)
     }
 
+    /// Takes logins away from the helpers that are named for all registries: one, or all they have.
+    fn erase_with_helpers(&self, domain: Option<&Domain>) -> Result<Vec<Erased>> {
+        let mut erased = Vec::new();
+        let Some(order) = &self.order else { return Ok(erased) };
+        let member = member_of(&order.place);
+        for name in order.names.iter().filter(|name| *name != AUTH_FILES) {
+            let Some(helper) = self.helper(name, &member)? else { continue };
+            let keys: Vec<String> = match domain {
+                Some(domain) if domain.path().is_some() => continue,
+                Some(domain) => vec![domain.registry().to_owned()],
+                None => helper.list()?.into_keys().collect(),
+            };
+            for key in keys {
+                if self.forget(name, &member, &key)? {
+                    erased.push(kept_by(&helper, &key, &order.place));
+                }
+            }
+        }
+        Ok(erased)
+    }
+
     /// Lets a helper forget a registry. A helper that is not there keeps nothing.
-    fn forget(&self, name: &str, member: &str, path: &Path, key: &str) -> Result<bool> {
-        let member = format!("{member} in {}", path.display());
-        let Some(helper) = self.helper(name, &member)? else { return Ok(false) };
+    fn forget(&self, name: &str, member: &str, key: &str) -> Result<bool> {
+        let Some(helper) = self.helper(name, member)? else { return Ok(false) };
         let domain = key.parse::<Domain>();
         let registry = match &domain {
             Ok(domain) if domain.path().is_some() => return Ok(false),
@@ -194,4 +231,17 @@ impl Credentials {
         }
         Ok(forgotten)
     }
+}
+
+fn member(name: &str, file: &Path) -> String {
+    format!("{name} in {}", file.display())
+}
+
+fn member_of(place: &hosts::Place) -> String {
+    format!("credential-helpers in {place}")
+}
+
+fn kept_by(helper: &Helper, server: &str, place: &hosts::Place) -> Kept {
+    let helper = Some(helper.name().to_owned());
+    Kept { file: place.file.to_path_buf(), key: server.to_owned(), helper }
 }

@@ -10,7 +10,7 @@ use conex_store::bridge::blocking;
 use crate::credentials::config::Config;
 use crate::credentials::helper::Helper;
 use crate::credentials::keys::servers;
-use crate::credentials::{Credential, Credentials, Domain, Found, Place, Proof};
+use crate::credentials::{Asked, Credential, Credentials, Domain, Found, Place, Proof};
 use crate::hosts::registries as hosts;
 
 /// A login that is kept somewhere. It tells no secret.
@@ -102,40 +102,54 @@ impl Credentials {
 
     pub(super) fn all(&self) -> Result<Vec<Login>> {
         let mut logins = Vec::new();
-        for source in self.sources() {
-            let Some((path, config)) = source? else { continue };
-            let row = |key: &str, helper: Option<&str>| Login {
-                key: key.to_owned(),
-                user: None,
-                kind: LoginKind::Kept,
-                file: path.display().to_string(),
-                helper: helper.map(str::to_owned),
-                fault: None,
-            };
-            for (server, name) in config.helpers() {
-                logins.extend(self.kept_for(server, name, path, row(server, Some(name))));
-            }
-            for key in config.keys() {
-                match config.entry(key, path) {
-                    Ok(Some(credential)) => logins.push(told(row(key, None), &credential)),
-                    Ok(None) => {}
-                    Err(err) => logins.push(faulty(row(key, None), &err)),
+        for asked in self.asked() {
+            match asked {
+                Asked::Source(source) => {
+                    if let Some((path, config)) = source? {
+                        self.all_in(&config, path, &mut logins);
+                    }
                 }
-            }
-            if let Some(name) = config.store() {
-                match self.listed(name, path) {
-                    Ok(listed) => logins.extend(listed.into_iter().map(|(server, user)| {
-                        let identity = user == "<token>";
-                        let kind =
-                            if identity { LoginKind::IdentityToken } else { LoginKind::Password };
-                        let user = Some(user).filter(|_| !identity);
-                        Login { kind, user, ..row(&server, Some(name)) }
-                    })),
-                    Err(err) => logins.push(faulty(row("*", Some(name)), &err)),
+                Asked::Helper(name, place) => {
+                    let member = format!("credential-helpers in {place}");
+                    logins.extend(self.all_with(name, &member, &place.file));
                 }
             }
         }
         Ok(logins)
+    }
+
+    /// The logins that one file lists, and those that its helpers keep.
+    fn all_in(&self, config: &Config, path: &Path, logins: &mut Vec<Login>) {
+        for (server, name) in config.helpers() {
+            logins.extend(self.kept_for(server, name, path, row(path, server, Some(name))));
+        }
+        for key in config.keys() {
+            match config.entry(key, path) {
+                Ok(Some(credential)) => logins.push(told(row(path, key, None), &credential)),
+                Ok(None) => {}
+                Err(err) => logins.push(faulty(row(path, key, None), &err)),
+            }
+        }
+        if let Some(name) = config.store() {
+            let member = format!("credsStore in {}", path.display());
+            logins.extend(self.all_with(name, &member, path));
+        }
+    }
+
+    /// What a helper keeps that is named for every registry.
+    fn all_with(&self, name: &str, member: &str, path: &Path) -> Vec<Login> {
+        let row = |server: &str| row(path, server, Some(name));
+        let listed = match self.listed(name, member) {
+            Ok(listed) => listed,
+            Err(err) => return vec![faulty(row("*"), &err)],
+        };
+        let login = |(server, user): (String, String)| {
+            let identity = user == "<token>";
+            let kind = if identity { LoginKind::IdentityToken } else { LoginKind::Password };
+            let user = Some(user).filter(|_| !identity);
+            Login { kind, user, ..row(&server) }
+        };
+        listed.into_iter().map(login).collect()
     }
 
     pub(super) fn used_for(&self, domain: &Domain) -> Result<Option<Login>> {
@@ -173,9 +187,8 @@ impl Credentials {
         }
     }
 
-    fn listed(&self, name: &str, path: &Path) -> Result<Vec<(String, String)>> {
-        let member = format!("credsStore in {}", path.display());
-        let helper = self.helper(name, &member)?.ok_or_else(|| missing(name, &member))?;
+    pub(super) fn listed(&self, name: &str, member: &str) -> Result<Vec<(String, String)>> {
+        let helper = self.helper(name, member)?.ok_or_else(|| missing(name, member))?;
         Ok(helper.list()?.into_iter().collect())
     }
 }
@@ -190,6 +203,17 @@ fn ask(helper: &Helper, registry: &str, member: &str) -> Result<Option<Credentia
         }
     }
     Ok(None)
+}
+
+fn row(path: &Path, key: &str, helper: Option<&str>) -> Login {
+    Login {
+        key: key.to_owned(),
+        user: None,
+        kind: LoginKind::Kept,
+        file: path.display().to_string(),
+        helper: helper.map(str::to_owned),
+        fault: None,
+    }
 }
 
 fn told(row: Login, credential: &Credential) -> Login {

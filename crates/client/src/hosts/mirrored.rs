@@ -6,12 +6,15 @@
 //!
 //! A mirror need not have everything, so what it does not find is looked for elsewhere without a
 //! word. One that fails otherwise is told of once and passed over: for good where it cannot be
-//! reached, else for this repository. Lists of tags and of referrers come from the place that the
+//! reached, else for this repository. That a large blob is wrong shows when its last byte is out: then
+//! its reader says so, and reads it once more, from the next place. Lists of tags and of referrers come from the place that the
 //! name says, since those of a mirror may be old or partial; from a mirror where that place cannot
 //! be reached.
 
+use std::collections::HashSet;
 use std::ops::Range;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use bytes::{Bytes, BytesMut};
 use conex_spec::{Descriptor, Digest, Error, Kind, Name, Result, Tag};
@@ -37,6 +40,8 @@ pub(crate) struct Read {
     /// Whether a tag was found here: then its content is read here too.
     tagged: AtomicBool,
     passed_over: AtomicBool,
+    /// What this mirror has sent that was not verified here.
+    sent: Mutex<HashSet<Digest>>,
 }
 
 impl Read {
@@ -51,7 +56,12 @@ impl Read {
             renamed,
             tagged: AtomicBool::new(false),
             passed_over: AtomicBool::new(false),
+            sent: Mutex::default(),
         }
+    }
+
+    fn sent(&self) -> MutexGuard<'_, HashSet<Digest>> {
+        self.sent.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn name<'a>(&'a self, name: &'a Name) -> &'a Name {
@@ -115,6 +125,18 @@ impl Repository {
         })
         .fuse()
         .boxed())
+    }
+
+    /// Passes over every mirror that had a part in a blob that is wrong; true where there is one.
+    pub(crate) fn distrust_mirrors(&self, blob: &Descriptor, why: &Error) -> bool {
+        let mut any = false;
+        for read in self.reads() {
+            if read.sent().remove(&blob.digest) {
+                self.pass_over(read, why);
+                any = true;
+            }
+        }
+        any
     }
 
     /// A blob of which only the digest is known.
@@ -216,9 +238,8 @@ impl Repository {
         if registry.is_told_of() {
             return;
         }
-        let found = err.found_value().map(|found| format!(" ({found})")).unwrap_or_default();
         let mirror = read.repository.location();
-        self.registry().warn(&format!("the mirror {mirror} is passed over: {err}{found}"));
+        self.registry().warn(&format!("the mirror {mirror} is passed over: {err}"));
     }
 }
 
@@ -285,7 +306,11 @@ impl Reading {
 
     async fn open(&self, read: &Read) -> Result<ByteStream> {
         let body = read.repository.pull(&self.blob, self.left.clone()).await?;
-        if !self.small || read.mirror.is_none() {
+        if read.mirror.is_none() {
+            return Ok(body);
+        }
+        if !self.small {
+            read.sent().insert(self.blob.digest.clone());
             return Ok(body);
         }
         let bytes = collect(body).await?;

@@ -16,7 +16,8 @@
 //! every machine. Other unknown keys are skipped too. Files of version 1 are refused.
 //!
 //! A prefix with a tag or digest is for names with just that one. Its location and mirrors may have
-//! one too, which is asked for instead. A name with neither is one with the tag `latest`.
+//! one too, which is asked for instead. A name with neither is its whole repository, whose lists no such
+//! prefix moves; who means its image `latest` says so.
 //!
 //! Where `mirror-by-digest-only` or `pull-from-mirror` exclude a mirror from questions for a tag, it is
 //! still read for content, which is asked for by digest whatever the person typed.
@@ -196,7 +197,6 @@ impl Prefix {
             Self::Spot(spot) if spot.path.is_empty() => Some(name.repository()),
             Self::Spot(Spot { path, name: Some(only), .. }) => {
                 let is_it = match only {
-                    Name::Tag(tag) if name.name().is_none() => *tag == Tag::latest(),
                     Name::Tag(tag) => name.tag() == Some(tag),
                     Name::Digest(digest) => name.digest() == Some(digest),
                 };

@@ -1,6 +1,6 @@
 //! One blob, from one place to another.
 
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -32,23 +32,28 @@ impl Copier<'_> {
             Some(bytes) => Some(bytes),
             None => blob.embedded()?,
         };
-        let (told, resumed, opened) = (Arc::default(), Mutex::default(), AtomicBool::new(false));
-        let content = Content { copier: self, blob, bytes, opened, told, resumed };
+        let (told, resumed) = (Arc::default(), Mutex::default());
+        let content = Content { copier: self, blob, bytes, told, resumed };
         let mut attempt = 1;
         while let Err(err) = self.to.put_from(blob, &content).await {
+            if err.kind() == Kind::Mismatch && self.from.distrust(blob, &err) {
+                content.anew(&err);
+                continue;
+            }
             if err.kind() != Kind::Network || attempt == ATTEMPTS {
                 return Err(err);
             }
             self.observer.event(Event::Retry(&err, Duration::ZERO));
             attempt += 1;
         }
+        let resumed = *content.there();
         // A registry may find a blob that it was about to be sent.
-        if !content.opened.load(Ordering::Relaxed) {
+        if resumed.is_none() {
             self.observer.event(Event::Adopted(blob));
             return Ok(Outcome::Adopted);
         }
         self.observer.event(Event::Done(blob));
-        Ok(Outcome::Moved { resumed: content.resumed().unwrap_or(0) })
+        Ok(Outcome::Moved { resumed: resumed.unwrap_or(0) })
     }
 }
 
@@ -58,38 +63,22 @@ struct Content<'a> {
     blob: &'a Descriptor,
     /// All of it, where it is at hand.
     bytes: Option<Bytes>,
-    /// Whether anyone wanted it.
-    opened: AtomicBool,
     /// How many bytes the observer has heard of: each once, however often it is read.
     told: Arc<AtomicU64>,
-    /// How many bytes were there before the first was read; nothing before that is known.
+    /// How many bytes were there before the first was read; nothing where nobody wanted any.
     resumed: Mutex<Option<u64>>,
 }
 
 impl Content<'_> {
-    fn resumed(&self) -> MutexGuard<'_, Option<u64>> {
+    fn there(&self) -> MutexGuard<'_, Option<u64>> {
         self.resumed.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Whoever goes on begins with the first byte that is missing.
-    fn begin(&self, start: u64) {
-        let mut resumed = self.resumed();
-        if resumed.is_some() {
-            return;
-        }
-        *resumed = Some(start);
-        if start > 0 {
-            self.told.store(start, Ordering::Relaxed);
-            self.copier.observer.event(Event::Resumed(self.blob, start));
-        }
     }
 }
 
 #[async_trait]
 impl Reopen for Content<'_> {
     async fn open(&self, start: u64) -> Result<ByteStream> {
-        self.opened.store(true, Ordering::Relaxed);
-        self.begin(start);
+        self.resumed(start);
         let (from, range) = (self.copier.from, start..self.blob.size);
         let content = match &self.bytes {
             Some(bytes) => bytes_stream(bytes.clone(), range),
@@ -108,9 +97,22 @@ impl Reopen for Content<'_> {
             .boxed())
     }
 
+    /// Only what is told first counts: who goes on begins with the first byte that is missing.
+    fn resumed(&self, bytes: u64) {
+        let mut there = self.there();
+        if there.is_some() {
+            return;
+        }
+        *there = Some(bytes);
+        if bytes > 0 {
+            self.told.store(bytes, Ordering::Relaxed);
+            self.copier.observer.event(Event::Resumed(self.blob, bytes));
+        }
+    }
+
     fn anew(&self, why: &Error) {
         // What was there moves once more.
-        *self.resumed() = Some(0);
+        *self.there() = Some(0);
         self.told.store(0, Ordering::Relaxed);
         self.copier.observer.event(Event::Started(self.blob));
         self.copier.observer.event(Event::Retry(why, Duration::ZERO));

@@ -11,7 +11,7 @@ use bytes::Bytes;
 use futures_util::stream::BoxStream;
 
 use conex_spec::document::LIMIT;
-use conex_spec::{Descriptor, Digest, Location, Name, Result, Tag};
+use conex_spec::{Descriptor, Digest, Error, Location, Name, Result, Tag};
 use conex_store::bridge::bytes_stream;
 use conex_store::source::Place;
 use conex_store::{ByteStream, Source, SourceExt};
@@ -109,6 +109,10 @@ impl Source for Remembered<'_> {
 
     async fn file(&self, blob: &Descriptor) -> Result<Option<Arc<File>>> {
         self.base.file(blob).await
+    }
+
+    fn distrust(&self, blob: &Descriptor, why: &Error) -> bool {
+        self.base.distrust(blob, why)
     }
 
     async fn referrers(&self, subject: &Digest) -> Result<Vec<Descriptor>> {

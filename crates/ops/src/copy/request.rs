@@ -69,7 +69,10 @@ impl Request {
 /// names the others are given, and [`Report::kept`] lists these.
 pub async fn run(context: &Context, request: &Request, options: &CopyOptions) -> Result<Report> {
     check(request)?;
-    let source = context.source(&request.from)?;
+    let source = match &request.tags {
+        Some(_) => context.source_of_all(&request.from)?,
+        None => context.source(&request.from)?,
+    };
     let looker = context.look(&request.to)?;
     let beside = looker.as_deref().filter(|_| !matches!(request.to, Location::Registry(_)));
     let from = Remembered::new(source.as_ref()).beside(beside.and_then(|sink| sink.as_source()));

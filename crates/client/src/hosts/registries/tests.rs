@@ -101,7 +101,7 @@ fn one_image_can_be_elsewhere() {
         ("r.example/a", "all.example/a"),
         ("r.example/a/b:v1", "all.example/a/b"),
         ("r.example/b:latest", "s.example/b:new"),
-        ("r.example/b", "s.example/b:new"),
+        ("r.example/b", ""),
         ("r.example/b:other", ""),
         ("r.example/b/c:latest", ""),
         (&format!("r.example/c{at}"), "s.example/c"),
