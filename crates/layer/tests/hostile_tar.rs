@@ -412,3 +412,9 @@ fn a_header_in_a_body_is_content() {
     checksum(&mut block);
     check("body", forge().file("f", block).end(), &Accept(|t| assert!(t.join("f").exists())));
 }
+
+/// All of this once more, by someone without privilege.
+#[test]
+fn all_rows_as_nobody() {
+    common::ways::again_as_nobody();
+}

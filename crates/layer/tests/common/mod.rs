@@ -5,6 +5,7 @@
 pub mod random;
 pub mod tree;
 pub mod verdict;
+pub mod ways;
 
 use std::fs;
 use std::io::{BufReader, Cursor};
@@ -13,7 +14,6 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use conex_layer::Root;
-use conex_layer::flatten::Limits;
 use conex_layer::tree::{Aspect, Change, Difference, Listing, Tree, compare, hash_file};
 use conex_layer::unpack::{LayerInput, Options, Report, Unpacker};
 use conex_spec::{Compression, Digest, Kind, Result};
@@ -198,48 +198,57 @@ impl World {
     ) -> Result<Report> {
         let result = unpack_to(&self.target(), layers, options);
         self.check_outside();
-        let names: Vec<_> = fs::read_dir(self.temp.path())
-            .unwrap()
-            .map(|entry| entry.unwrap().file_name().into_string().unwrap())
-            .filter(|name| name != "outside")
-            .collect();
         let expected = if result.is_ok() { vec!["rootfs"] } else { vec![] };
-        assert_eq!(names, expected, "{:?}", result.err());
-        self.check_flattened(layers, options, &result);
+        assert_eq!(self.names(), expected, "{:?}", result.as_ref().err());
+        self.go_other_ways(layers, options, &result);
         result
     }
 
-    /// One tar of all layers must be refused where they are, and must become the same tree.
-    fn check_flattened(
-        &self,
-        layers: &[(Compression, Vec<u8>, Digest)],
-        options: Options,
-        unpacked: &Result<Report>,
-    ) {
+    /// What is beside the canary.
+    fn names(&self) -> Vec<String> {
+        let entries = fs::read_dir(self.temp.path()).unwrap();
+        let names = entries.map(|entry| entry.unwrap().file_name().into_string().unwrap());
+        names.filter(|name| name != "outside").collect()
+    }
+
+    /// The same layers without privilege, as one tar, and each in a folder of its own: refused where
+    /// they are refused, and else the same tree; the canary untouched and nothing left behind.
+    fn go_other_ways(&self, layers: &[tree::Layer], options: Options, unpacked: &Result<Report>) {
+        // Whoever writes no tree has all the room that there is, and would fill it.
         if unpacked.as_ref().is_err_and(|err| err.kind() == Kind::NoSpace) {
             return;
         }
-        let max_bytes = options.max_bytes.unwrap_or(u64::MAX);
-        let limits = Limits { max_bytes, max_entries: options.max_entries };
-        let flat = tree::flatten(layers, limits);
-        let tar = match (unpacked, flat) {
-            (Ok(_), Ok(tar)) => tar,
-            (Err(err), _) if is_about_disks(err) => return,
-            (Err(_), Err(_)) => return,
-            (unpacked, flat) => panic!("{:?}, but {:?}", unpacked.as_ref().err(), flat.err()),
-        };
         if let Ok(report) = unpacked
             && options.privileged.unwrap_or_else(is_root)
             && options.devices == Options::default().devices
         {
             self.check_tree(layers, !report.warnings.has(Code::XattrRefused));
         }
-        let target = self.temp.path().join("flattened");
-        let layer = (Compression::None, tar.clone(), Digest::sha256(&tar));
-        unpack_to(&target, &[layer], options).unwrap();
-        assert_eq!(tree::snapshot(&self.target()), tree::snapshot(&target));
-        self.check_outside();
-        fs::remove_dir_all(&target).unwrap();
+        for way in ways::ALL {
+            let target = self.temp.path().join("other");
+            let result = (way.go)(&target, layers, options);
+            self.check_outside();
+            match (unpacked, result) {
+                (Ok(_), Ok(())) => {
+                    assert_eq!(
+                        (way.look)(&target, layers.len()),
+                        (way.expect)(&self.target()),
+                        "{}",
+                        way.name
+                    );
+                    ways::remove(&target);
+                }
+                // Some limits are those of one disk, or of one way.
+                (Err(err), Ok(())) if is_about_disks(err) => ways::remove(&target),
+                (Err(_), Err(_)) => {}
+                (unpacked, other) => {
+                    panic!("{}: {:?}, but {:?}", way.name, unpacked.as_ref().err(), other.err());
+                }
+            }
+            self.check_outside();
+            let expected = if unpacked.is_ok() { vec!["rootfs"] } else { vec![] };
+            assert_eq!(self.names(), expected, "{}", way.name);
+        }
     }
 
     /// The tree in memory must be the one on the disk, which may not have taken all attributes.

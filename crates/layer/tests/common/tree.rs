@@ -51,7 +51,7 @@ pub fn snapshot(root: &Path) -> BTreeMap<String, String> {
     seen
 }
 
-fn xattrs(path: &Path) -> Vec<(String, Vec<u8>)> {
+pub fn xattrs(path: &Path) -> Vec<(String, Vec<u8>)> {
     let mut buffer = vec![0; 64 << 10];
     let n = rustix::fs::llistxattr(path, &mut buffer[..]).unwrap_or(0);
     let names = buffer[..n].split(|&b| b == 0).filter(|name| !name.is_empty());
@@ -76,6 +76,11 @@ pub fn input(number: usize, layer: &Layer) -> LayerInput {
     }
 }
 
+/// The same limits for those who write no tree.
+pub fn limits(options: Options) -> Limits {
+    Limits { max_bytes: options.max_bytes.unwrap_or(u64::MAX), max_entries: options.max_entries }
+}
+
 /// The layers as one tar.
 pub fn flatten(layers: &[Layer], limits: Limits) -> Result<Vec<u8>> {
     let mut flattener = Flattener::new(limits);
@@ -97,7 +102,7 @@ pub fn write(layers: &[Layer], flat: Flat) -> Result<Vec<u8>> {
 /// Each layer in a folder of its own, as overlayfs stacks them.
 pub fn folders(target: &Path, layers: &[Layer], marks: Marks, options: Options) -> Result<Report> {
     let mut unpacker = Unpacker::folders(target, options)?;
-    let mut flattener = Flattener::new(Limits::default());
+    let mut flattener = Flattener::new(limits(options));
     for (i, layer) in layers.iter().enumerate() {
         flattener.apply(input(i, layer))?;
         let flat = flattener.top(marks);
