@@ -78,8 +78,7 @@ pub(crate) async fn flatten(
     if paths.is_empty() {
         let mut flattener = Flattener::new(Limits::default());
         for number in 0..layers.len() {
-            context.observer.event(Event::Started(layers.descriptor(number)));
-            let layer = layers.open(number).await?;
+            let layer = layers.open_told(number).await?;
             flattener = bridge::blocking(move || {
                 flattener.apply(layer)?;
                 Ok(flattener)
@@ -91,8 +90,7 @@ pub(crate) async fn flatten(
     }
     let mut parts = Parts::new(paths, Limits::default());
     for below in (0..layers.len()).rev() {
-        context.observer.event(Event::Started(layers.descriptor(below)));
-        let layer = layers.open(below).await?;
+        let layer = layers.open_told(below).await?;
         let (back, flat) = bridge::blocking(move || {
             parts.read(layer)?;
             let flat = parts.settle(below)?;

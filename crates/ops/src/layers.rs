@@ -8,7 +8,7 @@ use std::sync::{Arc, Weak};
 use conex_layer::unpack::LayerInput;
 use conex_spec::{Compression, Descriptor, Digest, Error, Kind, Result};
 use conex_store::seal::{Key, is_sealed};
-use conex_store::{Source, SourceExt, bridge};
+use conex_store::{Event, Observer, Source, SourceExt, bridge};
 
 use crate::open::Context;
 use crate::unpack::Image;
@@ -18,6 +18,7 @@ pub(crate) struct Layers<'a> {
     source: &'a dyn Source,
     layers: Vec<(&'a Descriptor, Digest)>,
     key: Option<Key>,
+    observer: Arc<dyn Observer>,
     /// Dropped with this, which tells the threads that still read.
     waiting: Arc<()>,
 }
@@ -27,7 +28,8 @@ impl<'a> Layers<'a> {
         let layers = &image.manifest.layers;
         let diff_ids = image.config.diff_ids(layers.len())?;
         let layers = layers.iter().zip(diff_ids.iter().cloned()).collect();
-        Ok(Self { source, layers, key: context.key(), waiting: Arc::new(()) })
+        let observer = Arc::clone(&context.observer);
+        Ok(Self { source, layers, key: context.key(), observer, waiting: Arc::new(()) })
     }
 
     pub(crate) fn len(&self) -> usize {
@@ -49,6 +51,15 @@ impl<'a> Layers<'a> {
         let layer = self.descriptor(number);
         let reader = reader(self.source, layer, self.key.as_ref(), &self.waiting).await?;
         self.input(number, reader)
+    }
+
+    /// The same, and tells how far its bytes are read.
+    pub(crate) async fn open_told(&self, number: usize) -> Result<LayerInput> {
+        let layer = self.descriptor(number);
+        self.observer.event(Event::Started(layer));
+        let input = self.open(number).await?;
+        let (layer, observer) = (layer.bare(), Arc::clone(&self.observer));
+        Ok(LayerInput { reader: Box::new(Told { inner: input.reader, layer, observer }), ..input })
     }
 
     /// A layer whose bytes come from elsewhere.
@@ -104,6 +115,21 @@ impl Read for SharedFile {
         }
         let count = self.file.read_at(buffer, self.at)?;
         self.at += count as u64;
+        Ok(count)
+    }
+}
+
+/// Tells of every byte that is read.
+struct Told {
+    inner: Box<dyn Read + Send>,
+    layer: Descriptor,
+    observer: Arc<dyn Observer>,
+}
+
+impl Read for Told {
+    fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
+        let count = self.inner.read(buffer)?;
+        self.observer.event(Event::Progress(&self.layer, count as u64));
         Ok(count)
     }
 }

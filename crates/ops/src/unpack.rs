@@ -178,8 +178,7 @@ pub(crate) async fn apply_opened(
     mut unpacker: Unpacker,
 ) -> Result<Unpacker> {
     for number in 0..layers.len() {
-        context.observer.event(Event::Started(layers.descriptor(number)));
-        let input = layers.open(number).await?;
+        let input = layers.open_told(number).await?;
         unpacker = bridge::blocking(move || {
             unpacker.apply(input)?;
             Ok(unpacker)

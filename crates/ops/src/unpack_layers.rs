@@ -60,8 +60,7 @@ async fn apply(
 ) -> Result<Unpacker> {
     let mut flattener = Flattener::new(Limits::default());
     for number in 0..layers.len() {
-        context.observer.event(Event::Started(layers.descriptor(number)));
-        let layer = layers.open(number).await?;
+        let layer = layers.open_told(number).await?;
         let (begun, flat) = bridge::blocking(move || {
             flattener.apply(layer)?;
             unpacker.begin_folder(&(number + 1).to_string())?;

@@ -124,12 +124,14 @@ async fn dispatch(args: &Args, output: &Output, progress: &Arc<dyn Show>) -> Res
     match &args.command {
         Command::Inspect(command) => command.run(&context(), output).await?,
         Command::Copy(command) => command.run(&context(), &options(global), output).await?,
-        Command::Pull(command) => command.run(&context(), &options(global), output).await?,
+        Command::Pull(command) => {
+            command.run(&context(), &options(global), !global.no_sync, output).await?;
+        }
         Command::Push(command) => command.run(&context(), &options(global), output).await?,
         Command::Pack(command) => command.run(&context(), &options(global), output).await?,
         Command::Repack(command) => command.run(&context(), &options(global), output).await?,
         Command::Diff(command) => return command.run(&context(), output).await,
-        Command::Unpack(command) => command.run(&context(), output).await?,
+        Command::Unpack(command) => command.run(&context(), !global.no_sync, output).await?,
         Command::Ls(command) => command.run(&context(), output).await?,
         Command::Cat(command) => command.run(&context()).await?,
         Command::Export(command) => command.run(&context(), !global.no_sync, output).await?,

@@ -42,12 +42,14 @@ impl Pull {
         &self,
         context: &Context,
         options: &CopyOptions,
+        sync: bool,
         output: &Output,
     ) -> Result<()> {
         let reference = registry_reference(&self.image)?;
         let platform = super::platform_or_host(self.platform.as_ref());
         if let Some(dir) = &self.unpack {
-            let target = Target { dir: dir.clone(), options: Options::default(), mtree: None };
+            let unpacked = Options { sync, ..Options::default() };
+            let target = Target { dir: dir.clone(), options: unpacked, mtree: None };
             let report = pull_unpack(context, reference, &platform, options, &target).await?;
             return output.report(&report, |report| {
                 super::unpack::warnings(&report.tree.warnings, report.tree.odd)

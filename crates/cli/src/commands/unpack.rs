@@ -66,9 +66,9 @@ pub struct Unpack {
 }
 
 impl Unpack {
-    pub async fn run(&self, context: &Context, output: &Output) -> Result<()> {
+    pub async fn run(&self, context: &Context, sync: bool, output: &Output) -> Result<()> {
         let platform = super::platform_or_host(self.platform.as_ref());
-        let target = self.target()?;
+        let target = self.target(sync)?;
         let location = &self.location;
         let report = if self.bundle {
             bundle(context, location, &platform, &target).await?
@@ -84,14 +84,14 @@ impl Unpack {
         output.report(&report, |report| self.text(report))
     }
 
-    fn target(&self) -> Result<Target> {
+    fn target(&self, sync: bool) -> Result<Target> {
         let mut ids = if self.rootless { Ids::rootless() } else { Ids::default() };
         if !self.uid_map.is_empty() {
             ids.users = IdMap::new(&self.uid_map)?;
             ids.groups = IdMap::new(&self.gid_map)?;
         }
         let privileged = self.rootless.then_some(false);
-        let options = Options { ids, privileged, ..Options::default() };
+        let options = Options { ids, privileged, sync, ..Options::default() };
         Ok(Target { dir: self.dir.clone(), options, mtree: self.mtree.clone() })
     }
 

@@ -81,13 +81,18 @@ struct Returned {
     duplicates: Mutex<Duplicates>,
 }
 
+/// How many threads this machine has work for.
+pub(super) fn threads() -> usize {
+    thread::available_parallelism().map_or(1, usize::from).clamp(1, MOST)
+}
+
 /// Runs `work` with threads beside it. What went wrong there is what went wrong; what was odd there is
 /// returned as well.
 pub(super) fn run<T>(
+    count: usize,
     trash: &SharedTrash,
     work: impl FnOnce(Crew) -> Result<T>,
 ) -> Result<(T, Warnings)> {
-    let count = thread::available_parallelism().map_or(1, usize::from).clamp(1, MOST);
     thread::scope(|scope| {
         let returned = Arc::new(Returned::default());
         let noted = Arc::clone(&returned);

@@ -7,9 +7,11 @@
 //! # Security
 //! Layers are hostile. Every name is resolved inside the tree through held directory
 //! descriptors, attributes are set on open files, and what a layer asks for beyond its own
-//! files is refused or reported: see the rules in `cursor`, `apply` and `xattr`.
+//! files is refused or reported: see the rules in `cursor`, `apply` and `xattr`. Where the kernel has
+//! Landlock, the threads that do it can open nothing outside of the private folder.
 
 mod apply;
+mod confine;
 mod crew;
 mod cursor;
 mod file;
@@ -31,6 +33,7 @@ use conex_spec::{Algorithm, Compression, Digest, Error, Kind, Result};
 use conex_tar::{Code, Warnings};
 
 use self::apply::Applier;
+use self::confine::confined;
 use self::cursor::Cursor;
 use self::room::Room;
 use self::seen::Seen;
@@ -305,6 +308,7 @@ impl Unpacker {
         self.cursor.seen = Seen::new(self.layers == 0);
         let room = self.room;
         let trash = Arc::clone(&self.cursor.trash);
+        let (folder, threads) = (self.staging.folder(), crew::threads());
         let applier = Applier {
             cursor: &mut self.cursor,
             root: &self.root,
@@ -320,7 +324,7 @@ impl Unpacker {
         };
         let apply = |stream| {
             // The applier goes away in there, and with it the last who could send them work.
-            crew::run(&trash, |crew| applier.apply(crew, stream))
+            confined(folder, || crew::run(threads, &trash, |crew| applier.apply(crew, stream)))
         };
         let applied = pipeline::run(reader, compression, algorithm, room, apply);
         let ((mut report, warnings), digest, uncompressed) = applied?;

@@ -12,7 +12,7 @@
 //! folder beside it removes it.
 
 use std::io::Write;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
 use conex_spec::{Error, Kind, Result};
@@ -121,6 +121,11 @@ impl Staging {
     pub(super) fn open(&self) -> Result<(OwnedFd, Trash)> {
         let open = |name: &[u8]| open_dir(&self.fd, name).map_err(|errno| self.fail(errno));
         Ok((open(self.shape.root().as_bytes())?, Trash::new(open(TRASH.as_bytes())?)))
+    }
+
+    /// The private folder.
+    pub(super) fn folder(&self) -> BorrowedFd<'_> {
+        self.fd.as_fd()
     }
 
     /// What the tree becomes.
