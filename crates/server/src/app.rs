@@ -22,7 +22,7 @@ use crate::uploads::Uploads;
 pub(crate) struct App {
     pub(crate) config: Config,
     pub(crate) gate: Gate,
-    pub(crate) storage: Arc<Storage>,
+    pub(crate) storage: Storage,
     pub(crate) uploads: Uploads,
 }
 
@@ -37,10 +37,10 @@ pub(crate) struct Asked<'a> {
 }
 
 impl App {
-    /// Opens the storage. Blocks.
-    pub(crate) fn open(config: Config) -> Result<Self> {
-        let storage = Arc::new(Storage::open(&config.root, config.limits.cache)?);
-        let gate = Gate::new(config.access.clone(), &storage.secret("access")?);
+    /// Opens the storage.
+    pub(crate) async fn open(config: Config) -> Result<Self> {
+        let storage = Storage::open(&config).await?;
+        let gate = Gate::new(config.access.clone(), &storage.secret("access").await?);
         Ok(Self { config, gate, storage, uploads: Uploads::default() })
     }
 

@@ -67,6 +67,11 @@ impl Cache {
         }
     }
 
+    /// The moment from which on something is read that was not found here.
+    pub(crate) fn now(&self) -> Moment {
+        Moment(self.state().changes)
+    }
+
     /// Keeps what was read from the disk since a moment.
     pub(crate) fn put(&self, since: Moment, repository: &Repository, name: &str, stored: Stored) {
         let mut state = self.state();

@@ -12,8 +12,8 @@ use crate::log::Log;
 /// How a registry is served.
 #[derive(Clone)]
 pub struct Config {
-    /// The folder that holds everything; made where it is missing.
-    pub root: PathBuf,
+    /// What holds everything.
+    pub storage: Place,
     /// Where to listen; port 0 takes a free one.
     pub listen: SocketAddr,
     /// Whether manifests, tags and blobs can be deleted.
@@ -24,6 +24,13 @@ pub struct Config {
     pub limits: Limits,
     /// Told of every request.
     pub log: Arc<dyn Log>,
+}
+
+/// What holds everything that a registry has.
+#[derive(Clone, Debug)]
+pub enum Place {
+    /// A folder of this machine; made where it is missing. One process serves it.
+    Folder(PathBuf),
 }
 
 /// What guards the machine from its clients.
@@ -52,12 +59,20 @@ impl Config {
     /// A registry in `root` at `listen`, with the usual limits and no log.
     pub fn new(root: impl Into<PathBuf>, listen: SocketAddr) -> Self {
         Self {
-            root: root.into(),
+            storage: Place::Folder(root.into()),
             listen,
             deletes: true,
             access: Permissions::default(),
             limits: Limits::default(),
             log: Arc::new(()),
+        }
+    }
+}
+
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Folder(path) => path.display().fmt(f),
         }
     }
 }
@@ -80,7 +95,7 @@ impl Default for Limits {
 impl fmt::Debug for Config {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Config")
-            .field("root", &self.root)
+            .field("storage", &self.storage)
             .field("listen", &self.listen)
             .field("deletes", &self.deletes)
             .field("access", &self.access)

@@ -26,7 +26,8 @@
 //! | one request from its head to its answer | `app` |
 //! | URL paths and queries | `routes` |
 //! | status and error codes | `failure` |
-//! | the tree on the disk | `paths`, `storage` |
+//! | where everything is kept, and how | `storage` |
+//! | the tree there | `paths` |
 //! | upload sessions | `uploads` |
 //! | what each endpoint does | `handlers` |
 
@@ -51,6 +52,6 @@ mod routes;
 mod storage;
 mod uploads;
 
-pub use config::{Config, Limits};
+pub use config::{Config, Limits, Place};
 pub use log::{Access, Log};
 pub use server::Server;

@@ -1,4 +1,6 @@
-//! The tree of a registry's folder. No other module makes a path of it.
+//! The tree of a registry. No other module makes a path of it.
+//!
+//! In a folder:
 //!
 //! ```text
 //! ROOT/
@@ -14,6 +16,21 @@
 //!     _referrers/SUBJECT/MANIFEST  the descriptor of a manifest with this subject
 //!     _uploads/UUID                a blob being received, for this repository alone
 //! ```
+//! In a bucket, below the prefix that its operator chose:
+//!
+//! ```text
+//! .conex/registry                the format's version
+//! .conex/key                     a secret of this registry
+//! .conex/lease                   held by the one server of a bucket that knows no conditions
+//! .conex/probe/UUID              while a server finds out what the bucket can do
+//! blobs/ALGORITHM/ENCODED        content: itself where it is small, else the name of its data
+//! data/UUID                      the bytes of large content, or what may become some
+//! catalog/NAME!                  there is this repository
+//! repositories/NAME/_…           as in a folder; an upload is how far it is, and its last bytes
+//! ```
+//! There, each record ends with a line of its own that no other write of it has (`storage/s3`). The
+//! `!` comes before all that a name can have, so that a list of the catalog is in the order of names.
+//!
 //! SUBJECT and MANIFEST are digests with `-` for the colon; a SUBJECT of an algorithm that is not
 //! registered, which may be long, is the SHA-256 of its text after `other-`.
 //!
@@ -24,11 +41,19 @@ use std::fmt;
 use std::str::FromStr;
 use std::sync::Arc;
 
-use conex_spec::{Digest, Error, Reference, Result, Tag};
+use conex_spec::{Digest, Error, Kind, Reference, Result, Tag};
 use uuid::Uuid;
 
 /// The version of this tree.
 pub(crate) const VERSION: &str = ".conex/registry";
+/// What the version file holds.
+pub(crate) const FORMAT: &[u8] = b"conex registry 1\n";
+/// A bucket's secret, and the lease of one that knows no conditions.
+pub(crate) const KEY: &str = ".conex/key";
+pub(crate) const LEASE: &str = ".conex/lease";
+/// A bucket's list of repositories, and the end of each name in it.
+pub(crate) const CATALOG: &str = "catalog";
+pub(crate) const CATALOG_END: char = '!';
 /// All repositories.
 pub(crate) const REPOSITORIES: &str = "repositories";
 
@@ -81,6 +106,11 @@ impl Repository {
     pub(crate) fn upload(&self, id: Uuid) -> String {
         format!("{REPOSITORIES}/{self}/_uploads/{id}")
     }
+
+    /// Its entry in a bucket's list of repositories.
+    pub(crate) fn entry(&self) -> String {
+        format!("{CATALOG}/{self}{CATALOG_END}")
+    }
 }
 
 impl FromStr for Repository {
@@ -95,6 +125,27 @@ impl fmt::Display for Repository {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.0)
     }
+}
+
+/// Refuses a tree of another version. `place` is what people call it.
+pub(crate) fn check_format(place: &dyn fmt::Display, found: &[u8]) -> Result<()> {
+    if found == FORMAT {
+        return Ok(());
+    }
+    Err(Error::new(Kind::Unsupported, format!("{place} has another format"))
+        .expected(String::from_utf8_lossy(FORMAT).trim())
+        .found(String::from_utf8_lossy(found).trim().escape_debug())
+        .hint("it belongs to another version of conex"))
+}
+
+/// The object that holds a bucket's large content.
+pub(crate) fn data(id: Uuid) -> String {
+    format!("data/{id}")
+}
+
+/// A name for a bucket's probe.
+pub(crate) fn probe(id: Uuid) -> String {
+    format!(".conex/probe/{id}")
 }
 
 /// Only a registered algorithm has an encoded part that is known to be safe in a path.

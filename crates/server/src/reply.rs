@@ -6,6 +6,7 @@ use std::task::{Context, Poll};
 
 use bytes::Bytes;
 use conex_spec::Digest;
+use futures_util::stream::BoxStream;
 use http::header::{HeaderName, LINK};
 use http::{HeaderValue, Response, StatusCode};
 use hyper::body::{Frame, SizeHint};
@@ -19,6 +20,7 @@ pub(crate) const CONTENT_DIGEST: HeaderName = HeaderName::from_static("docker-co
 pub(crate) const API_VERSION: HeaderName =
     HeaderName::from_static("docker-distribution-api-version");
 pub(crate) const UPLOAD_UUID: HeaderName = HeaderName::from_static("docker-upload-uuid");
+pub(crate) const CHUNK_MIN_LENGTH: HeaderName = HeaderName::from_static("oci-chunk-min-length");
 pub(crate) const OCI_SUBJECT: HeaderName = HeaderName::from_static("oci-subject");
 pub(crate) const OCI_TAG: HeaderName = HeaderName::from_static("oci-tag");
 pub(crate) const OCI_FILTERS: HeaderName = HeaderName::from_static("oci-filters-applied");
@@ -39,9 +41,17 @@ enum Content {
     Empty,
     Bytes(Bytes),
     File(FileBody),
+    /// And the bytes that are still to come.
+    Stream(BoxStream<'static, io::Result<Bytes>>, u64),
 }
 
 impl Body {
+    /// A body of so many bytes. It breaks off where the stream fails or is shorter or longer.
+    pub(crate) fn stream(stream: BoxStream<'static, io::Result<Bytes>>, length: u64) -> Self {
+        let content = if length == 0 { Content::Empty } else { Content::Stream(stream, length) };
+        Self { content, meter: None }
+    }
+
     pub(crate) fn file(file: FileBody) -> Self {
         Self { content: Content::File(file), meter: None }
     }
@@ -59,7 +69,26 @@ impl Body {
                 Poll::Ready(Some(Ok(bytes)))
             }
             Content::File(file) => file.poll_next(cx),
+            Content::Stream(stream, left) => {
+                let polled = stream.as_mut().poll_next(cx);
+                polled.map(|chunk| next_of(chunk, left))
+            }
         }
+    }
+}
+
+fn next_of(chunk: Option<io::Result<Bytes>>, left: &mut u64) -> Option<io::Result<Bytes>> {
+    match chunk {
+        None if *left == 0 => None,
+        None => Some(Err(io::ErrorKind::UnexpectedEof.into())),
+        Some(Err(err)) => Some(Err(err)),
+        Some(Ok(bytes)) => match left.checked_sub(bytes.len() as u64) {
+            Some(rest) => {
+                *left = rest;
+                Some(Ok(bytes))
+            }
+            None => Some(Err(io::Error::other("content is longer than it was"))),
+        },
     }
 }
 
@@ -95,6 +124,7 @@ impl hyper::body::Body for Body {
             Content::Empty => 0,
             Content::Bytes(bytes) => bytes.len() as u64,
             Content::File(file) => file.remaining(),
+            Content::Stream(_, left) => *left,
         })
     }
 }

@@ -7,7 +7,7 @@ use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::time::Duration;
 
-use conex_spec::{Error, Kind, Result};
+use conex_spec::{Error, Result};
 use http::{Request, Response, StatusCode};
 use hyper::body::Incoming;
 use hyper::server::conn::{http1, http2};
@@ -42,7 +42,7 @@ pub struct Server {
 }
 
 impl Server {
-    /// Opens the folder and listens. Requests wait until [`Server::run`].
+    /// Opens the storage and listens. Requests wait until [`Server::run`].
     ///
     /// # Errors
     /// `Conflict` where another process serves the folder; `Invalid` where it holds something else;
@@ -53,9 +53,7 @@ impl Server {
         // First, since an address that cannot be had must leave no folder behind.
         let listener = TcpListener::bind(listen).await.map_err(fault)?;
         let address = listener.local_addr().map_err(fault)?;
-        let opened = tokio::task::spawn_blocking(move || App::open(config)).await;
-        let app =
-            opened.map_err(|err| Error::new(Kind::Io, "a worker thread failed").source(err))??;
+        let app = App::open(config).await?;
         Ok(Self { app: Arc::new(app), listener, address })
     }
 
@@ -97,6 +95,7 @@ impl Server {
         drop(writing);
         // What has come by then is written before the folder is someone else's.
         written.recv().await;
+        self.app.storage.home().close().await;
         Ok(())
     }
 }

@@ -29,7 +29,7 @@ use crate::access::htpasswd::Users;
 use crate::access::rules::{Actions, Rule, Rules, Whom};
 use crate::access::token::{Issuer, Own};
 use crate::access::{Permissions, Tokens};
-use crate::config::{Config, Limits};
+use crate::config::{Config, Limits, Place};
 
 /// What may stand in the file, as a JSON Schema.
 pub const SCHEMA: &str = include_str!("settings/schema.json");
@@ -128,7 +128,7 @@ impl Settings {
         let folder = self.path.parent().map(Path::to_owned).unwrap_or_default();
         config.access = self.permissions(&folder)?;
         if let Some(root) = self.root {
-            config.root = folder.join(root);
+            config.storage = Place::Folder(folder.join(root));
         }
         config.listen = self.listen.unwrap_or(config.listen);
         config.deletes = self.deletes.unwrap_or(config.deletes);

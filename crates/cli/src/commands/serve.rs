@@ -10,7 +10,7 @@ use serde::Serialize;
 
 use conex_server::access::htpasswd::Users;
 use conex_server::settings::{SCHEMA, Settings};
-use conex_server::{Access, Config, Log, Server};
+use conex_server::{Access, Config, Log, Place, Server};
 use conex_spec::Result;
 
 use crate::commands::stop_signal;
@@ -55,18 +55,18 @@ impl Serve {
             return output.print(SCHEMA);
         }
         let mut config = self.settings()?;
-        let root = config.root.clone();
+        let root = config.storage.to_string();
         if self.check {
             let report = Report { url: format!("http://{}", config.listen), root };
             return output.report(&report, |report| {
-                format!("sound: {} on {}\n", report.root.display(), report.url)
+                format!("sound: {} on {}\n", report.root, report.url)
             });
         }
         config.log = Arc::new(AccessLog);
         let server = Server::bind(config).await?;
         let report = Report { url: format!("http://{}", server.local_addr()), root };
         output.report(&report, |report| {
-            format!("serving {} on {}\n", report.root.display(), report.url)
+            format!("serving {} on {}\n", report.root, report.url)
         })?;
         server.run(stop_signal()).await
     }
@@ -81,7 +81,7 @@ impl Serve {
             config.access.users = Some(Users::open(path)?);
         }
         if let Some(root) = &self.root {
-            config.root.clone_from(root);
+            config.storage = Place::Folder(root.clone());
         }
         config.listen = self.listen.unwrap_or(config.listen);
         Ok(config)
@@ -91,7 +91,7 @@ impl Serve {
 #[derive(Serialize)]
 struct Report {
     url: String,
-    root: PathBuf,
+    root: String,
 }
 
 /// One line for each request on standard error.

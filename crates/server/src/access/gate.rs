@@ -86,7 +86,7 @@ impl Gate {
         }
         let _one = self.checks.acquire().await;
         let (users, user, password) = (users.clone(), user.to_owned(), password.to_owned());
-        blocking(move || Ok(users.verify(&user, &password)?)).await
+        Ok(blocking(move || users.verify(&user, &password)).await?)
     }
 
     fn token(&self, token: &str, host: &str) -> Result<Who, &'static str> {

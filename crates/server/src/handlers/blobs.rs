@@ -1,18 +1,14 @@
 //! `/v2/<name>/blobs/<digest>`. distribution-spec, "Pulling blobs", "Deleting Blobs".
 
-use std::ops::Range;
-use std::sync::Arc;
-
 use conex_spec::Digest;
 use http::{HeaderValue, Method, Response, StatusCode, header};
 
 use crate::app::{App, Asked};
 use crate::failure::{Code, Failure};
-use crate::file_body::{CHUNK, FileBody, read_at};
 use crate::paths::Repository;
 use crate::range::Wanted;
 use crate::reply::{Answer, Body, With, empty, etag, matches_etag};
-use crate::storage::{Blob, Storage, blocking};
+use crate::storage::home::{Content, Source};
 
 impl App {
     pub(crate) async fn blob(
@@ -33,31 +29,33 @@ impl App {
         // RFC 9110, 13.1.5: a range of other content than the client has is of no use to it.
         let same = asked.header(&header::IF_RANGE).is_none_or(|tag| tag == etag(&digest));
         let range = range.filter(|_| same).map(str::to_owned);
-        let storage = Arc::clone(&self.storage);
-        blocking(move || {
-            let blob = find(&storage, &repository, &digest)?;
-            if known {
-                return Ok(empty(StatusCode::NOT_MODIFIED).with_digest(&digest));
-            }
-            send(blob, &digest, range.as_deref())
-        })
-        .await
+        let reads = *asked.method == Method::GET;
+        let blob = self.storage.blob(&repository, &digest, reads && !known).await?;
+        let blob = blob.ok_or_else(|| missing(&repository, &digest))?;
+        if known {
+            return Ok(empty(StatusCode::NOT_MODIFIED).with_digest(&digest));
+        }
+        if reads && let Some(address) = address(&blob).await? {
+            let answer = empty(StatusCode::TEMPORARY_REDIRECT).with_digest(&digest);
+            return Ok(answer.with(header::LOCATION, address));
+        }
+        send(blob, &digest, range.as_deref(), reads).await
     }
 
     async fn delete_blob(&self, repository: Repository, digest: Digest) -> Answer {
-        let storage = Arc::clone(&self.storage);
-        blocking(move || {
-            if digest.algorithm().is_err() || !storage.unlink_blob(&repository, &digest)? {
-                return Err(missing(&repository, &digest));
-            }
-            Ok(empty(StatusCode::ACCEPTED))
-        })
-        .await
+        let removed =
+            digest.algorithm().is_ok() && self.storage.unlink_blob(&repository, &digest).await?;
+        if removed { Ok(empty(StatusCode::ACCEPTED)) } else { Err(missing(&repository, &digest)) }
     }
 }
 
-fn find(storage: &Storage, repository: &Repository, digest: &Digest) -> Result<Blob, Failure> {
-    storage.blob(repository, digest)?.ok_or_else(|| missing(repository, digest))
+/// Where the client gets the blob itself, if that is wanted. distribution-spec, "Pulling blobs":
+/// "registries MAY ... redirect".
+async fn address(blob: &Content) -> Result<Option<String>, Failure> {
+    match &blob.source {
+        Source::Remote(remote) => Ok(remote.address().await?),
+        Source::Bytes(_) | Source::File(_) => Ok(None),
+    }
 }
 
 fn missing(repository: &Repository, digest: &Digest) -> Failure {
@@ -66,7 +64,7 @@ fn missing(repository: &Repository, digest: &Digest) -> Failure {
         .detail(serde_json::json!({ "digest": digest }))
 }
 
-fn send(blob: Blob, digest: &Digest, range: Option<&str>) -> Answer {
+async fn send(blob: Content, digest: &Digest, range: Option<&str>, reads: bool) -> Answer {
     let size = blob.size;
     let wanted = range.map_or(Wanted::All, |range| Wanted::parse(range, size));
     let (status, part) = match wanted {
@@ -74,7 +72,8 @@ fn send(blob: Blob, digest: &Digest, range: Option<&str>) -> Answer {
         Wanted::Part(part) => (StatusCode::PARTIAL_CONTENT, part),
         Wanted::Unsatisfiable => return Err(unsatisfiable(size)),
     };
-    let mut response = Response::new(body(blob, part.clone())?)
+    let body = if reads { blob.body(part.clone()).await? } else { Body::default() };
+    let mut response = Response::new(body)
         .with(header::CONTENT_TYPE, "application/octet-stream")
         .with(header::ACCEPT_RANGES, "bytes")
         .with_digest(digest);
@@ -83,23 +82,8 @@ fn send(blob: Blob, digest: &Digest, range: Option<&str>) -> Answer {
         let range = format!("bytes {}-{}/{size}", part.start, part.end - 1);
         return Ok(response.with(header::CONTENT_RANGE, range));
     }
-    // Stated here because an empty body would not state it for a HEAD.
+    // Stated here because an empty body would not state it.
     Ok(response.with(header::CONTENT_LENGTH, size))
-}
-
-/// Small content is read at once, by the thread that opened it.
-fn body(blob: Blob, part: Range<u64>) -> Result<Body, Failure> {
-    let length = part.end - part.start;
-    if length > CHUNK as u64 {
-        return Ok(Body::file(FileBody::new(blob.file, part)));
-    }
-    let length = usize::try_from(length).unwrap_or(CHUNK);
-    let fault = |err| conex_spec::Error::from_io(err, || "cannot read a blob".into());
-    let bytes = read_at(&blob.file, part.start, length).map_err(fault)?;
-    if bytes.len() < length {
-        return Err(fault(std::io::ErrorKind::UnexpectedEof.into()).into());
-    }
-    Ok(bytes.into())
 }
 
 /// RFC 9110, 15.5.17.

@@ -1,7 +1,5 @@
 //! What there is: the base, the catalog, tags and referrers. distribution-spec, "Content Discovery".
 
-use std::sync::Arc;
-
 use conex_spec::{Descriptor, Digest, ImageIndex, MediaType};
 use serde_json::json;
 
@@ -10,7 +8,6 @@ use crate::failure::{Code, Failure};
 use crate::paths::{Repository, flat};
 use crate::reply::{Answer, OCI_FILTERS, With, json};
 use crate::routes::encode;
-use crate::storage::blocking;
 
 /// The most tags in one answer.
 const MAX_TAGS: usize = 10_000;
@@ -38,8 +35,7 @@ impl App {
         let (mut seen, mut more) = (Vec::new(), true);
         // Names that the asker may not see are not in the answer (rule R8).
         while more && seen.len() < count {
-            let (storage, from, room) = (Arc::clone(&self.storage), last, count - seen.len());
-            let page = blocking(move || Ok(storage.repositories(&from, room)?)).await?;
+            let page = self.storage.home().repositories(&last, count - seen.len()).await?;
             last = page.items.last().cloned().unwrap_or_default();
             more = page.more;
             seen.extend(page.items.into_iter().filter(|name| asked.asker.sees(name)));
@@ -55,23 +51,19 @@ impl App {
         only_reads(asked)?;
         let count = asked.query.count()?.unwrap_or(MAX_TAGS).min(MAX_TAGS);
         let last = asked.query.one("last")?.unwrap_or_default().to_owned();
-        let storage = Arc::clone(&self.storage);
-        blocking(move || {
-            if !storage.has_repository(&repository)? {
-                return Err(Code::NameUnknown.says(format!("there is no repository {repository}")));
+        if !self.storage.home().has_repository(&repository).await? {
+            return Err(Code::NameUnknown.says(format!("there is no repository {repository}")));
+        }
+        let page = self.storage.home().list(&repository.tags(), &last, count).await?;
+        let answer = json(&json!({ "name": repository.as_str(), "tags": page.items }), JSON);
+        // "When n is zero, this endpoint MUST return an empty list, and MUST NOT include a Link
+        // header": then there is no last one.
+        Ok(match page.items.last().filter(|_| page.more) {
+            Some(last) => {
+                answer.with_next(&format!("/v2/{repository}/tags/list?n={count}&last={last}"))
             }
-            let page = storage.tags(&repository, &last, count)?;
-            let answer = json(&json!({ "name": repository.as_str(), "tags": page.items }), JSON);
-            // "When n is zero, this endpoint MUST return an empty list, and MUST NOT include a
-            // Link header": then there is no last one.
-            Ok(match page.items.last().filter(|_| page.more) {
-                Some(last) => {
-                    answer.with_next(&format!("/v2/{repository}/tags/list?n={count}&last={last}"))
-                }
-                None => answer,
-            })
+            None => answer,
         })
-        .await
     }
 
     /// Never 404: "If the registry supports the referrers API, the registry MUST NOT return a
@@ -90,21 +82,17 @@ impl App {
                 .map_err(|err| Failure::client(Code::DigestInvalid, &err))?,
             None => String::new(),
         };
-        let storage = Arc::clone(&self.storage);
-        blocking(move || {
-            let wanted = |entry: &Descriptor| filter.is_none() || entry.artifact_type == filter;
-            let (page, at) =
-                storage.referrers(&repository, &subject, &last, MAX_REFERRERS - INDEX, wanted)?;
-            let mut answer = json(&ImageIndex::new(page.items), INDEX_TYPE);
-            if page.more {
-                answer = answer.with_next(&next(&repository, &subject, filter.as_ref(), &at));
-            }
-            Ok(match filter {
-                Some(_) => answer.with(OCI_FILTERS, "artifactType"),
-                None => answer,
-            })
+        let wanted = |entry: &Descriptor| filter.is_none() || entry.artifact_type == filter;
+        let room = MAX_REFERRERS - INDEX;
+        let (page, at) = self.storage.referrers(&repository, &subject, &last, room, wanted).await?;
+        let mut answer = json(&ImageIndex::new(page.items), INDEX_TYPE);
+        if page.more {
+            answer = answer.with_next(&next(&repository, &subject, filter.as_ref(), &at));
+        }
+        Ok(match filter {
+            Some(_) => answer.with(OCI_FILTERS, "artifactType"),
+            None => answer,
         })
-        .await
     }
 }
 

@@ -1,8 +1,7 @@
 //! `/v2/<name>/manifests/<tag-or-digest>`. distribution-spec, "Pulling manifests", "Pushing
 //! Manifests", "Deleting tags", "Deleting Manifests".
 
-use std::collections::HashMap;
-use std::sync::Arc;
+use std::collections::{BTreeSet, HashMap, HashSet};
 
 use bytes::Bytes;
 use conex_spec::{Algorithm, Descriptor, Digest, Kind, MediaType, Tag};
@@ -16,11 +15,13 @@ use crate::inspect::Inspected;
 use crate::paths::Repository;
 use crate::reply::{Answer, Body, OCI_SUBJECT, OCI_TAG, With, empty, matches_etag};
 use crate::routes::ManifestName;
-use crate::storage::manifests::Stored;
-use crate::storage::{Storage, blocking};
+use crate::storage::Storage;
+use crate::storage::manifests::{Putting, Stored, Tagged};
 
 /// The most tags that one request may set; "SHOULD support pushing at least 10 tags per request".
 const MAX_TAGS: usize = 100;
+/// How often a push looks at its conditions again, where others change the tags meanwhile.
+const TRIES: usize = 20;
 
 impl App {
     pub(crate) async fn manifest(
@@ -64,24 +65,26 @@ impl App {
             ManifestName::Digest(digest) => digest.as_str(),
             ManifestName::NoTag => return Err(missing(&repository)),
         };
+        let tag = if let ManifestName::Tag(tag) = &name { Some(tag) } else { None };
         let since = match self.storage.cache.get(&repository, key) {
-            Ok(stored) => return Ok(stored),
+            Ok(stored) if !self.storage.home().is_shared() => return Ok(stored),
+            // Bytes under a digest never change, but what leads to them may.
+            Ok(stored) if self.storage.still(&repository, tag, &stored).await? => {
+                return Ok(stored);
+            }
+            Ok(_) => self.storage.cache.now(),
             Err(since) => since,
         };
-        let (storage, key) = (Arc::clone(&self.storage), key.to_owned());
-        blocking(move || {
-            let digest = match name {
-                ManifestName::Tag(tag) => storage.tag(&repository, &tag)?,
-                ManifestName::Digest(digest) => Some(digest),
-                ManifestName::NoTag => None,
-            };
-            let digest = digest.ok_or_else(|| missing(&repository))?;
-            let stored = storage.manifest(&repository, &digest)?;
-            let stored = stored.ok_or_else(|| missing(&repository))?;
-            storage.cache.put(since, &repository, &key, stored.clone());
-            Ok(stored)
-        })
-        .await
+        let digest = match &name {
+            ManifestName::Tag(tag) => self.storage.tag(&repository, tag).await?,
+            ManifestName::Digest(digest) => Some(digest.clone()),
+            ManifestName::NoTag => None,
+        };
+        let digest = digest.ok_or_else(|| missing(&repository))?;
+        let stored = self.storage.manifest(&repository, &digest).await?;
+        let stored = stored.ok_or_else(|| missing(&repository))?;
+        self.storage.cache.put(since, &repository, key, stored.clone());
+        Ok(stored)
     }
 
     async fn put_manifest(
@@ -97,36 +100,39 @@ impl App {
         let limit = self.config.limits.manifest.min(conex_spec::document::LIMIT);
         let overwrites = asked.asker.may(&repository).has(Actions::OVERWRITE);
         let bytes = asked.body.whole(limit).await?;
-        let storage = Arc::clone(&self.storage);
-        blocking(move || {
-            let push = Push { storage: &storage, repository: &repository, tags: &tags };
-            let (manifest, inspected) = push.inspect(&bytes, digest, content_type)?;
-            let changing = storage.change(&repository);
-            push.check_condition(condition.as_deref(), fresh)?;
-            if !overwrites {
-                push.check_free(&manifest.digest)?;
+        let push = Push { storage: &self.storage, repository: &repository, tags: &tags };
+        let (manifest, inspected) = push.inspect(&bytes, digest, content_type)?;
+        let changing = self.storage.change(&repository).await;
+        for _ in 0..TRIES {
+            let bound = condition.is_some() || fresh || !overwrites;
+            let seen = match bound {
+                true => Some(self.storage.tags_now(&repository, &tags).await?),
+                false => None,
+            };
+            if let Some(seen) = &seen {
+                push.check_condition(seen, condition.as_deref(), fresh)?;
+                if !overwrites {
+                    push.check_free(seen, &manifest.digest)?;
+                }
             }
-            push.check_children(&inspected.children)?;
-            push.store(&manifest, &bytes, &inspected)?;
-            drop(changing);
-            Ok(push.answer(&manifest, &inspected))
-        })
-        .await
+            push.check_children(&inspected.children).await?;
+            if push.store(&manifest, &bytes, &inspected, seen).await? {
+                drop(changing);
+                return Ok(push.answer(&manifest, &inspected));
+            }
+        }
+        Err(Code::Denied.says("the tag is being changed by others").status(StatusCode::CONFLICT))
     }
 
     async fn delete_manifest(&self, repository: Repository, name: ManifestName) -> Answer {
-        let storage = Arc::clone(&self.storage);
-        blocking(move || {
-            let changing = storage.change(&repository);
-            let removed = match name {
-                ManifestName::Tag(tag) => storage.remove_tag(&repository, &tag)?,
-                ManifestName::Digest(digest) => remove(&storage, &repository, &digest)?,
-                ManifestName::NoTag => false,
-            };
-            drop(changing);
-            if removed { Ok(empty(StatusCode::ACCEPTED)) } else { Err(missing(&repository)) }
-        })
-        .await
+        let changing = self.storage.change(&repository).await;
+        let removed = match name {
+            ManifestName::Tag(tag) => self.storage.remove_tag(&repository, &tag).await?,
+            ManifestName::Digest(digest) => remove(&self.storage, &repository, &digest).await?,
+            ManifestName::NoTag => false,
+        };
+        drop(changing);
+        if removed { Ok(empty(StatusCode::ACCEPTED)) } else { Err(missing(&repository)) }
     }
 }
 
@@ -164,16 +170,20 @@ fn missing(repository: &Repository) -> Failure {
 }
 
 /// Its subject stands in the manifest itself.
-fn remove(storage: &Storage, repository: &Repository, digest: &Digest) -> Result<bool, Failure> {
-    let Some(stored) = storage.manifest(repository, digest)? else {
+async fn remove(
+    storage: &Storage,
+    repository: &Repository,
+    digest: &Digest,
+) -> Result<bool, Failure> {
+    let Some(stored) = storage.manifest(repository, digest).await? else {
         // Also a damaged one can be removed; then its entry with its subject leads nowhere.
-        let there = storage.manifest_type(repository, digest)?.is_some();
-        return Ok(there && storage.remove_manifest(repository, digest, None)?);
+        let there = storage.manifest_type(repository, digest).await?.is_some();
+        return Ok(there && storage.remove_manifest(repository, digest, None).await?);
     };
     let inspected = Inspected::parse(&stored.bytes, Some(stored.media_type));
     let subject = inspected.ok().and_then(|inspected| inspected.subject);
     let subject = subject.map(|subject| subject.digest);
-    Ok(storage.remove_manifest(repository, digest, subject.as_ref())?)
+    Ok(storage.remove_manifest(repository, digest, subject.as_ref()).await?)
 }
 
 /// A manifest being pushed.
@@ -209,12 +219,17 @@ impl Push<'_> {
     }
 
     /// Lets clients replace a tag only if it is what they think. RFC 9110, 13.1.1 and 13.1.2.
-    fn check_condition(&self, condition: Option<&str>, fresh: bool) -> Result<(), Failure> {
+    fn check_condition(
+        &self,
+        seen: &[Option<Tagged>],
+        condition: Option<&str>,
+        fresh: bool,
+    ) -> Result<(), Failure> {
         if condition.is_none() && !fresh {
             return Ok(());
         }
-        for tag in self.tags {
-            let found = self.storage.tag(self.repository, tag)?;
+        for (tag, found) in self.tags.iter().zip(seen) {
+            let found = found.as_ref().map(|found| &found.digest);
             let holds = match (&found, condition) {
                 (Some(digest), Some(tags)) => matches_etag(tags, digest),
                 (None, Some(_)) => false,
@@ -231,9 +246,9 @@ impl Push<'_> {
     }
 
     /// Every tag of the request counts, also those in its query (rule R4).
-    fn check_free(&self, digest: &Digest) -> Result<(), Failure> {
-        for tag in self.tags {
-            if self.storage.tag(self.repository, tag)?.is_some_and(|found| found != *digest) {
+    fn check_free(&self, seen: &[Option<Tagged>], digest: &Digest) -> Result<(), Failure> {
+        for (tag, found) in self.tags.iter().zip(seen) {
+            if found.as_ref().is_some_and(|found| found.digest != *digest) {
                 return Err(Code::Denied
                     .says(format!("the tag {tag} is taken, and overwriting is not allowed here")));
             }
@@ -242,24 +257,23 @@ impl Push<'_> {
     }
 
     /// All that the manifest cannot be without is in the repository, with the size it states.
-    fn check_children(&self, children: &[Descriptor]) -> Result<(), Failure> {
-        let mut sizes: HashMap<(&Digest, bool), Option<u64>> = HashMap::new();
-        let mut missing: Option<Failure> = None;
-        for child in children.iter().filter(|child| !is_foreign(child)) {
-            let is_manifest = child.media_type.is_manifest();
-            let key = (&child.digest, is_manifest);
-            let first = !sizes.contains_key(&key);
-            if first {
-                let size = self.storage.child_size(self.repository, &child.digest, is_manifest)?;
-                sizes.insert(key, size);
-            }
+    async fn check_children(&self, children: &[Descriptor]) -> Result<(), Failure> {
+        let key = |child: &'_ Descriptor| (child.digest.clone(), child.media_type.is_manifest());
+        let needed = || children.iter().filter(|child| !is_foreign(child));
+        let keys: Vec<_> = needed().map(key).collect::<BTreeSet<_>>().into_iter().collect();
+        let asked: Vec<_> = keys.iter().map(|(digest, kind)| (digest, *kind)).collect();
+        let found = self.storage.child_sizes(self.repository, &asked).await?;
+        let sizes: HashMap<_, _> = asked.iter().copied().zip(found).collect();
+        let (mut told, mut missing): (HashSet<_>, Option<Failure>) = (HashSet::new(), None);
+        for child in needed() {
+            let key = (&child.digest, child.media_type.is_manifest());
             match sizes.get(&key).copied().flatten() {
                 Some(size) if size == child.size => {}
                 Some(size) => {
                     let err = child.wrong_size(size);
                     return Err(Failure::client(Code::ManifestInvalid, &err));
                 }
-                None if first => {
+                None if told.insert(key) => {
                     let fault = unknown(self.repository, child);
                     missing = Some(match missing {
                         Some(others) => others.and(fault),
@@ -272,19 +286,19 @@ impl Push<'_> {
         missing.map_or(Ok(()), Err)
     }
 
-    fn store(
+    /// Returns whether it did: not where a tag is no longer what was seen.
+    async fn store(
         &self,
         manifest: &Descriptor,
-        bytes: &[u8],
+        bytes: &Bytes,
         inspected: &Inspected,
-    ) -> Result<(), Failure> {
+        seen: Option<Vec<Option<Tagged>>>,
+    ) -> Result<bool, Failure> {
         let entry = inspected.as_referrer(manifest);
         let referrer = inspected.subject.as_ref().map(|subject| (&subject.digest, &entry));
-        self.storage.put_manifest(self.repository, manifest, bytes, referrer)?;
-        for tag in self.tags {
-            self.storage.put_tag(self.repository, tag, &manifest.digest)?;
-        }
-        Ok(())
+        let (bytes, tags) = (bytes.clone(), self.tags);
+        let putting = Putting { manifest, bytes, referrer, tags, seen };
+        Ok(self.storage.put_manifest(self.repository, &putting).await?)
     }
 
     fn answer(&self, manifest: &Descriptor, inspected: &Inspected) -> Response<Body> {

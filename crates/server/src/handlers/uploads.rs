@@ -1,7 +1,5 @@
 //! `/v2/<name>/blobs/uploads/` and `<blob-push-location>`. distribution-spec, "Pushing blobs".
 
-use std::sync::Arc;
-
 use conex_spec::{Algorithm, Digest};
 use http::{HeaderValue, Method, Response, StatusCode, header};
 use uuid::Uuid;
@@ -11,9 +9,8 @@ use crate::app::{App, Asked};
 use crate::failure::{Code, Failure};
 use crate::paths::Repository;
 use crate::range::{content_range, uploaded};
-use crate::reply::{Answer, Body, CONTENT_DIGEST, UPLOAD_UUID, With, empty};
+use crate::reply::{Answer, Body, CHUNK_MIN_LENGTH, CONTENT_DIGEST, UPLOAD_UUID, With, empty};
 use crate::routes;
-use crate::storage::blocking;
 use crate::uploads::Upload;
 
 /// What an address of an upload carries to show whose it is.
@@ -61,13 +58,13 @@ impl App {
             Method::PATCH => self.patch(asked, &repository, id).await,
             Method::PUT => self.put(asked, &repository, id).await,
             Method::GET => {
-                let upload = self.uploads.take(&self.storage, &repository, id).await?;
-                Ok(underway(StatusCode::NO_CONTENT, &asked, &repository, &upload))
+                let length = self.uploads.length(self.storage.home(), &repository, id).await?;
+                Ok(underway(StatusCode::NO_CONTENT, &asked, &repository, id, length))
             }
             Method::DELETE => {
-                let upload = self.uploads.take(&self.storage, &repository, id).await?;
+                let mut upload = self.uploads.take(self.storage.home(), &repository, id).await?;
                 self.uploads.forget(&repository, id);
-                discard(upload).await;
+                upload.discard().await;
                 Ok(empty(StatusCode::NO_CONTENT))
             }
             _ => Err(Failure::method("GET, PATCH, PUT, DELETE")),
@@ -83,19 +80,14 @@ impl App {
         from: Option<Repository>,
         anywhere: bool,
     ) -> Result<bool, Failure> {
-        let (storage, repository) = (Arc::clone(&self.storage), repository.clone());
-        let digest = digest.clone();
-        blocking(move || {
-            let there = match from {
-                Some(from) => storage.blob(&from, &digest)?.is_some(),
-                None => anywhere && storage.content(&digest)?.is_some(),
-            };
-            if there {
-                storage.link_blob(&repository, &digest)?;
-            }
-            Ok(there)
-        })
-        .await
+        let there = match from {
+            Some(from) => self.storage.blob(&from, digest, false).await?.is_some(),
+            None => anywhere && self.storage.content(digest).await?.is_some(),
+        };
+        if there {
+            self.storage.link_blob(repository, digest).await?;
+        }
+        Ok(there)
     }
 
     async fn open_upload(
@@ -104,8 +96,14 @@ impl App {
         repository: &Repository,
         algorithm: Algorithm,
     ) -> Answer {
-        let upload = self.uploads.start(&self.storage, repository, algorithm, false).await?;
-        Ok(underway(StatusCode::ACCEPTED, asked, repository, &upload))
+        let home = self.storage.home();
+        let upload = self.uploads.start(home, repository, algorithm, false).await?;
+        let answer = underway(StatusCode::ACCEPTED, asked, repository, upload.id, 0);
+        // "Registries MAY include ... the OCI-Chunk-Min-Length header" where small chunks cost much.
+        Ok(match home.least_chunk() {
+            Some(least) => answer.with(CHUNK_MIN_LENGTH, least),
+            None => answer,
+        })
     }
 
     /// "Single POST".
@@ -116,20 +114,21 @@ impl App {
         digest: &Digest,
     ) -> Answer {
         let algorithm = digest.algorithm()?;
-        let upload = self.uploads.start(&self.storage, repository, algorithm, true).await?;
-        let (upload, received) = upload.receive(asked.body).await;
-        received?;
-        if let Some(upload) = upload {
-            let digest = digest.clone();
-            blocking(move || upload.finish(&digest)).await?;
+        let home = self.storage.home();
+        let mut upload = self.uploads.start(home, repository, algorithm, true).await?;
+        if let Err(failure) = upload.receive(asked.body).await {
+            upload.discard().await;
+            return Err(failure);
         }
+        upload.finish(digest).await?;
         Ok(created(repository, digest))
     }
 
     async fn patch(&self, mut asked: Asked<'_>, repository: &Repository, id: Uuid) -> Answer {
-        let upload = self.uploads.take(&self.storage, repository, id).await?;
-        let upload = append(&mut asked, repository, upload).await?;
-        Ok(underway(StatusCode::ACCEPTED, &asked, repository, &upload))
+        let mut upload = self.uploads.take(self.storage.home(), repository, id).await?;
+        append(&mut asked, repository, &mut upload).await?;
+        upload.pause().await?;
+        Ok(underway(StatusCode::ACCEPTED, &asked, repository, id, upload.length()))
     }
 
     async fn put(&self, mut asked: Asked<'_>, repository: &Repository, id: Uuid) -> Answer {
@@ -138,12 +137,11 @@ impl App {
             .one("digest")?
             .ok_or_else(|| Code::DigestInvalid.says("the digest of the whole blob is missing"))?;
         let digest = verifiable(digest)?;
-        let upload = self.uploads.take(&self.storage, repository, id).await?;
-        let upload = append(&mut asked, repository, upload).await?;
-        let answer = created(repository, &digest);
-        let finished = blocking(move || upload.finish(&digest)).await;
+        let mut upload = self.uploads.take(self.storage.home(), repository, id).await?;
+        append(&mut asked, repository, &mut upload).await?;
+        let finished = upload.finish(&digest).await;
         self.uploads.forget(repository, id);
-        finished.map(|()| answer)
+        finished.map(|()| created(repository, &digest))
     }
 }
 
@@ -152,27 +150,21 @@ impl App {
 async fn append(
     asked: &mut Asked<'_>,
     repository: &Repository,
-    upload: Upload,
-) -> Result<Upload, Failure> {
-    let stated = stated_length(asked, repository, &upload)?;
-    let mark = upload.mark();
-    let start = upload.length;
-    let (upload, received) = upload.receive(asked.body).await;
-    received?;
-    let Some(mut upload) = upload else {
-        return Err(Code::BlobUploadUnknown.says("the upload is lost"));
-    };
-    let found = upload.length - start;
-    match stated {
-        Some(stated) if stated != found => {
-            blocking(move || {
-                upload.back_to(mark);
-                Ok(())
-            })
-            .await?;
+    upload: &mut Upload,
+) -> Result<(), Failure> {
+    let stated = stated_length(asked, repository, upload)?;
+    let start = upload.length();
+    if let Err(failure) = upload.receive(asked.body).await {
+        upload.pause().await?;
+        return Err(failure);
+    }
+    let found = upload.length() - start;
+    match stated.filter(|stated| *stated != found) {
+        Some(stated) => {
+            upload.undo().await?;
             Err(wrong_length(stated, found))
         }
-        _ => Ok(upload),
+        None => Ok(()),
     }
 }
 
@@ -187,7 +179,7 @@ fn stated_length(
     let Some(header) = asked.header(&header::CONTENT_RANGE) else { return Ok(None) };
     let range = content_range(header)
         .ok_or_else(|| Code::BlobUploadInvalid.says("the Content-Range is not of the form 0-99"))?;
-    if range.start != upload.length {
+    if range.start != upload.length() {
         return Err(out_of_order(asked, repository, upload, range.start));
     }
     let length = range.end - range.start;
@@ -210,11 +202,11 @@ fn out_of_order(
     start: u64,
 ) -> Failure {
     let failure = Code::BlobUploadInvalid
-        .says(format!("the chunk is out of order (expected {}, found {start})", upload.length))
+        .says(format!("the chunk is out of order (expected {}, found {start})", upload.length()))
         .status(StatusCode::RANGE_NOT_SATISFIABLE);
     let headers = [
-        (header::LOCATION, location(asked, repository, upload)),
-        (header::RANGE, uploaded(upload.length)),
+        (header::LOCATION, location(asked, repository, upload.id)),
+        (header::RANGE, uploaded(upload.length())),
     ];
     headers.into_iter().fold(failure, |failure, (name, value)| match HeaderValue::try_from(value) {
         Ok(value) => failure.header(name, value),
@@ -230,30 +222,23 @@ fn verifiable(text: &str) -> Result<Digest, Failure> {
     }
 }
 
-async fn discard(upload: Upload) {
-    let _ = blocking(move || {
-        upload.discard();
-        Ok(())
-    })
-    .await;
-}
-
-fn location(asked: &Asked<'_>, repository: &Repository, upload: &Upload) -> String {
-    let mark = asked.asker.mark(repository, upload.id);
+fn location(asked: &Asked<'_>, repository: &Repository, id: Uuid) -> String {
+    let mark = asked.asker.mark(repository, id);
     let mark = mark.map(|mark| format!("?{MARK}={mark}")).unwrap_or_default();
-    format!("/v2/{repository}/blobs/uploads/{}{mark}", upload.id)
+    format!("/v2/{repository}/blobs/uploads/{id}{mark}")
 }
 
 fn underway(
     status: StatusCode,
     asked: &Asked<'_>,
     repository: &Repository,
-    upload: &Upload,
+    id: Uuid,
+    length: u64,
 ) -> Response<Body> {
     empty(status)
-        .with(header::LOCATION, location(asked, repository, upload))
-        .with(header::RANGE, uploaded(upload.length))
-        .with(UPLOAD_UUID, upload.id.to_string())
+        .with(header::LOCATION, location(asked, repository, id))
+        .with(header::RANGE, uploaded(length))
+        .with(UPLOAD_UUID, id.to_string())
 }
 
 fn created(repository: &Repository, digest: &Digest) -> Response<Body> {

@@ -42,7 +42,7 @@ fn everything_can_be_set() {
         actions = ["pull", "push"]
     "#;
     let config = apply(text, dir.path()).unwrap();
-    assert_eq!(config.root, dir.path().join("data"));
+    assert_eq!(config.storage.to_string(), dir.path().join("data").display().to_string());
     assert_eq!((config.listen.to_string().as_str(), config.deletes), ("[::1]:80", false));
     let limits = &config.limits;
     assert_eq!((limits.manifest, limits.header, limits.body_bytes), (1, 2, 5));
@@ -59,7 +59,7 @@ fn everything_can_be_set() {
 fn an_empty_file_changes_nothing() {
     let config = apply("", Path::new("")).unwrap();
     assert!(config.access.is_open() && config.deletes);
-    assert_eq!(config.root, Path::new("registry"));
+    assert_eq!(config.storage.to_string(), "registry");
 }
 
 #[test]

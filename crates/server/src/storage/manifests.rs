@@ -1,15 +1,28 @@
 //! Manifests, tags and referrers of a repository.
+//!
+//! | change | records, in this order |
+//! |---|---|
+//! | put | content, entry with the subject, link, tags; then a look at the link |
+//! | delete | tags, entry, link; then again the tags and the entry that came back |
+//!
+//! Both may go on at once in two processes. Whoever puts goes by the version of the link: where it is
+//! another one afterwards, someone deleted the manifest in between, and all is put again. Whoever
+//! deletes looks for what was put under the link before it was gone, and removes it in just the
+//! version that it saw. So in the end the manifest is there with all its names, or without any.
+
+use std::collections::HashMap;
 
 use bytes::Bytes;
-use conex_spec::{Descriptor, Digest, Error, MediaType, Result, Tag};
-use conex_store::blobs::Blobs;
+use conex_spec::{Descriptor, Digest, Error, Kind, MediaType, Result, Tag};
 
 use super::Storage;
-use crate::file_body::read_at;
+use super::home::{Record, Version, Wanted, When};
 use crate::paths::Repository;
 
-/// The longest link, in bytes: a digest or a media type.
-const MAX_LINK: usize = 1024;
+/// How often a change is tried that others undo.
+const TRIES: usize = 20;
+/// Tags that are looked at in one go.
+const BATCH: usize = 500;
 
 /// A manifest of a repository. Cheap to clone.
 #[derive(Clone, Debug)]
@@ -19,28 +32,82 @@ pub(crate) struct Stored {
     pub(crate) bytes: Bytes,
 }
 
+/// A tag as it was found.
+#[derive(Clone, Debug)]
+pub(crate) struct Tagged {
+    pub(crate) digest: Digest,
+    version: Version,
+}
+
+/// A manifest to be put.
+#[derive(Debug)]
+pub(crate) struct Putting<'a> {
+    pub(crate) manifest: &'a Descriptor,
+    pub(crate) bytes: Bytes,
+    /// The subject, and the entry in the list of its referrers.
+    pub(crate) referrer: Option<(&'a Digest, &'a Descriptor)>,
+    /// The tags, and what each was when it was looked at, if that must not have changed.
+    pub(crate) tags: &'a [Tag],
+    pub(crate) seen: Option<Vec<Option<Tagged>>>,
+}
+
 impl Storage {
+    /// What tags stand for; nothing for each that is not there.
+    pub(crate) async fn tags_now(
+        &self,
+        repository: &Repository,
+        tags: &[Tag],
+    ) -> Result<Vec<Option<Tagged>>> {
+        let names = tags.iter().map(|tag| repository.tag(tag)).collect::<Result<Vec<_>>>()?;
+        let found = self.home().read(names.clone()).await?;
+        names.iter().zip(found).map(|(name, found)| tagged(name, found)).collect()
+    }
+
     /// The digest that a tag stands for.
-    pub(crate) fn tag(&self, repository: &Repository, tag: &Tag) -> Result<Option<Digest>> {
-        self.tag_at(&repository.tag(tag)?)
+    pub(crate) async fn tag(&self, repository: &Repository, tag: &Tag) -> Result<Option<Digest>> {
+        let found = self.tags_now(repository, std::slice::from_ref(tag)).await?.pop().flatten();
+        Ok(found.map(|tagged| tagged.digest))
     }
 
     /// A manifest by its digest.
-    pub(crate) fn manifest(
+    pub(crate) async fn manifest(
         &self,
         repository: &Repository,
         digest: &Digest,
     ) -> Result<Option<Stored>> {
-        let Some(media_type) = self.manifest_type(repository, digest)? else { return Ok(None) };
-        let Some(content) = self.content(digest)? else { return Ok(None) };
-        let length = usize::try_from(content.size).unwrap_or(usize::MAX);
-        let bytes = read_at(&content.file, 0, length.min(conex_spec::document::LIMIT))
-            .map_err(|err| Error::from_io(err, || format!("cannot read {digest}")))?;
+        if digest.algorithm().is_err() {
+            return Ok(None);
+        }
+        let link = repository.manifest(digest)?;
+        let wanted = Wanted { digest: digest.clone(), links: vec![link.clone()], bytes: true };
+        let Some(content) = self.look(wanted).await? else { return Ok(None) };
+        let media_type = media_type(&link, &content.link)?;
+        let bytes = content.whole(conex_spec::document::LIMIT).await?;
         Ok(Some(Stored { digest: digest.clone(), media_type, bytes }))
     }
 
+    /// Whether what was read some time ago is so still: the tag, if it was read by one, and the
+    /// manifest. One look for both.
+    pub(crate) async fn still(
+        &self,
+        repository: &Repository,
+        tag: Option<&Tag>,
+        stored: &Stored,
+    ) -> Result<bool> {
+        let link = repository.manifest(&stored.digest)?;
+        let mut names = vec![link];
+        names.extend(tag.map(|tag| repository.tag(tag)).transpose()?);
+        let found = self.home().read(names).await?;
+        let says = |at: usize, text: &str| {
+            let record = found.get(at).and_then(Option::as_ref);
+            record.is_some_and(|record| record.bytes == text)
+        };
+        Ok(says(0, stored.media_type.as_str())
+            && (tag.is_none() || says(1, stored.digest.as_str())))
+    }
+
     /// The media type of a manifest; nothing if the repository does not have it.
-    pub(crate) fn manifest_type(
+    pub(crate) async fn manifest_type(
         &self,
         repository: &Repository,
         digest: &Digest,
@@ -48,161 +115,269 @@ impl Storage {
         if digest.algorithm().is_err() {
             return Ok(None);
         }
-        let link = self.link(&repository.manifest(digest)?)?;
-        Ok(link.map(MediaType::new))
+        let link = repository.manifest(digest)?;
+        let found = self.home().read(vec![link.clone()]).await?.pop().flatten();
+        found.map(|record| media_type(&link, &record.bytes)).transpose()
     }
 
-    /// The size in bytes of a blob or manifest that the repository has, whole. What its parent
-    /// calls a manifest must be there as one: only then are its own children there too.
-    pub(crate) fn child_size(
+    /// The sizes in bytes of blobs and manifests that the repository has, whole; nothing for each
+    /// that it has not. What its parent calls a manifest must be there as one: only then are its own
+    /// children there too.
+    pub(crate) async fn child_sizes(
         &self,
         repository: &Repository,
-        digest: &Digest,
-        is_manifest: bool,
-    ) -> Result<Option<u64>> {
-        if digest.algorithm().is_err() {
-            return Ok(None);
-        }
-        let folder = self.folder();
-        let as_blob = !is_manifest && folder.has(&repository.blob(digest)?)?;
-        if !as_blob && !folder.has(&repository.manifest(digest)?)? {
-            return Ok(None);
-        }
-        Ok(self.content(digest)?.map(|blob| blob.size))
+        children: &[(&Digest, bool)],
+    ) -> Result<Vec<Option<u64>>> {
+        let wanted = |(digest, is_manifest): &(&Digest, bool)| -> Result<Wanted> {
+            let mut links = Vec::new();
+            if !is_manifest {
+                links.push(repository.blob(digest)?);
+            }
+            links.push(repository.manifest(digest)?);
+            Ok(Wanted { digest: (*digest).clone(), links, bytes: false })
+        };
+        let verifiable = |(digest, _): &&(&Digest, bool)| digest.algorithm().is_ok();
+        let all = children.iter().filter(verifiable).map(wanted).collect::<Result<Vec<_>>>()?;
+        let mut found = self.home().look(all).await?.into_iter();
+        let size = |child: &(&Digest, bool)| {
+            let there = if verifiable(&child) { found.next().flatten() } else { None };
+            there.map(|content| content.size)
+        };
+        Ok(children.iter().map(size).collect())
     }
 
-    /// Adds a manifest: content, then its entry with its subject, then its link. `referrer` is that
-    /// entry and the subject. The caller holds [`Storage::change`].
-    pub(crate) fn put_manifest(
+    /// Puts a manifest and its tags. Returns whether it did: not where a tag is no longer what it
+    /// was when it was looked at. The caller holds [`Storage::change`].
+    pub(crate) async fn put_manifest(
+        &self,
+        repository: &Repository,
+        putting: &Putting<'_>,
+    ) -> Result<bool> {
+        let digest = &putting.manifest.digest;
+        self.home().put(digest, putting.bytes.clone()).await?;
+        self.home().enrol(repository).await?;
+        let mut mine: HashMap<&Tag, Version> = HashMap::new();
+        for _ in 0..TRIES {
+            if let Some((subject, entry)) = putting.referrer {
+                let json = serde_json::to_vec(entry)
+                    .map_err(|err| Error::invalid("descriptor cannot be printed").source(err))?;
+                let name = repository.referrer(subject, digest)?;
+                self.home().write(&name, json.into(), When::Always).await?;
+            }
+            let Some(linked) = self.link_manifest(repository, putting.manifest).await? else {
+                continue;
+            };
+            if !self.put_tags(repository, putting, &mut mine).await? {
+                return Ok(false);
+            }
+            let link = repository.manifest(digest)?;
+            let now = self.home().read(vec![link]).await?.pop().flatten();
+            if now.is_some_and(|record| record.version == linked) {
+                return Ok(true);
+            }
+        }
+        Err(undone("put", digest))
+    }
+
+    /// The version of a manifest's link, which is written only where it is not there already: two
+    /// that put the same manifest must not take each other for one that deletes it. Nothing where
+    /// someone changed it meanwhile.
+    async fn link_manifest(
         &self,
         repository: &Repository,
         manifest: &Descriptor,
-        bytes: &[u8],
-        referrer: Option<(&Digest, &Descriptor)>,
-    ) -> Result<()> {
-        match self.content(&manifest.digest)? {
-            Some(there) => {
-                self.folder().sync(&there.file, &conex_store::blobs::path(&manifest.digest)?)?;
-            }
-            None => Blobs(self.folder()).put_bytes(manifest, bytes)?,
-        }
-        if let Some((subject, entry)) = referrer {
-            let path = repository.referrer(subject, &manifest.digest)?;
-            let json = serde_json::to_vec(entry)
-                .map_err(|err| Error::invalid("descriptor cannot be printed").source(err))?;
-            self.folder().replace(&path, &json)?;
-        }
+    ) -> Result<Option<Version>> {
         let link = repository.manifest(&manifest.digest)?;
-        self.folder().replace(&link, manifest.media_type.as_str().as_bytes())
+        let media_type = manifest.media_type.as_str();
+        let when = match self.home().read(vec![link.clone()]).await?.pop().flatten() {
+            Some(there) if there.bytes == media_type => return Ok(Some(there.version)),
+            Some(there) => When::Unchanged(there.version),
+            None => When::Absent,
+        };
+        self.home().write(&link, Bytes::copy_from_slice(media_type.as_bytes()), when).await
     }
 
-    /// Lets a tag stand for a manifest that is there. The caller holds [`Storage::change`].
-    pub(crate) fn put_tag(
+    /// Lets the tags stand for the manifest. `mine` has the versions of an earlier try.
+    async fn put_tags<'a>(
         &self,
         repository: &Repository,
-        tag: &Tag,
-        digest: &Digest,
-    ) -> Result<()> {
-        self.folder().replace(&repository.tag(tag)?, digest.as_str().as_bytes())
+        putting: &Putting<'a>,
+        mine: &mut HashMap<&'a Tag, Version>,
+    ) -> Result<bool> {
+        let digest = Bytes::copy_from_slice(putting.manifest.digest.as_str().as_bytes());
+        for (at, tag) in putting.tags.iter().enumerate() {
+            let name = repository.tag(tag)?;
+            let seen = putting.seen.as_ref().map(|seen| seen.get(at).cloned().flatten());
+            let again = mine.get(tag).cloned();
+            let when = match (seen, again.clone()) {
+                (_, Some(version)) => When::Unchanged(version),
+                (None, None) => When::Always,
+                (Some(None), None) => When::Absent,
+                (Some(Some(seen)), None) => When::Unchanged(seen.version),
+            };
+            let mut written = self.home().write(&name, digest.clone(), when).await?;
+            if written.is_none() && again.is_some() {
+                // Gone with the manifest, or someone else's by now; that came after ours.
+                written = self.home().write(&name, digest.clone(), When::Absent).await?.or(again);
+            }
+            match written {
+                Some(version) => mine.insert(tag, version),
+                None => return Ok(false),
+            };
+        }
+        Ok(true)
     }
 
     /// Removes a tag. Returns whether it was there. The caller holds [`Storage::change`].
-    pub(crate) fn remove_tag(&self, repository: &Repository, tag: &Tag) -> Result<bool> {
-        self.folder().remove(&repository.tag(tag)?)
+    pub(crate) async fn remove_tag(&self, repository: &Repository, tag: &Tag) -> Result<bool> {
+        self.home().remove(&repository.tag(tag)?, None).await
     }
 
     /// Removes a manifest: first what names it, so that nothing of it comes back when the same
-    /// bytes are pushed again. The caller holds [`Storage::change`].
-    pub(crate) fn remove_manifest(
+    /// bytes are pushed again. Returns whether it was there. The caller holds [`Storage::change`].
+    pub(crate) async fn remove_manifest(
         &self,
         repository: &Repository,
         digest: &Digest,
         subject: Option<&Digest>,
     ) -> Result<bool> {
-        for name in self.folder().list(&repository.tags())? {
-            let path = format!("{}/{name}", repository.tags());
-            if self.tag_at(&path)?.as_ref() == Some(digest) {
-                self.folder().remove(&path)?;
+        for (name, version) in self.names_of(repository, digest, subject).await? {
+            self.home().remove(&name, Some(&version)).await?;
+        }
+        let link = repository.manifest(digest)?;
+        let removed = self.home().remove(&link, None).await?;
+        // Nobody else can have put anything in between where nobody else is.
+        if removed && self.home().is_shared() {
+            let names = self.names_of(repository, digest, subject).await?;
+            let back = self.home().read(vec![link]).await?.pop().flatten();
+            for (name, version) in names.iter().filter(|_| back.is_none()) {
+                self.home().remove(name, Some(version)).await?;
+            }
+        }
+        Ok(removed)
+    }
+
+    /// The records that name a manifest: its tags, and its entry with its subject.
+    async fn names_of(
+        &self,
+        repository: &Repository,
+        digest: &Digest,
+        subject: Option<&Digest>,
+    ) -> Result<Vec<(String, Version)>> {
+        let (mut found, mut last) = (Vec::new(), String::new());
+        loop {
+            let folder = repository.tags();
+            let page = self.home().list(&folder, &last, BATCH).await?;
+            let names: Vec<_> = page.items.iter().map(|tag| format!("{folder}/{tag}")).collect();
+            let records = self.home().read(names.clone()).await?;
+            let ours = |record: &Record| record.bytes == digest.as_str();
+            let ours = names.into_iter().zip(records).filter_map(|(name, record)| {
+                record.filter(ours).map(|record| (name, record.version))
+            });
+            found.extend(ours);
+            match page.items.last().filter(|_| page.more) {
+                Some(tag) => last.clone_from(tag),
+                None => break,
             }
         }
         if let Some(subject) = subject {
-            self.folder().remove(&repository.referrer(subject, digest)?)?;
+            let name = repository.referrer(subject, digest)?;
+            let entry = self.home().read(vec![name.clone()]).await?.pop().flatten();
+            found.extend(entry.map(|entry| (name, entry.version)));
         }
-        self.folder().remove(&repository.manifest(digest)?)
+        Ok(found)
     }
+}
 
-    fn tag_at(&self, path: &str) -> Result<Option<Digest>> {
-        let Some(text) = self.link(path)? else { return Ok(None) };
-        let parsed = text.parse::<Digest>();
-        parsed.map(Some).map_err(|err| err.context(format_args!("the tag in {path}")))
-    }
+fn tagged(name: &str, found: Option<Record>) -> Result<Option<Tagged>> {
+    let Some(Record { bytes, version }) = found else { return Ok(None) };
+    let parsed = text(name, &bytes)?.parse::<Digest>();
+    let digest = parsed.map_err(|err| err.context(format_args!("the tag in {name}")))?;
+    Ok(Some(Tagged { digest, version }))
+}
 
-    fn link(&self, path: &str) -> Result<Option<String>> {
-        let Some(bytes) = self.folder().read(path, MAX_LINK)? else { return Ok(None) };
-        String::from_utf8(bytes)
-            .map(Some)
-            .map_err(|err| Error::invalid(format!("{path} is damaged")).source(err))
-    }
+fn media_type(link: &str, bytes: &[u8]) -> Result<MediaType> {
+    text(link, bytes).map(MediaType::new)
+}
+
+fn text<'a>(name: &str, bytes: &'a [u8]) -> Result<&'a str> {
+    std::str::from_utf8(bytes)
+        .map_err(|err| Error::invalid(format!("{name} is damaged")).source(err))
+}
+
+fn undone(what: &str, digest: &Digest) -> Error {
+    Error::new(Kind::Conflict, format!("{} cannot be {what}: others undo it", digest.short()))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::storage::folder::FolderHome;
+    use std::sync::Arc;
 
-    fn storage() -> (tempfile::TempDir, Storage, Repository) {
+    async fn storage() -> (tempfile::TempDir, Storage, Repository) {
         let dir = tempfile::tempdir().unwrap();
-        let storage = Storage::open(&dir.path().join("root"), 0).unwrap();
-        (dir, storage, "a/b".parse().unwrap())
+        let home = FolderHome::open(dir.path().join("root")).await.unwrap();
+        (dir, Storage::new(Arc::new(home), 0), "a/b".parse().unwrap())
     }
 
-    fn put(storage: &Storage, repository: &Repository, bytes: &[u8]) -> Descriptor {
-        let manifest = Descriptor::of(MediaType::INDEX, bytes);
-        storage.put_manifest(repository, &manifest, bytes, None).unwrap();
-        manifest
+    async fn put(storage: &Storage, repository: &Repository, bytes: &str, tags: &[Tag]) -> Digest {
+        let manifest = Descriptor::of(MediaType::INDEX, bytes.as_bytes());
+        let bytes = Bytes::from(bytes.to_owned());
+        let putting = Putting { manifest: &manifest, bytes, referrer: None, tags, seen: None };
+        assert!(storage.put_manifest(repository, &putting).await.unwrap());
+        manifest.digest
     }
 
-    #[test]
-    fn a_removed_manifest_takes_its_tags_with_it() {
-        let (_dir, storage, repository) = storage();
-        let (one, two) = (put(&storage, &repository, b"1"), put(&storage, &repository, b"2"));
-        let tag = |text: &str| Tag::registry(text).unwrap();
-        for (name, manifest) in [("a", &one), ("b", &two), ("c", &one)] {
-            storage.put_tag(&repository, &tag(name), &manifest.digest).unwrap();
+    fn tag(text: &str) -> Tag {
+        Tag::registry(text).unwrap()
+    }
+
+    #[tokio::test]
+    async fn a_removed_manifest_takes_its_tags_with_it() {
+        let (_dir, storage, repository) = storage().await;
+        let one = put(&storage, &repository, "1", &[tag("a"), tag("c")]).await;
+        let two = put(&storage, &repository, "2", &[tag("b")]).await;
+        assert!(storage.remove_manifest(&repository, &one, None).await.unwrap());
+        assert!(!storage.remove_manifest(&repository, &one, None).await.unwrap());
+        assert!(storage.manifest(&repository, &one).await.unwrap().is_none());
+        put(&storage, &repository, "1", &[]).await;
+        assert_eq!(storage.tag(&repository, &tag("a")).await.unwrap(), None);
+        assert_eq!(storage.tag(&repository, &tag("b")).await.unwrap(), Some(two));
+    }
+
+    #[tokio::test]
+    async fn a_tag_that_changed_meanwhile_is_not_replaced() {
+        let (_dir, storage, repository) = storage().await;
+        let tags = [tag("t")];
+        let seen = storage.tags_now(&repository, &tags).await.unwrap();
+        let one = put(&storage, &repository, "1", &tags).await;
+        let manifest = Descriptor::of(MediaType::INDEX, b"2");
+        for (seen, done) in
+            [(seen, false), (storage.tags_now(&repository, &tags).await.unwrap(), true)]
+        {
+            let (bytes, seen) = (Bytes::from("2"), Some(seen));
+            let putting = Putting { manifest: &manifest, bytes, referrer: None, tags: &tags, seen };
+            assert_eq!(storage.put_manifest(&repository, &putting).await.unwrap(), done);
+            let found = storage.tag(&repository, &tags[0]).await.unwrap().unwrap();
+            assert_eq!(found, if done { manifest.digest.clone() } else { one.clone() });
         }
-        assert!(storage.remove_manifest(&repository, &one.digest, None).unwrap());
-        assert!(!storage.remove_manifest(&repository, &one.digest, None).unwrap());
-        assert!(storage.manifest(&repository, &one.digest).unwrap().is_none());
-        put(&storage, &repository, b"1");
-        assert_eq!(storage.tag(&repository, &tag("a")).unwrap(), None);
-        assert_eq!(storage.tag(&repository, &tag("b")).unwrap(), Some(two.digest));
     }
 
-    #[test]
-    fn damaged_content_is_not_there_and_can_be_pushed_again() {
-        let (dir, storage, repository) = storage();
-        let manifest = put(&storage, &repository, b"good");
-        let path =
-            dir.path().join("root").join(conex_store::blobs::path(&manifest.digest).unwrap());
-        std::fs::write(&path, b"evil").unwrap();
-        assert!(storage.manifest(&repository, &manifest.digest).unwrap().is_none());
-        assert_eq!(storage.child_size(&repository, &manifest.digest, true).unwrap(), None);
-        put(&storage, &repository, b"good");
-        let stored = storage.manifest(&repository, &manifest.digest).unwrap().unwrap();
-        assert_eq!(stored.bytes, "good");
-    }
-
-    #[test]
-    fn repositories_see_only_what_is_theirs() {
-        let (_dir, storage, repository) = storage();
-        let manifest = put(&storage, &repository, b"1");
+    #[tokio::test]
+    async fn repositories_see_only_what_is_theirs() {
+        let (_dir, storage, repository) = storage().await;
+        let digest = put(&storage, &repository, "1", &[]).await;
         let other: Repository = "a".parse().unwrap();
-        assert!(storage.manifest(&other, &manifest.digest).unwrap().is_none());
-        assert!(storage.child_size(&other, &manifest.digest, true).unwrap().is_none());
-        assert!(storage.blob(&repository, &manifest.digest).unwrap().is_none());
-        assert!(!storage.has_repository(&other).unwrap());
-        storage.link_blob(&other, &manifest.digest).unwrap();
-        assert_eq!(storage.blob(&other, &manifest.digest).unwrap().unwrap().size, 1);
-        assert!(storage.unlink_blob(&other, &manifest.digest).unwrap());
-        assert!(storage.blob(&other, &manifest.digest).unwrap().is_none());
+        assert!(storage.manifest(&other, &digest).await.unwrap().is_none());
+        let both = [(&digest, true), (&digest, false)];
+        assert_eq!(storage.child_sizes(&other, &both).await.unwrap(), [None, None]);
+        assert!(storage.blob(&repository, &digest, false).await.unwrap().is_none());
+        assert!(!storage.home().has_repository(&other).await.unwrap());
+        storage.link_blob(&other, &digest).await.unwrap();
+        assert_eq!(storage.child_sizes(&other, &both).await.unwrap(), [None, Some(1)]);
+        assert_eq!(storage.blob(&other, &digest, false).await.unwrap().unwrap().size, 1);
+        assert!(storage.unlink_blob(&other, &digest).await.unwrap());
+        assert!(storage.blob(&other, &digest, false).await.unwrap().is_none());
     }
 }

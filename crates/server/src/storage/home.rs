@@ -1,0 +1,293 @@
+//! Where a registry keeps its things: what [`Storage`](super::Storage) needs of any place.
+//!
+//! Three sorts of things, each as its place does it best:
+//!
+//! - **Records**: links, tags, entries of referrers, small enough to be read whole. They have names,
+//!   which are paths of [`crate::paths`], and versions, so that a write can be bound to what was read.
+//!   Reading takes many at once: a folder does that on one thread, a bucket with many requests.
+//! - **Content**: blobs and manifests under their digests, written once and only after they were
+//!   found to be what the digest says. [`Home::look`] asks for content and for the records that
+//!   allow it in one go, since every request of a registry needs both.
+//! - **Sessions**: blobs on their way in. [`Session`] has what all homes must do alike: whatever was
+//!   there when a request ended is there for the next one, also in another process.
+//!
+//! What a record means, and in which order they are written, is not the home's business.
+
+use std::fmt::Debug;
+use std::fs::File;
+use std::io;
+use std::ops::Range;
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use conex_spec::{Algorithm, Digest, Error, Hasher, Result};
+use conex_store::commit::Identity;
+use futures_util::StreamExt;
+use futures_util::stream::BoxStream;
+use uuid::Uuid;
+
+use crate::file_body::{CHUNK, FileBody, read_at};
+use crate::paths::Repository;
+use crate::reply::Body;
+
+/// The longest record, in bytes: the entry of a referrer carries a manifest's annotations.
+pub(crate) const MAX_RECORD: usize = 16 << 20;
+
+/// See the module. What is written is durable when the call returns.
+#[async_trait]
+pub(crate) trait Home: Debug + Send + Sync {
+    /// Whether other processes may change anything at any moment, so that what is remembered must
+    /// be looked at again.
+    fn is_shared(&self) -> bool;
+
+    /// What a chunk of an upload should at least have, in bytes.
+    fn least_chunk(&self) -> Option<u64> {
+        None
+    }
+
+    /// A secret of this registry, the same after every start and in every process.
+    async fn key(&self) -> Result<Vec<u8>>;
+
+    /// Reads records; nothing for each that is not there. In the order asked.
+    async fn read(&self, names: Vec<String>) -> Result<Vec<Option<Record>>>;
+
+    /// Writes a record, all at once. Returns its version; nothing, and changes nothing, where the
+    /// condition does not hold.
+    async fn write(&self, name: &str, bytes: Bytes, when: When) -> Result<Option<Version>>;
+
+    /// Removes a record, if it still has the version. Returns whether it did.
+    async fn remove(&self, name: &str, version: Option<&Version>) -> Result<bool>;
+
+    /// The names of the records in a folder after one, at most `count`, in the order of their bytes.
+    async fn list(&self, folder: &str, after: &str, count: usize) -> Result<Page<String>>;
+
+    /// Makes it known that a repository has something, before it has.
+    async fn enrol(&self, repository: &Repository) -> Result<()>;
+
+    /// Whether anything was ever pushed to a repository.
+    async fn has_repository(&self, repository: &Repository) -> Result<bool>;
+
+    /// The repositories after one, at most `count`, in the order of the bytes of their names.
+    async fn repositories(&self, after: &str, count: usize) -> Result<Page<String>>;
+
+    /// Looks for content; nothing for each that is not there, whole, or not allowed by a record.
+    /// In the order asked.
+    async fn look(&self, wanted: Vec<Wanted>) -> Result<Vec<Option<Content>>>;
+
+    /// Puts small content, whose bytes were found to be what the digest says.
+    async fn put(&self, digest: &Digest, bytes: Bytes) -> Result<()>;
+
+    /// All content after a digest, at most `count`: for who collects what nobody refers to.
+    async fn survey(&self, after: Option<&Digest>, count: usize) -> Result<Page<Surveyed>>;
+
+    /// Begins a session. One that is `single` belongs to one request and is never resumed.
+    async fn begin(
+        &self,
+        repository: &Repository,
+        id: Uuid,
+        single: bool,
+    ) -> Result<Box<dyn Session>>;
+
+    /// Goes on with a session; nothing where there is none.
+    async fn resume(&self, repository: &Repository, id: Uuid) -> Result<Option<Box<dyn Session>>>;
+
+    /// How many bytes a session has; nothing where there is none. Disturbs nobody.
+    async fn uploaded(&self, repository: &Repository, id: Uuid) -> Result<Option<u64>>;
+
+    /// Gives up what others wait for. Nothing else is called afterwards.
+    async fn close(&self) {}
+}
+
+/// A blob on its way in, in the hands of one request.
+#[async_trait]
+pub(crate) trait Session: Send {
+    /// The bytes received.
+    fn length(&self) -> u64;
+
+    /// What tells whether another process had it since this one did; nothing where none can have.
+    fn version(&self) -> Option<&Version>;
+
+    /// Adds bytes at the end, and to the hash.
+    async fn write(&mut self, batch: Vec<Bytes>, hashing: &mut Option<Hashing>) -> Result<()>;
+
+    /// Takes back what was written since the session was begun or resumed.
+    async fn undo(&mut self) -> Result<()>;
+
+    /// Keeps everything for the next request.
+    async fn pause(&mut self) -> Result<()>;
+
+    /// Hashes all bytes again.
+    async fn hash(&mut self, algorithm: Algorithm) -> Result<Digest>;
+
+    /// Makes the bytes, which were found to be what the digest says, a blob of the session's
+    /// repository, and ends the session.
+    async fn publish(&mut self, digest: &Digest) -> Result<()>;
+
+    /// Ends the session; what cannot be removed now is left to who collects.
+    async fn discard(&mut self);
+}
+
+/// A record that was read.
+#[derive(Clone, Debug)]
+pub(crate) struct Record {
+    pub(crate) bytes: Bytes,
+    pub(crate) version: Version,
+}
+
+/// Which of all the writes of a record it was: another one with the same bytes is another version.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Version {
+    /// That of a file.
+    File(Identity),
+    /// What an object store calls it.
+    Tag(String),
+}
+
+/// What must hold for a write.
+#[derive(Clone, Debug)]
+pub(crate) enum When {
+    Always,
+    /// There is no such record.
+    Absent,
+    /// It is still the one that was read.
+    Unchanged(Version),
+}
+
+/// Content that someone asks for.
+#[derive(Clone, Debug)]
+pub(crate) struct Wanted {
+    pub(crate) digest: Digest,
+    /// Records one of which must be there. None is asked for only where all content may be seen:
+    /// that it is there says just that some repository had it.
+    pub(crate) links: Vec<String>,
+    /// Whether small content should come with its bytes.
+    pub(crate) bytes: bool,
+}
+
+/// Content that is there, whole.
+#[derive(Debug)]
+pub(crate) struct Content {
+    /// In bytes.
+    pub(crate) size: u64,
+    /// What the first record that was there says.
+    pub(crate) link: Bytes,
+    pub(crate) source: Source,
+}
+
+/// Where the bytes of content come from.
+#[derive(Debug)]
+pub(crate) enum Source {
+    Bytes(Bytes),
+    File(File),
+    Remote(Arc<dyn Remote>),
+}
+
+/// Content that is not on this machine.
+#[async_trait]
+pub(crate) trait Remote: Debug + Send + Sync {
+    /// A part of it. All of it at once ends in an error before its last bytes where it is not what
+    /// its digest says.
+    async fn stream(&self, part: Range<u64>) -> Result<BoxStream<'static, io::Result<Bytes>>>;
+
+    /// An address from which a client gets it itself.
+    async fn address(&self) -> Result<Option<String>>;
+}
+
+/// A part of a list.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Page<T> {
+    pub(crate) items: Vec<T>,
+    /// Whether the list goes on.
+    pub(crate) more: bool,
+}
+
+/// What a collector must know of content.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Surveyed {
+    pub(crate) digest: Digest,
+    /// In bytes.
+    pub(crate) size: u64,
+    /// When it came here, in seconds since 1970, by the clock of the storage.
+    pub(crate) since: i64,
+}
+
+/// The hash of a session so far.
+#[derive(Clone, Debug)]
+pub(crate) struct Hashing {
+    pub(crate) algorithm: Algorithm,
+    pub(crate) length: u64,
+    hasher: Hasher,
+}
+
+impl Hashing {
+    pub(crate) fn new(algorithm: Algorithm) -> Self {
+        Self { algorithm, length: 0, hasher: algorithm.hasher() }
+    }
+
+    pub(crate) fn update(&mut self, bytes: &[u8]) {
+        self.hasher.update(bytes);
+        self.length += bytes.len() as u64;
+    }
+
+    pub(crate) fn finish(self) -> Digest {
+        self.hasher.finish()
+    }
+}
+
+impl Content {
+    /// A part as the body of an answer.
+    pub(crate) async fn body(self, part: Range<u64>) -> Result<Body> {
+        Ok(match self.source {
+            Source::Bytes(bytes) => slice(&bytes, &part)?.into(),
+            Source::File(file) => Body::file(FileBody::new(file, part)),
+            Source::Remote(remote) => {
+                Body::stream(remote.stream(part.clone()).await?, part.end - part.start)
+            }
+        })
+    }
+
+    /// All bytes of content that is at most `limit` long.
+    pub(crate) async fn whole(self, limit: usize) -> Result<Bytes> {
+        let size = usize::try_from(self.size).ok().filter(|size| *size <= limit);
+        let size = size.ok_or_else(|| {
+            Error::new(conex_spec::Kind::Limit, "content is too large to be read whole")
+                .expected(format!("at most {limit} bytes"))
+                .found(self.size.to_string())
+        })?;
+        let fault = |err| Error::from_io(err, || "cannot read content".into());
+        match self.source {
+            Source::Bytes(bytes) => Ok(bytes),
+            Source::File(file) => {
+                super::blocking(move || read_at(&file, 0, size).map_err(fault)).await
+            }
+            Source::Remote(remote) => {
+                let mut stream = remote.stream(0..self.size).await?;
+                let mut whole = Vec::with_capacity(size.min(CHUNK));
+                while let Some(chunk) = stream.next().await.transpose().map_err(fault)? {
+                    whole.extend_from_slice(&chunk);
+                }
+                Ok(whole.into())
+            }
+        }
+    }
+}
+
+impl Page<String> {
+    /// A page of names that are all at hand, in their order.
+    pub(crate) fn of(mut names: Vec<String>, after: &str, count: usize) -> Self {
+        let start = names.partition_point(|name| name.as_str() <= after);
+        names.drain(..start);
+        let more = names.len() > count;
+        names.truncate(count);
+        Self { items: names, more }
+    }
+}
+
+fn slice(bytes: &Bytes, part: &Range<u64>) -> Result<Bytes> {
+    let at = |at: u64| usize::try_from(at).ok().filter(|at| *at <= bytes.len());
+    match (at(part.start), at(part.end)) {
+        (Some(start), Some(end)) if start <= end => Ok(bytes.slice(start..end)),
+        _ => Err(Error::new(conex_spec::Kind::Io, "content is shorter than it was")),
+    }
+}
