@@ -22,6 +22,32 @@ pub fn store_folder(option: Option<&PathBuf>) -> Option<PathBuf> {
     option.cloned().or_else(|| folder("CONEX_STORE")).or_else(data).or_else(home)
 }
 
+/// How a bucket is reached, as the tools of Amazon read it: option and value.
+pub fn bucket_options() -> Vec<(String, String)> {
+    const NAMES: &[&str] = &[
+        "AWS_ACCESS_KEY_ID",
+        "AWS_SECRET_ACCESS_KEY",
+        "AWS_SESSION_TOKEN",
+        "AWS_REGION",
+        "AWS_DEFAULT_REGION",
+        "AWS_ENDPOINT_URL",
+        "AWS_ENDPOINT_URL_S3",
+        "AWS_VIRTUAL_HOSTED_STYLE_REQUEST",
+        "AWS_CONTAINER_CREDENTIALS_RELATIVE_URI",
+        "AWS_CONTAINER_CREDENTIALS_FULL_URI",
+        "AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE",
+        "AWS_WEB_IDENTITY_TOKEN_FILE",
+        "AWS_ROLE_ARN",
+        "AWS_ROLE_SESSION_NAME",
+        "AWS_ENDPOINT_URL_STS",
+    ];
+    let set = |name: &&str| {
+        let value = env::var(name).ok().filter(|value| !value.is_empty())?;
+        Some((name.to_ascii_lowercase(), value))
+    };
+    NAMES.iter().filter_map(set).collect()
+}
+
 /// The present, for ages.
 pub fn now() -> SystemTime {
     SystemTime::now()

@@ -1,10 +1,13 @@
 //! What can be set.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
+
+use conex_spec::{Error, Kind, Result};
 
 use crate::access::Permissions;
 use crate::log::Log;
@@ -31,6 +34,60 @@ pub struct Config {
 pub enum Place {
     /// A folder of this machine; made where it is missing. One process serves it.
     Folder(PathBuf),
+    /// A bucket of an S3-compatible store. Any number of processes may serve it.
+    S3(S3),
+}
+
+/// A bucket, and how it is reached.
+#[derive(Clone, Default)]
+pub struct S3 {
+    /// The bucket's name.
+    pub bucket: String,
+    /// Below which name everything lies; may be empty.
+    pub prefix: String,
+    /// Whether clients get large blobs from the store itself, at addresses that are signed for them.
+    pub redirect: bool,
+    /// `aws_region`, `aws_endpoint_url`, `aws_access_key_id` and so on, as the variables of the
+    /// environment are called, in small letters.
+    pub options: BTreeMap<String, String>,
+}
+
+impl S3 {
+    /// Reads `s3://BUCKET/PREFIX`.
+    ///
+    /// # Errors
+    /// `Usage` where it is none.
+    pub fn parse(text: &str) -> Result<Self> {
+        let fits = |name: &&str| {
+            name.len() >= 3
+                && name.bytes().all(|b| b.is_ascii_alphanumeric() || b"-._".contains(&b))
+        };
+        let rest = text.strip_prefix("s3://").unwrap_or_default();
+        let (bucket, prefix) = rest.split_once('/').unwrap_or((rest, ""));
+        let prefix = prefix.trim_matches('/');
+        let plain = !prefix.split('/').any(|part| part == "." || part == "..");
+        match Some(bucket).filter(fits).filter(|_| plain && !prefix.contains("//")) {
+            Some(bucket) => {
+                Ok(Self { bucket: bucket.into(), prefix: prefix.into(), ..Self::default() })
+            }
+            None => Err(Error::new(Kind::Usage, "this is no bucket")
+                .expected("s3://BUCKET or s3://BUCKET/PREFIX")
+                .found(text.escape_debug())),
+        }
+    }
+}
+
+impl fmt::Debug for S3 {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // Some options are secrets.
+        let options: Vec<_> = self.options.keys().collect();
+        f.debug_struct("S3")
+            .field("bucket", &self.bucket)
+            .field("prefix", &self.prefix)
+            .field("redirect", &self.redirect)
+            .field("options", &options)
+            .finish()
+    }
 }
 
 /// What guards the machine from its clients.
@@ -73,6 +130,8 @@ impl fmt::Display for Place {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Folder(path) => path.display().fmt(f),
+            Self::S3(S3 { bucket, prefix, .. }) if prefix.is_empty() => write!(f, "s3://{bucket}"),
+            Self::S3(S3 { bucket, prefix, .. }) => write!(f, "s3://{bucket}/{prefix}"),
         }
     }
 }

@@ -1,7 +1,7 @@
 //! Why a request was refused, as the client is told. distribution-spec, "Error Codes".
 
 use conex_spec::{Error, Kind};
-use http::header::{ALLOW, CONTENT_TYPE, HeaderName};
+use http::header::{ALLOW, CONTENT_TYPE, HeaderName, RETRY_AFTER};
 use http::{HeaderMap, HeaderValue, Response, StatusCode};
 use serde::Serialize;
 
@@ -150,6 +150,16 @@ impl From<Error> for Failure {
                 Code::Denied,
                 "the registry's disk is full; try again when its operator has made space",
             ),
+            Kind::Network => (
+                StatusCode::SERVICE_UNAVAILABLE,
+                Code::Unknown,
+                "the registry's storage does not answer; try again later",
+            ),
+            Kind::Conflict => (
+                StatusCode::CONFLICT,
+                Code::BlobUploadInvalid,
+                "another request changes the same thing",
+            ),
             _ if is_exhausted(&err) => (
                 StatusCode::SERVICE_UNAVAILABLE,
                 Code::Toomanyrequests,
@@ -162,6 +172,9 @@ impl From<Error> for Failure {
             ),
         };
         let mut failure = Self::new(status, code, message.to_owned());
+        if status == StatusCode::SERVICE_UNAVAILABLE {
+            failure.0.headers.insert(RETRY_AFTER, HeaderValue::from_static("1"));
+        }
         failure.0.cause = Some(err);
         failure
     }

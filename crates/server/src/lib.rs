@@ -52,6 +52,6 @@ mod routes;
 mod storage;
 mod uploads;
 
-pub use config::{Config, Limits, Place};
+pub use config::{Config, Limits, Place, S3};
 pub use log::{Access, Log};
 pub use server::Server;

@@ -16,6 +16,7 @@
 //! ```
 //! Names of files are taken from the folder of the file itself.
 
+use std::fmt;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
@@ -29,7 +30,7 @@ use crate::access::htpasswd::Users;
 use crate::access::rules::{Actions, Rule, Rules, Whom};
 use crate::access::token::{Issuer, Own};
 use crate::access::{Permissions, Tokens};
-use crate::config::{Config, Limits, Place};
+use crate::config::{Config, Limits, Place, S3};
 
 /// What may stand in the file, as a JSON Schema.
 pub const SCHEMA: &str = include_str!("settings/schema.json");
@@ -42,6 +43,7 @@ const LIMIT: u64 = 1 << 20;
 #[serde(deny_unknown_fields, default, rename_all = "kebab-case")]
 pub struct Settings {
     root: Option<PathBuf>,
+    storage: Option<StorageTable>,
     listen: Option<SocketAddr>,
     deletes: Option<bool>,
     limits: LimitTable,
@@ -49,6 +51,28 @@ pub struct Settings {
     rule: Option<Vec<RuleTable>>,
     #[serde(skip)]
     path: PathBuf,
+}
+
+/// `[storage]`
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+struct StorageTable {
+    url: String,
+    region: Option<String>,
+    endpoint: Option<String>,
+    access_key_id: Option<String>,
+    secret_access_key: Option<String>,
+    session_token: Option<String>,
+    path_style: Option<bool>,
+    #[serde(default)]
+    redirect: bool,
+}
+
+/// Some of it is secret.
+impl fmt::Debug for StorageTable {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("StorageTable").field("url", &self.url).finish_non_exhaustive()
+    }
 }
 
 /// `[limits]`: sizes in bytes, times in seconds.
@@ -127,8 +151,18 @@ impl Settings {
     pub fn apply(self, config: &mut Config) -> Result<()> {
         let folder = self.path.parent().map(Path::to_owned).unwrap_or_default();
         config.access = self.permissions(&folder)?;
-        if let Some(root) = self.root {
-            config.storage = Place::Folder(folder.join(root));
+        match (self.root, self.storage) {
+            (Some(_), Some(_)) => {
+                let message = "`root` and `[storage]` exclude each other";
+                return Err(Error::invalid(format!("{}: {message}", self.path.display())));
+            }
+            (Some(root), None) => config.storage = Place::Folder(folder.join(root)),
+            (None, Some(table)) => {
+                let path = self.path.display();
+                let bucket = table.bucket().map_err(|err| err.context(path))?;
+                config.storage = Place::S3(bucket);
+            }
+            (None, None) => {}
         }
         config.listen = self.listen.unwrap_or(config.listen);
         config.deletes = self.deletes.unwrap_or(config.deletes);
@@ -180,6 +214,22 @@ impl Settings {
             table.rule().map_err(|err| err.context(place))
         };
         numbered.map(rule).collect()
+    }
+}
+
+impl StorageTable {
+    fn bucket(self) -> Result<S3> {
+        let virtual_hosted = self.path_style.map(|path_style| (!path_style).to_string());
+        let options = [
+            ("aws_region", self.region),
+            ("aws_endpoint_url", self.endpoint),
+            ("aws_access_key_id", self.access_key_id),
+            ("aws_secret_access_key", self.secret_access_key),
+            ("aws_session_token", self.session_token),
+            ("aws_virtual_hosted_style_request", virtual_hosted),
+        ];
+        let given = options.into_iter().filter_map(|(name, value)| Some((name.into(), value?)));
+        Ok(S3 { redirect: self.redirect, options: given.collect(), ..S3::parse(&self.url)? })
     }
 }
 

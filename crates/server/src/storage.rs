@@ -15,6 +15,7 @@ pub(crate) mod folder;
 pub(crate) mod home;
 pub(crate) mod lists;
 pub(crate) mod manifests;
+pub(crate) mod s3;
 
 use std::hash::{BuildHasher, RandomState};
 use std::sync::Arc;
@@ -26,6 +27,7 @@ use tokio::sync::{Mutex, MutexGuard};
 
 use self::folder::FolderHome;
 use self::home::{Content, Home, Wanted, When};
+use self::s3::S3Home;
 use crate::cache::{Cache, Change};
 use crate::config::{Config, Place};
 use crate::paths::Repository;
@@ -54,6 +56,7 @@ impl Storage {
     pub(crate) async fn open(config: &Config) -> Result<Self> {
         let home: Arc<dyn Home> = match &config.storage {
             Place::Folder(root) => Arc::new(FolderHome::open(root.clone()).await?),
+            Place::S3(bucket) => Arc::new(S3Home::open(bucket).await?),
         };
         Ok(Self::new(home, config.limits.cache))
     }
@@ -123,6 +126,9 @@ impl Storage {
         Ok(self.home.look(vec![wanted]).await?.pop().flatten())
     }
 }
+
+#[cfg(test)]
+mod conformance;
 
 /// Runs blocking work on a thread of its own.
 pub(crate) async fn blocking<T: Send + 'static>(

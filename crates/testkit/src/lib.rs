@@ -6,6 +6,7 @@
 //! | small sound images, and what breaks them | [`images`] |
 //! | what a client must stand between itself and a registry | [`faults`] |
 //! | a token server that signs what registries check | [`token_server`] |
+//! | servers of S3, started for a test | [`s3_server`] |
 //! | a wire that cuts, stalls, throttles and lies | [`proxy`] |
 #![allow(
     clippy::unwrap_used,
@@ -18,4 +19,5 @@ pub mod conformance;
 pub mod faults;
 pub mod images;
 pub mod proxy;
+pub mod s3_server;
 pub mod token_server;

@@ -10,13 +10,14 @@ use serde::Serialize;
 
 use conex_server::access::htpasswd::Users;
 use conex_server::settings::{SCHEMA, Settings};
-use conex_server::{Access, Config, Log, Place, Server};
+use conex_server::{Access, Config, Log, Place, S3, Server};
 use conex_spec::Result;
 
 use crate::commands::stop_signal;
+use crate::environment;
 use crate::output::{Output, escape};
 
-/// Serve a registry on a folder
+/// Serve a registry on a folder or a bucket
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
@@ -24,6 +25,12 @@ Examples:
   conex serve --root /srv/registry --listen 0.0.0.0:5000
   conex serve --htpasswd users
   conex serve --config registry.toml --check
+  conex serve --storage s3://bucket/registry --listen 0.0.0.0:5000
+
+A bucket is reached with what the environment says: AWS_REGION, AWS_ACCESS_KEY_ID,
+AWS_SECRET_ACCESS_KEY, AWS_SESSION_TOKEN, AWS_ENDPOINT_URL or AWS_ENDPOINT_URL_S3, and
+AWS_VIRTUAL_HOSTED_STYLE_REQUEST=true where its name is a part of the host's. Any number of processes
+may serve one bucket, if its store holds to If-Match; otherwise one.
 
 Without users it lets everyone in. `htpasswd -B -c users alice` makes a file of users. A file of
 settings says more: who may do what where, and how clients log in. It speaks plain HTTP: put it
@@ -32,6 +39,12 @@ pub struct Serve {
     /// The folder that holds everything [default: registry]
     #[arg(long, value_name = "DIR")]
     root: Option<PathBuf>,
+    /// The bucket that holds everything, instead of a folder
+    #[arg(long, value_name = "s3://BUCKET/PREFIX", conflicts_with = "root")]
+    storage: Option<String>,
+    /// Send clients to the store for large blobs, at addresses signed for them
+    #[arg(long, requires = "storage")]
+    redirect: bool,
     /// Where to listen; port 0 takes a free one [default: 127.0.0.1:5000]
     #[arg(long, value_name = "ADDR")]
     listen: Option<SocketAddr>,
@@ -58,16 +71,13 @@ impl Serve {
         let root = config.storage.to_string();
         if self.check {
             let report = Report { url: format!("http://{}", config.listen), root };
-            return output.report(&report, |report| {
-                format!("sound: {} on {}\n", report.root, report.url)
-            });
+            return output
+                .report(&report, |report| format!("sound: {} on {}\n", report.root, report.url));
         }
         config.log = Arc::new(AccessLog);
         let server = Server::bind(config).await?;
         let report = Report { url: format!("http://{}", server.local_addr()), root };
-        output.report(&report, |report| {
-            format!("serving {} on {}\n", report.root, report.url)
-        })?;
+        output.report(&report, |report| format!("serving {} on {}\n", report.root, report.url))?;
         server.run(stop_signal()).await
     }
 
@@ -82,6 +92,18 @@ impl Serve {
         }
         if let Some(root) = &self.root {
             config.storage = Place::Folder(root.clone());
+        }
+        if let Some(storage) = &self.storage {
+            config.storage = Place::S3(S3 { redirect: self.redirect, ..S3::parse(storage)? });
+        }
+        if let Place::S3(bucket) = &mut config.storage {
+            let own_endpoint = bucket.options.contains_key("aws_endpoint_url");
+            for (name, value) in environment::bucket_options() {
+                if own_endpoint && name.starts_with("aws_endpoint_url") {
+                    continue;
+                }
+                bucket.options.entry(name).or_insert(value);
+            }
         }
         config.listen = self.listen.unwrap_or(config.listen);
         Ok(config)

@@ -56,6 +56,34 @@ fn everything_can_be_set() {
 }
 
 #[test]
+fn a_bucket_can_be_set() {
+    let text = r#"
+        [storage]
+        url = "s3://bucket/some/prefix/"
+        region = "eu"
+        endpoint = "http://127.0.0.1:9000"
+        access-key-id = "key"
+        secret-access-key = "hidden"
+        path-style = false
+        redirect = true
+    "#;
+    let config = apply(text, Path::new("")).unwrap();
+    assert_eq!(config.storage.to_string(), "s3://bucket/some/prefix");
+    assert!(!format!("{config:?}").contains("hidden"));
+    let Place::S3(bucket) = &config.storage else { panic!() };
+    assert!(bucket.redirect);
+    assert_eq!(bucket.options["aws_secret_access_key"], "hidden");
+    assert_eq!(bucket.options["aws_virtual_hosted_style_request"], "true");
+    for bad in
+        ["", "x", "s3:/bucket", "s3://", "s3://a/b", "s3://a?b/c", "s3://abc/..", "s3://abc/x//y"]
+    {
+        assert!(apply(&format!("[storage]\nurl = {bad:?}"), Path::new("")).is_err(), "{bad}");
+    }
+    let both = "root = \"x\"\n[storage]\nurl = \"s3://abc\"";
+    assert!(apply(both, Path::new("")).unwrap_err().to_string().contains("exclude each other"));
+}
+
+#[test]
 fn an_empty_file_changes_nothing() {
     let config = apply("", Path::new("")).unwrap();
     assert!(config.access.is_open() && config.deletes);

@@ -198,7 +198,8 @@ impl Inner {
         if !holds {
             return Ok(None);
         }
-        if bytes.is_empty() {
+        if bytes.is_empty() && self.folder.read(name, MAX_RECORD)?.is_none_or(|old| old.is_empty())
+        {
             // An empty file is never half-written, so it needs no stage.
             self.folder.touch(name)?;
             return self.version(name);

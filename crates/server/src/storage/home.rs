@@ -136,12 +136,23 @@ pub(crate) struct Record {
 }
 
 /// Which of all the writes of a record it was: another one with the same bytes is another version.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub(crate) enum Version {
     /// That of a file.
     File(Identity),
-    /// What an object store calls it.
-    Tag(String),
+    /// The mark that the object bears, and what the store calls it.
+    Object { mark: Bytes, tag: String },
+}
+
+/// The mark alone tells objects apart: a store may not always tell the right tag.
+impl PartialEq for Version {
+    fn eq(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::File(one), Self::File(other)) => one == other,
+            (Self::Object { mark, .. }, Self::Object { mark: other, .. }) => mark == other,
+            _ => false,
+        }
+    }
 }
 
 /// What must hold for a write.
