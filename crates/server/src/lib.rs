@@ -1,4 +1,4 @@
-//! A registry as a service over a folder: the API of the OCI distribution specification.
+//! A registry as a service over a folder or a bucket: the API of the OCI distribution specification.
 //!
 //! ```no_run
 //! # async fn example() -> conex_spec::Result<()> {
@@ -13,8 +13,8 @@
 //! What is promised: whatever was acknowledged survives a crash; bytes served under a digest have
 //! that digest, or the transfer fails; a tag is replaced at once or not at all; a request never
 //! takes more memory than a few chunks, whatever the size of the blob. What is not: content that
-//! nothing refers to stays on the disk until it is collected, and one folder is served by one
-//! process at a time.
+//! nothing refers to stays where it is until it is collected, and one folder is served by one
+//! process at a time. A bucket is served by any number.
 //!
 //! | looking for | module |
 //! |---|---|

@@ -1,4 +1,7 @@
 //! A registry in this process, on a folder of its own, and a client that speaks plain HTTP to it.
+//!
+//! Where the environment variable `CONEX_TEST_S3` names a server of S3, it is on a bucket there
+//! instead: `scripts/test-bucket` runs these tests so. What lies in the folder is then nothing.
 
 #![allow(dead_code, reason = "each test file uses a part")]
 
@@ -6,8 +9,9 @@ use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::{Arc, Mutex, Once};
 
-use conex_server::{Access, Config, Log, Server};
+use conex_server::{Access, Config, Log, Place, S3, Server};
 use conex_spec::{Descriptor, Digest, MediaType};
+use conex_testkit::s3_server::{ACCESS_KEY, BUCKET, SECRET_KEY};
 use reqwest::{Client, Method, RequestBuilder, Response};
 use serde_json::{Value, json};
 use tokio::sync::oneshot;
@@ -21,6 +25,18 @@ impl Log for Recorder {
     fn access(&self, access: &Access) {
         self.0.lock().unwrap().push(access.clone());
     }
+}
+
+/// A bucket of a server that a test started.
+pub(crate) fn bucket(endpoint: &str, prefix: &str) -> S3 {
+    let options = [
+        ("aws_endpoint_url", endpoint),
+        ("aws_access_key_id", ACCESS_KEY),
+        ("aws_secret_access_key", SECRET_KEY),
+        ("aws_region", "us-east-1"),
+    ];
+    let options = options.map(|(name, value)| (name.to_owned(), value.to_owned())).into();
+    S3 { bucket: BUCKET.into(), prefix: prefix.into(), redirect: false, options }
 }
 
 pub(crate) struct Registry {
@@ -49,6 +65,11 @@ impl Registry {
         });
         let log = Arc::new(Recorder::default());
         let mut config = Config::new(dir.path().join("root"), ([127, 0, 0, 1], 0).into());
+        #[allow(clippy::disallowed_methods, reason = "whoever runs the tests says where")]
+        if let Ok(endpoint) = std::env::var("CONEX_TEST_S3") {
+            let prefix = dir.path().file_name().unwrap().to_str().unwrap();
+            config.storage = Place::S3(bucket(&endpoint, prefix.trim_start_matches('.')));
+        }
         config.log = Arc::<Recorder>::clone(&log);
         change(&mut config);
         let server = Server::bind(config).await.unwrap();
@@ -57,6 +78,12 @@ impl Registry {
         let running = tokio::spawn(async move { server.run(stopped).await.unwrap() });
         let client = Client::builder().no_proxy().build().unwrap();
         Self { address, client, log, dir, stop, running }
+    }
+
+    /// Stops the registry.
+    pub(crate) async fn stop(self) {
+        let _ = self.stop.send(());
+        self.running.await.unwrap();
     }
 
     /// Stops the registry and starts another one on the same folder.

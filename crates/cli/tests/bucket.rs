@@ -1,0 +1,131 @@
+//! `conex serve` on a bucket: several processes, and one that is killed in the middle of an upload.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "tests stop at the first surprise")]
+
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::TcpStream;
+use std::process::{Child, Command, Stdio};
+use std::time::Duration;
+
+use conex_spec::Digest;
+use conex_testkit::s3_server::{ACCESS_KEY, BUCKET, Program, S3Server, SECRET_KEY};
+
+/// A registry in a process of its own; killed when it is dropped, as by `kill -9`.
+struct Serving {
+    child: Child,
+    address: String,
+}
+
+impl Drop for Serving {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+fn serve(server: &S3Server) -> Serving {
+    #[allow(clippy::disallowed_methods, reason = "the program itself is tested")]
+    let mut command = Command::new(env!("CARGO_BIN_EXE_conex"));
+    let mut child = command
+        .args(["serve", "--listen", "127.0.0.1:0", "--storage", &format!("s3://{BUCKET}/x")])
+        .env("AWS_ENDPOINT_URL_S3", server.endpoint())
+        .env("AWS_ACCESS_KEY_ID", ACCESS_KEY)
+        .env("AWS_SECRET_ACCESS_KEY", SECRET_KEY)
+        .env("AWS_REGION", "us-east-1")
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    let mut line = String::new();
+    BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
+    let address = line.trim().rsplit_once("http://").unwrap().1.to_owned();
+    Serving { child, address }
+}
+
+/// One request on a connection of its own: the answer's head and body.
+fn ask(
+    serving: &Serving,
+    method: &str,
+    path: &str,
+    headers: &str,
+    body: &[u8],
+) -> (String, Vec<u8>) {
+    let mut stream = TcpStream::connect(&serving.address).unwrap();
+    let length = body.len();
+    let head = format!(
+        "{method} {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Length: {length}\r\n{headers}\r\n"
+    );
+    stream.write_all(head.as_bytes()).unwrap();
+    stream.write_all(body).unwrap();
+    let mut answer = Vec::new();
+    stream.read_to_end(&mut answer).unwrap();
+    let end = answer.windows(4).position(|four| four == b"\r\n\r\n").unwrap();
+    let body = answer.split_off(end + 4);
+    (String::from_utf8(answer).unwrap().to_ascii_lowercase(), body)
+}
+
+fn header(head: &str, name: &str) -> String {
+    let line = head.lines().find_map(|line| line.strip_prefix(&format!("{name}: ")));
+    line.unwrap_or_default().to_owned()
+}
+
+#[test]
+fn an_upload_goes_on_at_the_other_process_after_a_kill() {
+    let dir = tempfile::tempdir().unwrap();
+    let Some(server) = S3Server::start(Program::Moto, dir.path()) else { return };
+    let bytes: Vec<u8> = (0..40_000_000_u32).map(|i| (i.wrapping_mul(i) >> 7) as u8).collect();
+    let (one, two) = (serve(&server), serve(&server));
+    let (head, _) = ask(&one, "POST", "/v2/a/blobs/uploads/", "", b"");
+    let path = header(&head, "location");
+
+    let mut stream = TcpStream::connect(&one.address).unwrap();
+    let length = bytes.len();
+    let head = format!("PATCH {path} HTTP/1.1\r\nHost: x\r\nContent-Length: {length}\r\n\r\n");
+    stream.write_all(head.as_bytes()).unwrap();
+    stream.write_all(&bytes[..30_000_000]).unwrap();
+    // Some parts have arrived when the process is killed.
+    let mut length = 0;
+    for _ in 0..600 {
+        let (head, _) = ask(&two, "GET", &path, "", b"");
+        length = header(&head, "range").trim_start_matches("0-").parse::<usize>().unwrap() + 1;
+        if length > 1 {
+            break;
+        }
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    drop(one);
+    let (head, _) = ask(&two, "GET", &path, "", b"");
+    let found = header(&head, "range").trim_start_matches("0-").parse::<usize>().unwrap() + 1;
+    assert!(found >= length && found >= 8 << 20 && found <= 30_000_000, "{found}");
+
+    let range = format!("Content-Range: {found}-{}\r\n", bytes.len() - 1);
+    let (head, _) = ask(&two, "PATCH", &path, &range, &bytes[found..]);
+    assert!(head.starts_with("http/1.1 202"), "{head}");
+    let digest = Digest::sha256(&bytes);
+    let three = serve(&server);
+    let (head, _) = ask(&three, "PUT", &format!("{path}?digest={digest}"), "", b"");
+    assert!(head.starts_with("http/1.1 201"), "{head}");
+    for serving in [&two, &three] {
+        let (head, body) = ask(serving, "GET", &format!("/v2/a/blobs/{digest}"), "", b"");
+        assert!(head.starts_with("http/1.1 200"), "{head}");
+        assert!(body == bytes);
+    }
+}
+
+#[test]
+fn a_bucket_that_is_not_there_is_told() {
+    let dir = tempfile::tempdir().unwrap();
+    let Some(server) = S3Server::start(Program::Moto, dir.path()) else { return };
+    #[allow(clippy::disallowed_methods, reason = "the program itself is tested")]
+    let told = Command::new(env!("CARGO_BIN_EXE_conex"))
+        .args(["serve", "--listen", "127.0.0.1:0", "--storage", "s3://not-there/x"])
+        .env("AWS_ENDPOINT_URL", server.endpoint())
+        .env("AWS_ACCESS_KEY_ID", ACCESS_KEY)
+        .env("AWS_SECRET_ACCESS_KEY", SECRET_KEY)
+        .output()
+        .unwrap();
+    assert!(!told.status.success());
+    let text = String::from_utf8(told.stderr).unwrap();
+    assert!(text.contains("s3://not-there/x") && text.contains("NoSuchBucket"), "{text}");
+    assert!(!text.contains(SECRET_KEY));
+}
