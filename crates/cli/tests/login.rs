@@ -62,6 +62,8 @@ impl Home {
         let path = format!("{}:/usr/bin:/bin", self.path("bin").display());
         let mut child = Command::new(env!("CARGO_BIN_EXE_conex"))
             .args(words)
+            // Rule C8: what is told is told at the most verbose level.
+            .arg("--verbose")
             .env_clear()
             .env("HOME", self.0.path())
             .env("PATH", path)

@@ -53,6 +53,7 @@ fn breaks_off(bytes: bytes::Bytes, after: usize, end: Step) -> impl Fn(&Request)
     }
 }
 
+/// Rule C11, as all rows from 91 to 97.
 #[tokio::test]
 async fn rows_91_109_110_a_broken_body_is_resumed() {
     let bytes = noise(300_000);
@@ -353,7 +354,7 @@ async fn row_107_endless_headers_are_refused() {
     assert_eq!(kind(&result), Some(Kind::Network), "{result:?}");
 }
 
-/// Errors are read up to a limit and shown without what could write on a terminal.
+/// Rule C10: errors are read up to a limit and shown without what could write on a terminal.
 #[tokio::test]
 async fn errors_of_strangers_are_bounded() {
     let body = r#"{"errors":[{"code":"DENIED","message":"no\u001b[2J"}]}"#;

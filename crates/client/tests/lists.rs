@@ -60,6 +60,7 @@ async fn tags_come_page_by_page() {
     assert!(!notes.warnings().concat().contains('\u{1b}'));
 }
 
+/// Rule C5.
 #[tokio::test]
 async fn row_113_pages_that_lead_away_or_in_a_circle() {
     let elsewhere = Fake::start_at("127.0.0.2", |_| reply(200, &[], r#"{"tags":["x"]}"#)).await;

@@ -35,6 +35,13 @@ pub enum Place {
     Store,
 }
 
+/// Whether a word is the HOST:PORT of a registry rather than an image of Docker's with a tag.
+fn is_registry(text: &str) -> bool {
+    text.split_once(':').is_some_and(|(host, port)| {
+        (host == "localhost" || host.contains('.')) && port.parse::<u16>().is_ok()
+    })
+}
+
 impl FromStr for Place {
     type Err = Error;
 
@@ -51,7 +58,11 @@ impl FromStr for Place {
                         "REGISTRY/REPOSITORY, oci:DIR, oci-archive:FILE, store:NAME or store:",
                     )
                     .found(text.escape_debug())
-                    .hint(format!("without `{name}` all names there are listed")))
+                    .hint(if is_registry(text) {
+                        format!("`conex repos {text}` lists the repositories of a registry")
+                    } else {
+                        format!("without `{name}` all names there are listed")
+                    }))
             }
         }
     }

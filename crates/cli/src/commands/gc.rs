@@ -66,7 +66,7 @@ fn text(report: &Report) -> String {
         text.extend(report.digests.iter().map(|digest| format!("{digest}\n")));
     }
     let removed = &report.removed;
-    text += &format!("{verb} {} in {} blobs", size(removed.bytes), removed.blobs);
+    text += &format!("{verb} {}", super::size_in(removed.bytes, removed.blobs));
     if report.young.blobs > 0 {
         let young = &report.young;
         text += &format!(", {} in {} are too young", size(young.bytes), young.blobs);

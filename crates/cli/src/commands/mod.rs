@@ -252,9 +252,14 @@ fn mode(kind: &str, mode: u32) -> String {
     text
 }
 
+/// `1.0 KiB in 2 blobs`
+fn size_in(bytes: u64, blobs: u64) -> String {
+    format!("{} in {blobs} {}", size(bytes), if blobs == 1 { "blob" } else { "blobs" })
+}
+
 /// What a copy did, on one line.
 fn summary(summary: &Summary) -> String {
-    let mut text = format!("moved {} in {} blobs", size(summary.moved.bytes), summary.moved.blobs);
+    let mut text = format!("moved {}", size_in(summary.moved.bytes, summary.moved.blobs));
     for (what, count) in [
         ("resumed after", summary.resumed),
         ("already there", summary.present),

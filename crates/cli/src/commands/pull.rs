@@ -12,7 +12,7 @@ use conex_ops::{Context, CopyOptions};
 use conex_spec::{Error, Kind, Location, Platform, Reference, Result};
 
 use crate::args::typed;
-use crate::output::{Output, size};
+use crate::output::Output;
 
 /// Pull an image for one platform into the local store; only what is missing moves
 #[derive(Debug, Args)]
@@ -75,16 +75,12 @@ pub fn registry_reference(location: &Location) -> Result<&Reference> {
 }
 
 fn text(report: &Report) -> String {
-    let (moved, present) = (&report.summary.moved, &report.summary.present);
     let platform = report.image.platform.as_ref();
     let platform = platform.map_or_else(String::new, |platform| format!(" for {platform}"));
     format!(
-        "pulled {}{platform}\nmoved {} in {} blobs; {} in {} blobs were there already\n{}\n",
+        "pulled {}{platform}\n{}\n{}\n",
         report.location,
-        size(moved.bytes),
-        moved.blobs,
-        size(present.bytes),
-        present.blobs,
+        super::summary(&report.summary),
         report.image.digest
     )
 }

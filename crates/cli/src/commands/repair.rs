@@ -11,7 +11,7 @@ use conex_spec::{Location, Result};
 
 use super::UNSOUND;
 use crate::args::typed;
-use crate::output::{Output, size};
+use crate::output::Output;
 
 /// Fetch what is damaged or missing in the local store or a layout from a place that has it
 #[derive(Debug, Args)]
@@ -44,7 +44,7 @@ fn text(report: &Report) -> String {
     let mut text: String =
         report.digests.iter().map(|digest| format!("mended   {digest}\n")).collect();
     text += &super::fsck::faults(&report.left);
-    text += &format!("mended {} in {} blobs", size(mended.bytes), mended.blobs);
+    text += &format!("mended {}", super::size_in(mended.bytes, mended.blobs));
     if !report.left.is_empty() {
         text += &format!("; {} faults are left", report.left.len());
     }

@@ -62,6 +62,7 @@ fn addresses_and_what_hides_them() {
 }
 
 /// WHATWG's parser makes one address of its many spellings before it is judged.
+/// Rule C3.
 #[test]
 fn spelled_addresses_are_judged() {
     for (text, reach) in [
@@ -79,6 +80,7 @@ fn spelled_addresses_are_judged() {
     assert!(check_literal(&url("https://169.254.169.254/"), Reach::Loopback).is_err());
 }
 
+/// Rule C9.
 #[test]
 fn redirects_never_lose_tls_and_never_leave_http() {
     let from = url("https://r.example/v2/a/blobs/x");
@@ -102,6 +104,7 @@ fn redirects_never_lose_tls_and_never_leave_http() {
     assert!(redirect(&plain, "http://127.0.0.2/x").is_ok());
 }
 
+/// Rule C5.
 #[test]
 fn pages_stay_at_the_registry() {
     let registry = origin("https://r.example");
