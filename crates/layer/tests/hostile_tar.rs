@@ -96,6 +96,8 @@ fn gnu_rows_40_and_41() {
             Reject("two"),
         ),
         ("both", both, Reject("two names")),
+        ("NUL", forge().gnu_long(b'L', b"one\0two").file("f", "").end(), Reject("NUL")),
+        ("NULs after it", forge().gnu_long(b'L', b"one\0\0").file("f", "").end(), Accept(ok)),
         ("empty", forge().gnu_long(b'L', b"").file("f", "").end(), Reject("empty")),
         (
             "long",
@@ -186,6 +188,8 @@ fn headers_rows_45_48_and_49() {
         ("45", bad, Reject("checksum")),
         ("48", number(124, &[0xff; 12]), Reject("size")),
         ("48 uid", number(108, &[0xff; 8]), Reject("uid")),
+        ("a mode with more than a type", number(100, b"7000755\0"), Reject("mode")),
+        ("digits after a NUL", number(100, b"\x00000755\0"), Reject("mode")),
         ("48 octal", number(124, b"0000000009\0\0"), Reject("size")),
         ("49", forge().header("f", b'Z', 0, |_| {}).end(), Reject("unknown type")),
         ("49 M", forge().header("f", b'M', 0, |_| {}).end(), Reject("unknown type")),

@@ -73,7 +73,12 @@ impl Header {
 
     pub(crate) fn mode(&self) -> Result<u32> {
         let mode = unsigned(&self.0[100..108], "mode")?;
-        // Old writers of Go left the bits of the file type here.
+        // Old writers of Go left the bits of the file type here; more than that nobody means.
+        if mode > 0o177_777 {
+            return Err(Error::invalid("tar header has a bad mode")
+                .expected("at most 177777, in octal")
+                .found(format!("{mode:o}")));
+        }
         Ok((mode & 0o7777) as u32)
     }
 

@@ -24,10 +24,14 @@ pub(crate) fn signed(field: &[u8], what: &str) -> Result<i64> {
     }
 }
 
-/// Octal digits with blanks before them and a blank or NUL after them.
+/// Octal digits with blanks before them and a blank or NUL after them. A field of nothing else is 0;
+/// what stands after a NUL some readers do not see.
 fn octal(field: &[u8], what: &str) -> Result<u64> {
     let blank = |b: &u8| *b == b' ' || *b == 0;
     let start = field.iter().position(|b| !blank(b)).unwrap_or(field.len());
+    if start < field.len() && field[..start].contains(&0) {
+        return Err(fault(field, what, "nothing after a NUL"));
+    }
     let end = field.iter().rposition(|b| !blank(b)).map_or(start, |i| i + 1);
     let mut value = 0u64;
     for &digit in &field[start..end] {
@@ -78,7 +82,16 @@ mod tests {
         ] {
             assert_eq!(unsigned(field, "x").unwrap(), value);
         }
-        for field in [&b"8"[..], b"-1", b"0x1", b"1 1", b"1\x001", b"7777777777777777777777"] {
+        for field in [
+            &b"\x00000644"[..],
+            b" \x00644",
+            b"8",
+            b"-1",
+            b"0x1",
+            b"1 1",
+            b"1\x001",
+            b"7777777777777777777777",
+        ] {
             assert!(unsigned(field, "x").is_err(), "{field:?}");
         }
     }

@@ -292,7 +292,14 @@ impl<R: BufRead> Reader<R> {
         if let Some(name) = pax.sparse.name.take() {
             self.path = name;
         }
+        if self.path.is_empty() {
+            return Err(Error::invalid("tar entry has an empty name"));
+        }
         let link = one_of("link name", pax.linkpath.take(), pending.long_link)?;
+        // Some readers take the entry for a link then, whatever its type.
+        if link.is_some() && !matches!(header.typeflag(), b'1' | b'2') {
+            return Err(Error::invalid("extended header gives a link name to what is no link"));
+        }
         let kind = self.kind(header, link)?;
         let size = self.size(header, &pax, &kind)?;
         self.set_body(header, &pax, size, &kind)?;
@@ -390,10 +397,15 @@ fn one_of(what: &str, pax: Option<Vec<u8>>, gnu: Option<Vec<u8>>) -> Result<Opti
 }
 
 fn long_name(bytes: &[u8]) -> Result<Vec<u8>> {
-    match c_string(bytes) {
-        b"" => Err(Error::invalid("GNU long name is empty")),
-        name => Ok(name.to_vec()),
+    let name = c_string(bytes);
+    if name.is_empty() {
+        return Err(Error::invalid("GNU long name is empty"));
     }
+    // Some readers end it at the first NUL, others at the last.
+    if bytes[name.len()..].iter().any(|&byte| byte != 0) {
+        return Err(Error::invalid("GNU long name holds a NUL byte").found(show(bytes)));
+    }
+    Ok(name.to_vec())
 }
 
 fn is_zero(bytes: &[u8]) -> bool {
