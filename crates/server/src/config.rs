@@ -36,6 +36,13 @@ pub enum Place {
     Folder(PathBuf),
     /// A bucket of an S3-compatible store. Any number of processes may serve it.
     S3(S3),
+    /// An OCI layout, which is only read: one repository of the given name.
+    Layout {
+        /// Its folder.
+        path: PathBuf,
+        /// What its content is called.
+        repository: String,
+    },
 }
 
 /// A bucket, and how it is reached.
@@ -130,6 +137,7 @@ impl fmt::Display for Place {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Folder(path) => path.display().fmt(f),
+            Self::Layout { path, .. } => write!(f, "oci:{}", path.display()),
             Self::S3(S3 { bucket, prefix, .. }) if prefix.is_empty() => write!(f, "s3://{bucket}"),
             Self::S3(S3 { bucket, prefix, .. }) => write!(f, "s3://{bucket}/{prefix}"),
         }

@@ -155,6 +155,9 @@ impl From<Error> for Failure {
                 Code::Unknown,
                 "the registry's storage does not answer; try again later",
             ),
+            Kind::Unsupported => {
+                (StatusCode::METHOD_NOT_ALLOWED, Code::Unsupported, "this registry is only read")
+            }
             Kind::Conflict => (
                 StatusCode::CONFLICT,
                 Code::BlobUploadInvalid,

@@ -4,6 +4,7 @@
 //! handlers ─ Storage ─┬─ storage/manifests, storage/lists    what records mean, and their order
 //!                     ├─ cache                               manifests that were asked for lately
 //!                     └─ dyn Home ─┬─ storage/folder         one process, files, the commit protocol
+//!                                  ├─ storage/layout         an OCI layout, only read
 //!                                  └─ storage/s3             many processes, objects, conditions
 //! ```
 //! A change is a few writes of single records in an order that any reader, and any crash, can meet:
@@ -13,6 +14,7 @@
 
 pub(crate) mod folder;
 pub(crate) mod home;
+pub(crate) mod layout;
 pub(crate) mod lists;
 pub(crate) mod manifests;
 pub(crate) mod s3;
@@ -27,6 +29,7 @@ use tokio::sync::{Mutex, MutexGuard};
 
 use self::folder::FolderHome;
 use self::home::{Content, Home, Wanted, When};
+use self::layout::LayoutHome;
 use self::s3::S3Home;
 use crate::cache::{Cache, Change};
 use crate::config::{Config, Place};
@@ -56,6 +59,9 @@ impl Storage {
     pub(crate) async fn open(config: &Config) -> Result<Self> {
         let home: Arc<dyn Home> = match &config.storage {
             Place::Folder(root) => Arc::new(FolderHome::open(root.clone()).await?),
+            Place::Layout { path, repository } => {
+                Arc::new(LayoutHome::open(path, repository).await?)
+            }
             Place::S3(bucket) => Arc::new(S3Home::open(bucket).await?),
         };
         Ok(Self::new(home, config.limits.cache))

@@ -243,7 +243,8 @@ async fn a_store_that_fails() {
     let registry = on(bucket(&format!("http://{}", proxy.address), "faults")).await;
     let head = |status: &str| What::Answer(format!("HTTP/1.1 {status}\r\nContent-Length: 0\r\n"));
     let whats = [
-        (Direction::Up, head("503 Slow Down")),
+        (Direction::Up, What::Cut),
+        (Direction::Down, head("503 Slow Down")),
         (Direction::Down, head("500 Internal Server Error")),
         (Direction::Down, What::Cut),
     ];
@@ -272,6 +273,38 @@ async fn a_store_that_fails() {
         proxy.clear();
     }
     assert!(proxy.happened() > 30);
+}
+
+/// Part after part is refused for good: the upload stands where all parts before have arrived, and
+/// goes on from there once the store is well again.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn parts_that_do_not_arrive() {
+    let dir = tempfile::tempdir().unwrap();
+    let Some(server) = S3Server::start(Program::Moto, dir.path()) else { return };
+    let proxy = Proxy::start(&server.address.to_string());
+    let registry = on(bucket(&format!("http://{}", proxy.address), "parts")).await;
+    let bytes = noise(30_000_000, 8);
+    let path = registry.open("a").await;
+    let denied = What::Answer("HTTP/1.1 403 Forbidden\r\nContent-Length: 0\r\n".into());
+    proxy.add(Fault {
+        method: "PUT",
+        target: "partNumber=2".into(),
+        direction: Direction::Down,
+        place: At::Before,
+        what: denied,
+        times: u64::MAX,
+    });
+    let patch = registry.request("PATCH", &path).body(bytes.clone()).send().await.unwrap();
+    assert!(patch.status().is_server_error(), "{}", patch.status());
+    let status = registry.send("GET", &path).await;
+    assert_eq!(header(&status, "range"), format!("0-{}", (8 << 20) - 1));
+    proxy.clear();
+    let rest = registry.request("PATCH", &path).body(bytes[8 << 20..].to_vec());
+    assert_eq!(rest.send().await.unwrap().status(), 202);
+    let digest = common::sha256(&bytes);
+    assert_eq!(registry.status("PUT", &format!("{path}?digest={digest}")).await, 201);
+    let blob = registry.send("GET", &format!("/v2/a/blobs/{digest}")).await;
+    assert!(blob.bytes().await.unwrap() == bytes);
 }
 
 /// A client gets a large blob from the store itself, where that is wanted.

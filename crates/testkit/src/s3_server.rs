@@ -1,5 +1,6 @@
 //! Servers of S3 that others wrote, started on a free port for one test.
 
+use std::io::{self, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
@@ -86,17 +87,23 @@ impl S3Server {
     }
 
     fn make_bucket(&self) {
-        use std::io::{Read, Write};
-        let mut stream = TcpStream::connect(self.address).unwrap();
+        let deadline = Instant::now() + Duration::from_secs(60);
+        while !self.try_bucket().unwrap_or(false) {
+            assert!(Instant::now() < deadline, "the S3 server makes no bucket");
+            std::thread::sleep(Duration::from_millis(50));
+        }
+    }
+
+    fn try_bucket(&self) -> io::Result<bool> {
+        let mut stream = TcpStream::connect(self.address)?;
+        let host = self.address;
         write!(
             stream,
-            "PUT /{BUCKET} HTTP/1.1\r\nHost: {}\r\nContent-Length: 0\r\nConnection: close\r\n\r\n",
-            self.address
-        )
-        .unwrap();
+            "PUT /{BUCKET} HTTP/1.1\r\nHost: {host}\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
+        )?;
         let mut answer = String::new();
-        stream.read_to_string(&mut answer).unwrap();
-        assert!(answer.contains(" 200 "), "{answer}");
+        stream.read_to_string(&mut answer)?;
+        Ok(answer.contains(" 200 "))
     }
 }
 

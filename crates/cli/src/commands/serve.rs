@@ -11,13 +11,13 @@ use serde::Serialize;
 use conex_server::access::htpasswd::Users;
 use conex_server::settings::{SCHEMA, Settings};
 use conex_server::{Access, Config, Log, Place, S3, Server};
-use conex_spec::Result;
+use conex_spec::{Error, Kind, Reference, Result};
 
 use crate::commands::stop_signal;
 use crate::environment;
 use crate::output::{Output, escape};
 
-/// Serve a registry on a folder or a bucket
+/// Serve a registry on a folder or a bucket, or a layout as one
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
@@ -26,6 +26,7 @@ Examples:
   conex serve --htpasswd users
   conex serve --config registry.toml --check
   conex serve --storage s3://bucket/registry --listen 0.0.0.0:5000
+  conex serve oci:./mirror --repository team/app
 
 A bucket is reached with what the environment says: AWS_REGION, AWS_ACCESS_KEY_ID,
 AWS_SECRET_ACCESS_KEY, AWS_SESSION_TOKEN, AWS_ENDPOINT_URL or AWS_ENDPOINT_URL_S3, and
@@ -36,6 +37,12 @@ Without users it lets everyone in. `htpasswd -B -c users alice` makes a file of 
 settings says more: who may do what where, and how clients log in. It speaks plain HTTP: put it
 behind a proxy that speaks TLS.")]
 pub struct Serve {
+    /// A layout, which is served as one repository and only read
+    #[arg(value_name = "oci:DIR", conflicts_with_all = ["root", "storage"])]
+    layout: Option<String>,
+    /// What the content of the layout is called [default: the folder's name]
+    #[arg(long, value_name = "NAME", requires = "layout")]
+    repository: Option<String>,
     /// The folder that holds everything [default: registry]
     #[arg(long, value_name = "DIR")]
     root: Option<PathBuf>,
@@ -96,6 +103,9 @@ impl Serve {
         if let Some(storage) = &self.storage {
             config.storage = Place::S3(S3 { redirect: self.redirect, ..S3::parse(storage)? });
         }
+        if let Some(layout) = &self.layout {
+            config.storage = self.place_of(layout)?;
+        }
         if let Place::S3(bucket) = &mut config.storage {
             let own_endpoint = bucket.options.contains_key("aws_endpoint_url");
             for (name, value) in environment::bucket_options() {
@@ -107,6 +117,23 @@ impl Serve {
         }
         config.listen = self.listen.unwrap_or(config.listen);
         Ok(config)
+    }
+}
+
+impl Serve {
+    fn place_of(&self, layout: &str) -> Result<Place> {
+        let path =
+            layout.strip_prefix("oci:").filter(|path| !path.is_empty()).ok_or_else(|| {
+                Error::new(Kind::Usage, "this cannot be served")
+                    .expected("oci:DIR")
+                    .found(escape(layout))
+            })?;
+        let path = PathBuf::from(path);
+        let name = path.file_name().and_then(|name| name.to_str()).map(str::to_ascii_lowercase);
+        let repository = self.repository.clone().or(name).unwrap_or_default();
+        let checked = Reference::check_repository(&repository);
+        checked.map_err(|err| err.hint("name it: `--repository NAME`"))?;
+        Ok(Place::Layout { path, repository })
     }
 }
 

@@ -84,3 +84,47 @@ impl Storage {
         Ok(entries)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::storage::folder::FolderHome;
+    use crate::storage::manifests::Putting;
+    use conex_spec::MediaType;
+    use std::sync::Arc;
+
+    #[tokio::test]
+    async fn referrers_come_in_pages_of_bytes() {
+        let dir = tempfile::tempdir().unwrap();
+        let home = FolderHome::open(dir.path().join("root")).await.unwrap();
+        let storage = Storage::new(Arc::new(home), 0);
+        let (repository, subject) = ("a".parse::<Repository>().unwrap(), Digest::sha256(b"s"));
+        for i in 0..20_u8 {
+            let mut entry = Descriptor::of(MediaType::MANIFEST, &[i]);
+            entry.artifact_type = Some(MediaType::new(if i % 2 == 0 { "a/even" } else { "a/odd" }));
+            let referrer = Some((&subject, &entry));
+            let bytes = vec![i].into();
+            let putting = Putting { manifest: &entry, bytes, referrer, tags: &[], seen: None };
+            assert!(storage.put_manifest(&repository, &putting).await.unwrap());
+        }
+        let gone = Descriptor::of(MediaType::MANIFEST, &[0]).digest;
+        storage.home().remove(&repository.manifest(&gone).unwrap(), None).await.unwrap();
+        let even = |entry: &Descriptor| entry.artifact_type == Some(MediaType::new("a/even"));
+        for bytes in [1, 500, 1 << 20] {
+            let (mut found, mut last) = (Vec::new(), String::new());
+            loop {
+                let page = storage.referrers(&repository, &subject, &last, bytes, even);
+                let (page, at) = page.await.unwrap();
+                assert!(!page.items.is_empty());
+                found.extend(page.items.into_iter().map(|entry| entry.digest));
+                last = at;
+                if !page.more {
+                    break;
+                }
+            }
+            assert_eq!(found.len(), 9, "{bytes} a page");
+            found.dedup();
+            assert!(found.len() == 9 && found.is_sorted());
+        }
+    }
+}

@@ -170,6 +170,10 @@ impl Storage {
             if !self.put_tags(repository, putting, &mut mine).await? {
                 return Ok(false);
             }
+            if !self.home().is_shared() {
+                // Whoever else may change it waits for the caller.
+                return Ok(true);
+            }
             let link = repository.manifest(digest)?;
             let now = self.home().read(vec![link]).await?.pop().flatten();
             if now.is_some_and(|record| record.version == linked) {

@@ -19,7 +19,7 @@ use crate::storage::home::Page;
 
 /// How long a request is tried again, and how long a store may say nothing.
 const PATIENCE: Duration = Duration::from_secs(20);
-const SILENCE: Duration = Duration::from_secs(30);
+const SILENCE: Duration = Duration::from_secs(60);
 /// The most names that a store lists at once.
 const MAX_LIST: usize = 1000;
 

@@ -25,7 +25,7 @@ use futures_util::TryStreamExt;
 use object_store::PutPayload;
 use object_store::multipart::{MultipartStore, PartId};
 use serde::{Deserialize, Serialize};
-use tokio::task::JoinSet;
+use tokio::task::{JoinError, JoinSet};
 use uuid::Uuid;
 
 use super::content::Data;
@@ -40,6 +40,9 @@ const PART: usize = 8 << 20;
 const MAX_PARTS: usize = 10_000;
 /// Parts on their way at a time: what a session takes of memory.
 const FLYING: usize = 3;
+
+/// The number and the tag of a part that arrived, or did not.
+type Landed = std::result::Result<Result<(usize, String)>, JoinError>;
 
 /// How far a session is, as its record says.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -133,6 +136,7 @@ impl Session for S3Session {
         .await?;
         self.length += batch.iter().map(|chunk| chunk.len() as u64).sum::<u64>();
         self.tail.extend(batch);
+        self.land_some().await?;
         while self.tail_length() >= PART {
             self.claim().await?;
             self.send(PART).await?;
@@ -276,7 +280,13 @@ impl S3Session {
 
     /// Waits for a part to arrive, and tells of those that have arrived without a gap.
     async fn land_one(&mut self) -> Result<()> {
-        let Some(landed) = self.flying.join_next().await else { return Ok(()) };
+        match self.flying.join_next().await {
+            Some(landed) => self.land(landed).await,
+            None => Ok(()),
+        }
+    }
+
+    async fn land(&mut self, landed: Landed) -> Result<()> {
         let lost = |err| Error::new(Kind::Io, "a worker failed").source(err);
         let (number, tag) = landed.map_err(lost)??;
         self.landed.insert(number, tag);
@@ -292,6 +302,14 @@ impl S3Session {
         Ok(())
     }
 
+    /// Tells of the parts that have arrived meanwhile.
+    async fn land_some(&mut self) -> Result<()> {
+        while let Some(landed) = self.flying.try_join_next() {
+            self.land(landed).await?;
+        }
+        Ok(())
+    }
+
     async fn land_all(&mut self) -> Result<()> {
         while !self.flying.is_empty() {
             self.land_one().await?;
@@ -301,6 +319,10 @@ impl S3Session {
 
     /// Writes the record with all that came. Nothing may be on its way.
     async fn save(&mut self) -> Result<()> {
+        if self.state.parts.len() < self.sent {
+            // What the record told last stays, and the client goes on from there.
+            return Err(Error::new(Kind::Network, "a part of the upload did not arrive"));
+        }
         self.state.length = self.length;
         let record = print(&self.state, &self.tail)?;
         self.write_record(record).await
