@@ -14,8 +14,9 @@ use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
 use std::os::unix::net::UnixListener;
 use std::path::Path;
 
+use common::tree::{Layer, layer, snapshot};
 use common::{is_root, options, temp_dir};
-use conex_layer::pack::{Filter, IdRange, Options, Owners, Packed, Patterns, pack};
+use conex_layer::pack::{Filter, IdRange, Options, Owners, Packed, Patterns, pack, pack_over};
 use conex_layer::unpack::{LayerInput, Unpacker};
 use conex_spec::{Compression, Digest};
 use conex_tar::{
@@ -286,4 +287,44 @@ fn order_on_the_disk_and_umask_leave_no_trace() {
         digests.push(pack_with(&dir, &compressed(Compression::Gzip)).0.digest);
     }
     assert_eq!(digests[0], digests[1]);
+}
+
+/// Folders packed as one layer are what their layers come to.
+#[test]
+fn several_folders_become_one_layer() {
+    let temp = temp_dir();
+    let dir = |name: &str| temp.path().join(name);
+    for name in ["a/both", "a/gone/deep", "a/shut", "b/both", "b/shut", "c/both", "a/now", "c/old"]
+    {
+        fs::create_dir_all(dir(name)).unwrap();
+    }
+    for (name, text) in [
+        ("a/both/a", "a"),
+        ("a/both/over", "old"),
+        ("a/gone/deep/x", ""),
+        ("a/shut/x", ""),
+        ("a/old", "file"),
+        ("b/.wh.gone", ""),
+        ("b/both/over", "new"),
+        ("b/shut/.wh..wh..opq", ""),
+        ("b/shut/y", ""),
+        ("b/now", "file"),
+        ("c/both/c", "c"),
+    ] {
+        fs::write(dir(name), text).unwrap();
+    }
+    fs::hard_link(dir("a/both/a"), dir("a/twin")).unwrap();
+    let options = Options { whiteouts: true, ..compressed(Compression::None) };
+    let mut one = Vec::new();
+    let folders = [dir("a"), dir("b"), dir("c")];
+    pack_over(&folders, &mut one, &options).unwrap();
+    let expected =
+        "./ .wh.gone both/ both/a both/c both/over now old/ shut/ shut/.wh..wh..opq shut/y twin";
+    assert_eq!(names(&one).join(" "), expected);
+    let layers: Vec<_> = folders.iter().map(|dir| layer(pack_with(dir, &options).1)).collect();
+    let unpacked = |name: &str, layers: &[Layer]| {
+        common::unpack_to(&dir(name), layers, common::options()).unwrap();
+        snapshot(&dir(name))
+    };
+    assert_eq!(unpacked("stacked", &layers), unpacked("merged", &[layer(one)]));
 }

@@ -4,6 +4,7 @@
 //! Attributes" asks for is written, and no link is followed. One thread reads the tree and makes
 //! the tar, another hashes and compresses it.
 
+mod merge;
 mod output;
 mod overlay;
 mod owners;
@@ -65,7 +66,17 @@ pub struct Packed {
 ///
 /// The tree must not change meanwhile: a file whose length changes is an error.
 pub fn pack(dir: &Path, out: impl Write + Send, options: &Options) -> Result<Packed> {
-    run(dir, out, options, Choice::Filter(Filtering::new(&options.filter)))
+    pack_over(&[dir], out, options)
+}
+
+/// Packs several trees as one, the lowest first: what a later one has replaces what earlier ones have,
+/// and a file `.wh.NAME` hides it, where the options have whiteouts.
+pub fn pack_over(
+    dirs: &[impl AsRef<Path>],
+    out: impl Write + Send,
+    options: &Options,
+) -> Result<Packed> {
+    run(dirs, out, options, Choice::Filter(Filtering::new(&options.filter)))
 }
 
 /// Packs what a plan names of the tree below `dir`, and nothing else.
@@ -75,16 +86,16 @@ pub fn pack_changes(
     options: &Options,
     plan: &Plan,
 ) -> Result<Packed> {
-    run(dir, out, options, Choice::Plan(plan))
+    run(&[dir], out, options, Choice::Plan(plan))
 }
 
 fn run(
-    dir: &Path,
+    dirs: &[impl AsRef<Path>],
     out: impl Write + Send,
     options: &Options,
     choice: Choice<'_>,
 ) -> Result<Packed> {
-    let walker = Walker::open(dir, options, choice)?;
+    let walker = Walker::open(dirs, options, choice)?;
     let (walked, written) = output::run(out, options.settings, |tar| walker.walk(tar))?;
     Ok(Packed {
         diff_id: written.diff_id,

@@ -12,11 +12,12 @@ use rustix::fs::{
     AtFlags, CWD, FileType, Mode, OFlags, Stat, fstat, major, minor, openat, readlinkat, statat,
 };
 
+use super::merge::{self, Found};
 use super::owners::owner;
 use super::patterns::{Filtering, Verdict};
 use super::plan::{Plan, Step};
 use super::{Options, overlay};
-use crate::sys::{failed, list, open_dir};
+use crate::sys::{failed, open_dir};
 use crate::whiteout;
 use crate::xattr::{Target, get_all, get_all_at};
 
@@ -29,7 +30,8 @@ pub(super) struct Walked {
 
 /// A tree to be packed.
 pub(super) struct Walker<'a> {
-    root: OwnedFd,
+    /// The folders that are laid one over the other, the uppermost first.
+    roots: Vec<OwnedFd>,
     options: &'a Options,
     /// Where a file with several names was met first, by device and inode number.
     links: HashMap<(u64, u64), Vec<u8>>,
@@ -47,21 +49,30 @@ pub(super) enum Choice<'a> {
 
 /// A directory on the way, and what is left to do in it.
 struct Frame {
-    fd: OwnedFd,
+    /// In each folder that has it, the uppermost first.
+    fds: Vec<OwnedFd>,
     /// With a slash at the end; empty for the root.
     path: Vec<u8>,
     /// Sorted backwards, so that the next one is the last.
-    names: Vec<(Vec<u8>, Step)>,
+    names: Vec<Found>,
     /// Its own entry, where it is only written once something below it is.
     waiting: Option<(Entry, Stat)>,
 }
 
 impl<'a> Walker<'a> {
-    pub(super) fn open(dir: &Path, options: &'a Options, choice: Choice<'a>) -> Result<Self> {
+    /// Opens folders, the lowest first.
+    pub(super) fn open(
+        dirs: &[impl AsRef<Path>],
+        options: &'a Options,
+        choice: Choice<'a>,
+    ) -> Result<Self> {
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
-        let root = openat(CWD, dir, flags, Mode::empty())
-            .map_err(|errno| Error::io("cannot open", dir, errno.into()))?;
-        Ok(Self { root, options, links: HashMap::new(), choice, walked: Walked::default() })
+        let open = |dir: &Path| {
+            openat(CWD, dir, flags, Mode::empty())
+                .map_err(|errno| Error::io("cannot open", dir, errno.into()))
+        };
+        let roots = dirs.iter().rev().map(|dir| open(dir.as_ref())).collect::<Result<_>>()?;
+        Ok(Self { roots, options, links: HashMap::new(), choice, walked: Walked::default() })
     }
 
     /// Writes the whole tree. The root comes first, as `./`: Docker, containerd, Podman and
@@ -69,23 +80,22 @@ impl<'a> Walker<'a> {
     /// names below it are written bare, as BuildKit does, since that is how most tools list them.
     pub(super) fn walk(mut self, out: &mut impl Write) -> Result<Walked> {
         let mut writer = Writer::new(out);
-        let root = self.root.try_clone();
-        let root = root.map_err(|err| Error::from_io(err, || "cannot open the root".into()))?;
-        let mut frames = vec![self.dir(&mut writer, root, b"", true)?];
+        let roots = std::mem::take(&mut self.roots);
+        let mut frames = vec![self.dir(&mut writer, roots, b"", true)?];
         while let Some(frame) = frames.last_mut() {
-            let Some((name, step)) = frame.names.pop() else {
+            let Some(found) = frame.names.pop() else {
                 self.leave(frames.pop());
                 continue;
             };
-            let path = [&frame.path[..], &name].concat();
-            if step == Step::Hide {
-                self.hide(&mut writer, &mut frames, &name)?;
+            let path = [&frame.path[..], &found.name].concat();
+            if found.step == Step::Hide {
+                self.hide(&mut writer, &mut frames, &found.name)?;
                 continue;
             }
-            if whiteout::parse(&name).map_or(true, |found| found.is_some()) {
+            if whiteout::parse(&found.name).map_or(true, |whiteout| whiteout.is_some()) {
                 self.check_whiteout(&path)?;
             }
-            self.child(&mut writer, &mut frames, &name, path)?;
+            self.child(&mut writer, &mut frames, &found, path)?;
         }
         writer.finish()?;
         Ok(self.walked)
@@ -140,22 +150,24 @@ impl<'a> Walker<'a> {
         &mut self,
         writer: &mut Writer<W>,
         frames: &mut Vec<Frame>,
-        name: &[u8],
+        found: &Found,
         path: Vec<u8>,
     ) -> Result<()> {
         let Some(frame) = frames.last() else { return Ok(()) };
-        let fail = |errno| failed("read", &path, errno);
-        let stat = statat(&frame.fd, name, AtFlags::SYMLINK_NOFOLLOW).map_err(fail)?;
+        let (fail, name) = (|errno| failed("read", &path, errno), &found.name[..]);
+        let at = &frame.fds[found.first()];
+        let stat = statat(at, name, AtFlags::SYMLINK_NOFOLLOW).map_err(fail)?;
         let kind = FileType::from_raw_mode(stat.st_mode);
         let taken = self.verdict(&frame.path, name, kind == FileType::Directory);
         match kind {
             _ if taken == Verdict::Leave => return Ok(()),
             FileType::Directory => {
-                let fd = open_dir(&frame.fd, name).map_err(fail)?;
+                let mut fds = vec![open_dir(at, name).map_err(fail)?];
+                fds.extend(found.below(&frame.fds).map_err(fail)?);
                 if taken == Verdict::Take {
                     self.write_waiting(writer, frames)?;
                 }
-                frames.push(self.dir(writer, fd, &path, taken == Verdict::Take)?);
+                frames.push(self.dir(writer, fds, &path, taken == Verdict::Take)?);
                 return Ok(());
             }
             FileType::Socket => {
@@ -173,7 +185,7 @@ impl<'a> Walker<'a> {
         if let Some(first) = self.first_name(&stat, &path) {
             return self.write(writer, Entry::new(path, Kind::HardLink(first)), &stat, io::empty());
         }
-        self.inode(writer, &frame.fd, name, path, &stat)
+        self.inode(writer, &frame.fds[found.first()], name, path, &stat)
     }
 
     /// Anything but a directory, by its first name.
@@ -230,25 +242,27 @@ impl<'a> Walker<'a> {
     fn dir<W: Write>(
         &mut self,
         writer: &mut Writer<W>,
-        fd: OwnedFd,
+        fds: Vec<OwnedFd>,
         path: &[u8],
         taken: bool,
     ) -> Result<Frame> {
-        let stat = fstat(&fd).map_err(|errno| failed("read", path, errno))?;
+        // The uppermost folder says what the directory is like.
+        let fd = &fds[0];
+        let stat = fstat(fd).map_err(|errno| failed("read", path, errno))?;
         let path = if path.is_empty() { Vec::new() } else { [path, b"/"].concat() };
         let name = if path.is_empty() { b"./" } else { &path[..] };
         let mut entry = Entry::new(name, Kind::Dir);
         let opaque = self.options.overlay && overlay::is_opaque(fd.as_fd(), name)?;
         entry.xattrs = self.nameable(get_all(Target::Open(fd.as_fd()), name)?, name);
         let mut names = match &self.choice {
-            Choice::Plan(plan) => plan.names(&path),
-            Choice::Filter(_) => {
-                let names = list(&fd, name)?;
-                names.into_iter().map(|(name, _)| (name, Step::Write)).collect()
+            Choice::Plan(plan) => {
+                let names = plan.names(&path).into_iter();
+                names.map(|(name, step)| Found::new(name, step)).collect()
             }
+            Choice::Filter(_) => merge::names(&fds, name)?,
         };
-        names.sort_unstable_by(|a, b| b.cmp(a));
-        let mut frame = Frame { fd, path, names, waiting: Some((entry, stat)) };
+        names.sort_unstable_by(|a, b| (&b.name, b.step).cmp(&(&a.name, a.step)));
+        let mut frame = Frame { fds, path, names, waiting: Some((entry, stat)) };
         if taken || opaque {
             self.write_waiting(writer, std::slice::from_mut(&mut frame))?;
         }
