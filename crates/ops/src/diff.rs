@@ -80,6 +80,22 @@ pub struct Layers {
     pub new: usize,
     /// Their bytes.
     pub new_bytes: u64,
+    /// Those only in the first.
+    pub only_old: Vec<OneLayer>,
+    /// Those only in the second.
+    pub only_new: Vec<OneLayer>,
+}
+
+/// A layer of one of both images.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct OneLayer {
+    /// Its place in the image, 1 for the base.
+    pub number: usize,
+    /// The digest of its blob.
+    pub digest: Digest,
+    /// Compressed bytes.
+    pub size: u64,
 }
 
 /// A file that differs.

@@ -45,6 +45,7 @@ pub mod json_file;
 mod layers;
 pub mod ls;
 pub mod manifest;
+mod onto;
 pub mod open;
 pub mod order;
 pub mod pack;

@@ -7,19 +7,17 @@ use std::sync::Arc;
 use serde::Serialize;
 
 use conex_layer::Root;
-use conex_layer::pack::{Options as LayerOptions, Packed, Plan, pack, pack_changes};
+use conex_layer::pack::{Options as LayerOptions, Plan, pack, pack_changes};
 use conex_layer::tree::{
-    Aspect, Change, ContentHash, Difference, Listing, NodeId, Tree, compare, hash_file, hashes,
+    Aspect, Change as Altered, ContentHash, Difference, Listing, NodeId, Tree, compare, hash_file,
+    hashes,
 };
-use conex_spec::config::History;
-use conex_spec::{
-    Descriptor, Document, Error, ImageConfig, ImageManifest, Kind, Location, MediaType, Platform,
-    Result,
-};
-use conex_store::{Source, SourceExt, Stage, bridge};
+use conex_spec::{Descriptor, Location, MediaType, Platform, Result};
+use conex_store::{Stage, bridge};
 
 use crate::copy::{CopyOptions, Summary, copy_to};
 use crate::files::Files;
+use crate::onto::{Change, Layer, replaced, with_layers};
 use crate::open::Context;
 use crate::pack::check_folder;
 
@@ -69,8 +67,7 @@ pub struct Report {
 /// Without a change the image is copied as it is.
 ///
 /// # Errors
-/// `NotFound` for a folder or an image that does not exist, `Unsupported` for an image in an index
-/// within an index.
+/// `NotFound` for a folder or an image that does not exist.
 pub async fn repack(
     context: &Context,
     recipe: &Recipe,
@@ -84,8 +81,12 @@ pub async fn repack(
     let made = layer(&stage, &files, recipe).await?;
     let new = match &made.layer {
         Some((layer, packed)) => {
-            let image = with_layer(&stage, &source, &files, layer, packed, recipe).await?;
-            in_index(&stage, &source, &root, &files.image.root, image).await?
+            let layers = [(layer.clone(), packed.clone())];
+            let change =
+                Change { created_by: &recipe.created_by, created: recipe.created.as_deref() };
+            let (image, source) = (&files.image, &source);
+            let new = with_layers(&stage, source.as_ref(), image, &layers, &change, |_| {}).await?;
+            replaced(&stage, source, &root, &image.root, &new).await?
         }
         None => root,
     };
@@ -104,7 +105,7 @@ pub async fn repack(
 /// The layer of what changed.
 #[derive(Default)]
 struct Made {
-    layer: Option<(Descriptor, Packed)>,
+    layer: Option<Layer>,
     changed: u64,
     removed: u64,
     warnings: Vec<String>,
@@ -162,7 +163,7 @@ async fn plan(files: &Files, recipe: &Recipe) -> Result<Plan> {
     Ok(Plan::new(&disk, &image, &changes))
 }
 
-fn without_owner(change: &mut Change) -> bool {
+fn without_owner(change: &mut Altered) -> bool {
     match &mut change.difference {
         Difference::Changed(aspects) => {
             aspects.retain(|aspect| *aspect != Aspect::Owner);
@@ -179,7 +180,7 @@ async fn different(
     disk: &Tree,
     pairs: Vec<(NodeId, NodeId)>,
     folder: &Path,
-) -> Result<Vec<Change>> {
+) -> Result<Vec<Altered>> {
     let mut wanted: HashMap<usize, BTreeSet<u64>> = HashMap::new();
     for (old, _) in &pairs {
         if let Some((layer, _)) = image.place(*old) {
@@ -199,84 +200,8 @@ async fn different(
         let here = hash_file(&root, &disk.path(new))?;
         if there != Some(&here) {
             let difference = Difference::Changed(vec![Aspect::Content]);
-            changes.push(Change { difference, old: Some(old), new: Some(new) });
+            changes.push(Altered { difference, old: Some(old), new: Some(new) });
         }
     }
     Ok(changes)
-}
-
-/// The image with one layer more.
-async fn with_layer(
-    stage: &Stage,
-    source: &Arc<dyn Source>,
-    files: &Files,
-    layer: &Descriptor,
-    packed: &Packed,
-    recipe: &Recipe,
-) -> Result<Descriptor> {
-    let image = &files.image;
-    let config: Document<ImageConfig> = image.config.edit(|config| {
-        config.rootfs.diff_ids.push(packed.diff_id.clone());
-        if recipe.created.is_some() {
-            config.created.clone_from(&recipe.created);
-        }
-        config.history.push(History {
-            created: recipe.created.clone(),
-            created_by: Some(recipe.created_by.clone()),
-            ..History::default()
-        });
-    })?;
-    let config = stage.add(image.manifest.config.media_type.clone(), config.bytes().clone());
-    let bytes = source.read(&image.root).await?;
-    let manifest: Document<ImageManifest> = Document::parse(bytes)?;
-    let layer = Descriptor { media_type: like(&image.root, layer)?, ..layer.clone() };
-    let manifest = manifest.edit(|manifest| {
-        manifest.config = Descriptor {
-            digest: config.digest.clone(),
-            size: config.size,
-            data: None,
-            ..manifest.config.clone()
-        };
-        manifest.layers.push(layer);
-    })?;
-    Ok(stage.add(image.root.media_type.clone(), manifest.bytes().clone()))
-}
-
-/// A manifest of Docker's takes Docker's layers, and those are compressed with gzip.
-fn like(manifest: &Descriptor, layer: &Descriptor) -> Result<MediaType> {
-    if manifest.media_type != MediaType::DOCKER_MANIFEST {
-        return Ok(layer.media_type.clone());
-    }
-    match layer.media_type.compression() {
-        Some(conex_spec::Compression::Gzip) => Ok(MediaType::DOCKER_LAYER_GZIP),
-        _ => Err(Error::new(Kind::Unsupported, "image is of Docker's own form")
-            .expected("`--compression gzip`")
-            .found(&layer.media_type)),
-    }
-}
-
-/// The index that has the new image in the place of the old one; where there is none, the image.
-async fn in_index(
-    stage: &Stage,
-    source: &Arc<dyn Source>,
-    root: &Descriptor,
-    old: &Descriptor,
-    new: Descriptor,
-) -> Result<Descriptor> {
-    if !root.media_type.is_index() {
-        return Ok(Descriptor { platform: root.platform.clone(), ..new });
-    }
-    let bytes = source.read(root).await?;
-    let index: Document<conex_spec::ImageIndex> = Document::parse(bytes)?;
-    let edited = index.edit(|index| {
-        for entry in index.manifests.iter_mut().filter(|entry| entry.digest == old.digest) {
-            (entry.digest, entry.size, entry.data) = (new.digest.clone(), new.size, None);
-        }
-    })?;
-    if edited.bytes() == index.bytes() {
-        return Err(Error::new(Kind::Unsupported, "image is in an index within an index")
-            .expected("an index that lists the image itself")
-            .found(&old.digest));
-    }
-    Ok(stage.add(root.media_type.clone(), edited.bytes().clone()))
 }

@@ -101,6 +101,16 @@ impl Diff {
                 layers.new,
                 size(layers.new_bytes)
             );
+            for (sign, only) in [('-', &layers.only_old), ('+', &layers.only_new)] {
+                text.extend(only.iter().map(|layer| {
+                    format!(
+                        "  {sign} {:>2}  {}  {}\n",
+                        layer.number,
+                        layer.digest,
+                        size(layer.size)
+                    )
+                }));
+            }
         }
         let sum = &report.sum;
         text + &format!(

@@ -16,6 +16,9 @@ use crate::environment;
 use crate::output::{Output, escape, size};
 
 /// Make an image of folders, one layer for each
+///
+/// With --base the layers go on top of an image, which keeps its config and history, but for what the
+/// options say.
 #[derive(Debug, Args)]
 #[command(override_usage = "conex pack [OPTIONS] <DIR>... <LOCATION>")]
 #[command(after_help = "\
@@ -26,6 +29,8 @@ number of folders, the last one that fits decides; no file of that name is read 
 Examples:
   conex pack ./rootfs oci:./build:1.2
   conex pack ./base ./app registry.example/team/app:1.2 --entrypoint /app/run --env MODE=fast
+  conex pack ./app oci:./build:app --base debian:12 --entrypoint /app/run
+  conex pack ./base ./patches oci:./build:flat --one-layer
   conex pack ./rootfs store:app --platform linux/arm64 --compression zstd --long
   conex pack . oci:./build:src --ignore-file .dockerignore --exclude .git --owner 0:0")]
 pub struct Pack {
@@ -33,6 +38,12 @@ pub struct Pack {
     // One list, since options may stand between the folders and the location.
     #[arg(required = true, num_args = 1.., value_name = "DIR… LOCATION")]
     places: Vec<String>,
+    /// The image that the layers go on top of; of several, the one for the platform
+    #[arg(long, value_name = "LOCATION", value_parser = typed::<Location>)]
+    base: Option<Location>,
+    /// Make one layer of all folders: what a later one has replaces what earlier ones have
+    #[arg(long)]
+    one_layer: bool,
     /// What the image runs on; this machine without it: OS/ARCH[/VARIANT]
     #[arg(long, value_name = "PLATFORM", value_parser = typed::<Platform>)]
     platform: Option<Platform>,
@@ -89,6 +100,8 @@ impl Pack {
         let epoch = environment::source_date_epoch()?;
         Ok(Recipe {
             folders,
+            one_layer: self.one_layer,
+            base: self.base.clone(),
             platform: super::platform_or_host(self.platform.as_ref()),
             execution: self.execution(),
             created: epoch.map(super::rfc3339),

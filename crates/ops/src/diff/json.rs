@@ -1,11 +1,17 @@
 //! What differs between two JSON documents, by RFC 6901 pointers.
 
+use std::time::Duration;
+
 use serde::Serialize;
 use serde_json::Value;
+use similar::{DiffTag, TextDiff};
 
 use conex_spec::{Error, Result};
 
 use super::side::Side;
+
+/// Arrays that take longer to compare are told coarsely.
+const PATIENCE: Duration = Duration::from_secs(2);
 
 /// A member that differs.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -47,7 +53,8 @@ fn unprintable(err: serde_json::Error) -> Error {
     Error::invalid("document cannot be compared").source(err)
 }
 
-/// The smallest members that differ. Arrays differ as a whole: their elements have no names.
+/// The smallest members that differ. Of arrays the elements that came or went are told, those that went
+/// by their place in the old array and the others by that in the new one.
 pub(super) fn edits(old: &Value, new: &Value) -> Vec<Edit> {
     let mut found = Vec::new();
     collect(&mut found, String::new(), old, new);
@@ -75,9 +82,37 @@ fn collect(found: &mut Vec<Edit>, pointer: String, old: &Value, new: &Value) {
             }
         }
         (a, b) if a == b => {}
+        (Value::Array(a), Value::Array(b)) => elements(found, &pointer, a, b),
         (a, b) => {
             found.push(Edit { pointer, old: Some(a.clone()), new: Some(b.clone()) });
         }
+    }
+}
+
+/// Elements that differ in the same place are compared with each other.
+fn elements(found: &mut Vec<Edit>, pointer: &str, old: &[Value], new: &[Value]) {
+    let printed = |values: &[Value]| values.iter().map(Value::to_string).collect::<Vec<_>>();
+    let (a, b) = (printed(old), printed(new));
+    let (a, b): (Vec<&str>, Vec<&str>) =
+        (a.iter().map(String::as_str).collect(), b.iter().map(String::as_str).collect());
+    let diff = TextDiff::configure().timeout(PATIENCE).diff_slices(&a, &b);
+    let at = |index: usize| format!("{pointer}/{index}");
+    for op in diff.ops().iter().filter(|op| op.tag() != DiffTag::Equal) {
+        let (gone, come) = (op.old_range(), op.new_range());
+        let pairs = gone.len().min(come.len());
+        for (i, j) in gone.clone().zip(come.clone()) {
+            collect(found, at(i), &old[i], &new[j]);
+        }
+        found.extend(gone.skip(pairs).map(|i| Edit {
+            pointer: at(i),
+            old: Some(old[i].clone()),
+            new: None,
+        }));
+        found.extend(come.skip(pairs).map(|j| Edit {
+            pointer: at(j),
+            old: None,
+            new: Some(new[j].clone()),
+        }));
     }
 }
 
@@ -96,10 +131,32 @@ mod tests {
             edits,
             [
                 ("/a/b".into(), Some(json!(1)), Some(json!(2))),
-                ("/a/c~0~1".into(), Some(json!([1, 2])), Some(json!([1]))),
+                ("/a/c~0~1/1".into(), Some(json!(2)), None),
                 ("/gone".into(), Some(json!(null)), None),
                 ("/new".into(), None, Some(json!(true))),
             ]
+        );
+    }
+
+    #[test]
+    fn elements_that_came_or_went_are_told() {
+        let told = |old: Value, new: Value| {
+            let edits = edits(&old, &new).into_iter();
+            edits.map(|edit| (edit.pointer, edit.old, edit.new)).collect::<Vec<_>>()
+        };
+        let found =
+            told(json!(["PATH=/bin", "A=1", "Z=0"]), json!(["NEW=x", "PATH=/bin", "A=2", "Z=0"]));
+        assert_eq!(
+            found,
+            [
+                ("/0".into(), None, Some(json!("NEW=x"))),
+                ("/1".into(), Some(json!("A=1")), Some(json!("A=2"))),
+            ]
+        );
+        let found = told(json!([{"a": 1, "b": 2}]), json!([{"a": 1, "b": 3}, []]));
+        assert_eq!(
+            found,
+            [("/0/b".into(), Some(json!(2)), Some(json!(3))), ("/1".into(), None, Some(json!([]))),]
         );
     }
 }

@@ -12,7 +12,7 @@ use conex_spec::{Descriptor, Digest, Error, Kind, Result};
 use conex_store::bridge;
 use conex_tar::compression::{Decoder, detect};
 
-use super::{Hashes, Layers, Operand, Options};
+use super::{Hashes, Layers, OneLayer, Operand, Options};
 use crate::files::Files;
 use crate::open::Context;
 
@@ -20,8 +20,13 @@ use crate::open::Context;
 pub(super) struct Side {
     pub(super) files: Option<Files>,
     layers: Vec<Layer>,
+    /// The number of the first of them.
+    first: usize,
     pub(super) tree: Tree,
 }
+
+/// A layer of an image, known by its diff ID.
+type Blob = (Digest, OneLayer);
 
 /// Where a layer of the tree is read.
 #[derive(Clone)]
@@ -47,7 +52,8 @@ impl Side {
             }
             Operand::Path(path) => (None, vec![local(path)?]),
         };
-        Ok(Self { files, layers, tree: Tree::default() })
+        let first = options.layer.unwrap_or(1);
+        Ok(Self { files, layers, first, tree: Tree::default() })
     }
 
     /// Whether both come to the same tree whatever is in their layers.
@@ -65,21 +71,33 @@ impl Side {
 
     pub(super) fn layers_beside(&self, other: &Self) -> Option<Layers> {
         let (mine, theirs) = (self.blobs()?, other.blobs()?);
-        let only = |these: &[(Digest, u64)], those: &[(Digest, u64)]| {
+        let only = |these: &[Blob], those: &[Blob]| {
             let only = these.iter().filter(|(id, _)| !those.iter().any(|(other, _)| other == id));
-            only.fold((0, 0), |(count, bytes), (_, size)| (count + 1, bytes + size))
+            only.map(|(_, layer)| layer.clone()).collect::<Vec<_>>()
         };
-        let (old, old_bytes) = only(&mine, &theirs);
-        let (new, new_bytes) = only(&theirs, &mine);
-        Some(Layers { shared: mine.len() - old, old, old_bytes, new, new_bytes })
+        let (old, new) = (only(&mine, &theirs), only(&theirs, &mine));
+        let bytes = |layers: &[OneLayer]| layers.iter().map(|layer| layer.size).sum();
+        Some(Layers {
+            shared: mine.len() - old.len(),
+            old: old.len(),
+            old_bytes: bytes(&old),
+            new: new.len(),
+            new_bytes: bytes(&new),
+            only_old: old,
+            only_new: new,
+        })
     }
 
-    fn blobs(&self) -> Option<Vec<(Digest, u64)>> {
-        let of = |layer: &Layer| match layer {
-            Layer::Blob(blob, id) => Some((id.clone(), blob.size)),
+    fn blobs(&self) -> Option<Vec<Blob>> {
+        let first = self.first;
+        let of = |(at, layer): (usize, &Layer)| match layer {
+            Layer::Blob(blob, id) => {
+                let (digest, size) = (blob.digest.clone(), blob.size);
+                Some((id.clone(), OneLayer { number: first + at, digest, size }))
+            }
             _ => None,
         };
-        self.layers.iter().map(of).collect()
+        self.layers.iter().enumerate().map(of).collect()
     }
 
     /// Hashes of files that have none yet, and of those that have.
