@@ -13,8 +13,8 @@ use crate::open::Context;
 /// Writes the content of a file to `out`. Links are followed inside the image.
 ///
 /// Layers are read from the newest on, until one tells what the path is: the others are not fetched. The
-/// one that has the content is read twice where it is not at hand, so that nothing comes out of a layer
-/// that is not what its digest says.
+/// one that has the content is read twice, so that nothing comes out of a layer that is not what its
+/// digest says; from far away it comes once, and waits in a file without a name.
 ///
 /// # Errors
 /// `NotFound` where the image has no such path, `Invalid` where it is no file.
@@ -27,6 +27,7 @@ pub async fn cat(
 ) -> Result<()> {
     let doing = |err: Error| err.context(format!("cannot read {} of {location}", show(path)));
     let files = Files::open(context, location, platform).await.map_err(doing)?;
+    let files = files.keeping(context.keeper());
     let (layer, entry) = find(&files, path).await.map_err(doing)?;
     write(&files, &layer, &entry, out).await.map_err(doing)
 }

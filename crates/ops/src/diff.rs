@@ -149,9 +149,10 @@ pub async fn diff(
     new: &Operand,
     options: &Options,
 ) -> Result<Report> {
+    let spool = context.keeper();
     let (mut a, mut b) = futures_util::future::try_join(
-        Side::open(context, old, options),
-        Side::open(context, new, options),
+        Side::open(context, old, options, &spool),
+        Side::open(context, new, options, &spool),
     )
     .await?;
     let (manifest, config) = json::documents(&a, &b).await?;

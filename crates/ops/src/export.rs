@@ -48,7 +48,7 @@ pub async fn export(
     let doing = || format!("cannot export {location}");
     let (source, image) =
         load(context, location, platform).await.map_err(|err| err.context(doing()))?;
-    let layers = Layers::new(context, source.as_ref(), &image)?;
+    let layers = Layers::kept(context, source.as_ref(), &image)?;
     let exported = async {
         let (flat, read) = flatten(context, &layers, paths).await?;
         let warnings = flat.warnings().clone();

@@ -14,6 +14,7 @@ use conex_tar::{Entry, Kind, Xattr};
 
 use crate::layers::{compression, reader};
 use crate::open::Context;
+use crate::spool::Spool;
 use crate::unpack::{Image, load};
 
 /// An image whose files can be read, layer by layer.
@@ -22,13 +23,21 @@ pub struct Files {
     pub image: Image,
     source: Arc<dyn Source>,
     context: Context,
+    spool: Option<Spool>,
 }
 
 impl Files {
     /// Reads the documents of the image that a location names and that suits `platform`.
     pub async fn open(context: &Context, location: &Location, platform: &Platform) -> Result<Self> {
         let (source, image) = load(context, location, platform).await?;
-        Ok(Self { image, source, context: context.clone() })
+        Ok(Self { image, source, context: context.clone(), spool: None })
+    }
+
+    /// The same, whose layers may be read more than once: what comes from far away comes once.
+    #[must_use]
+    pub(crate) fn keeping(mut self, spool: Spool) -> Self {
+        self.spool = Some(spool);
+        self
     }
 
     /// Its layers, base first.
@@ -57,7 +66,8 @@ impl Files {
         let waiting = Arc::new(());
         let compression = compression(layer)?;
         let key = self.context.key();
-        let reader = reader(self.source.as_ref(), layer, key.as_ref(), &waiting).await?;
+        let (source, spool) = (self.source.as_ref(), self.spool.as_ref());
+        let reader = reader(source, layer, key.as_ref(), spool, &waiting).await?;
         let name = layer.digest.short().to_owned();
         let result = bridge::blocking(move || {
             let decoder = Decoder::new(compression, reader)?;

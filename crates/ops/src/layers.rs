@@ -11,6 +11,7 @@ use conex_store::seal::{Key, is_sealed};
 use conex_store::{Event, Observer, Source, SourceExt, bridge};
 
 use crate::open::Context;
+use crate::spool::Spool;
 use crate::unpack::Image;
 
 /// The layers of an image, lowest first.
@@ -19,6 +20,7 @@ pub(crate) struct Layers<'a> {
     layers: Vec<(&'a Descriptor, Digest)>,
     key: Option<Key>,
     observer: Arc<dyn Observer>,
+    spool: Option<Spool>,
     /// Dropped with this, which tells the threads that still read.
     waiting: Arc<()>,
 }
@@ -29,7 +31,17 @@ impl<'a> Layers<'a> {
         let diff_ids = image.config.diff_ids(layers.len())?;
         let layers = layers.iter().zip(diff_ids.iter().cloned()).collect();
         let observer = Arc::clone(&context.observer);
-        Ok(Self { source, layers, key: context.key(), observer, waiting: Arc::new(()) })
+        let (key, waiting) = (context.key(), Arc::new(()));
+        Ok(Self { source, layers, key, observer, spool: None, waiting })
+    }
+
+    /// The same, for layers that are opened more than once: what comes from far away comes once.
+    pub(crate) fn kept(
+        context: &Context,
+        source: &'a dyn Source,
+        image: &'a Image,
+    ) -> Result<Self> {
+        Ok(Self { spool: Some(context.keeper()), ..Self::new(context, source, image)? })
     }
 
     pub(crate) fn len(&self) -> usize {
@@ -49,7 +61,8 @@ impl<'a> Layers<'a> {
     /// Opens a layer: of a source far away, a download begins.
     pub(crate) async fn open(&self, number: usize) -> Result<LayerInput> {
         let layer = self.descriptor(number);
-        let reader = reader(self.source, layer, self.key.as_ref(), &self.waiting).await?;
+        let (key, spool) = (self.key.as_ref(), self.spool.as_ref());
+        let reader = reader(self.source, layer, key, spool, &self.waiting).await?;
         self.input(number, reader)
     }
 
@@ -74,19 +87,31 @@ impl<'a> Layers<'a> {
     }
 }
 
-/// A sealed file of this machine is read as it is; everything else is verified on the way.
+/// A sealed file of this machine is read as it is; everything else is verified on the way. What comes
+/// from elsewhere is kept in the `spool`, where there is one.
 pub(crate) async fn reader(
     source: &dyn Source,
     layer: &Descriptor,
     key: Option<&Key>,
+    spool: Option<&Spool>,
     waiting: &Arc<()>,
 ) -> Result<Box<dyn Read + Send>> {
-    if let Some(file) = source.file(layer).await?
+    let shared = |file| Box::new(SharedFile { file, at: 0, waiting: Arc::downgrade(waiting) });
+    if let Some(file) = spool.and_then(|spool| spool.get(layer)) {
+        return Ok(shared(file));
+    }
+    let file = source.file(layer).await?;
+    let spool = spool.filter(|_| file.is_none());
+    if let Some(file) = file
         && is_sealed(key, &file, &layer.digest)?
     {
-        return Ok(Box::new(SharedFile { file, at: 0, waiting: Arc::downgrade(waiting) }));
+        return Ok(shared(file));
     }
-    Ok(Box::new(bridge::reader(source.fetch(layer).await?)))
+    let content = bridge::reader(source.fetch(layer).await?);
+    Ok(match spool {
+        Some(spool) => spool.keep(layer, content),
+        None => Box::new(content),
+    })
 }
 
 pub(crate) fn compression(layer: &Descriptor) -> Result<Compression> {

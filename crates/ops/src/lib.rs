@@ -59,6 +59,7 @@ pub mod repos;
 pub mod rm;
 pub mod rootfs;
 pub mod runtime_config;
+mod spool;
 pub mod tag;
 pub mod tags;
 pub mod unpack;

@@ -18,6 +18,7 @@ use conex_store::seal::Key;
 use conex_store::{Access, Collection, Layout, LocalStore, Observer, Sink, Source};
 
 use crate::choose;
+use crate::spool::Spool;
 
 /// What the verbs need of the world; the program fills it in.
 #[derive(Clone)]
@@ -194,6 +195,11 @@ impl Context {
     /// Where the parts of an archive that comes as a stream may wait, in files without names.
     fn spool(&self) -> PathBuf {
         self.store.clone().unwrap_or_else(|| ".".into())
+    }
+
+    /// Keeps layers that a command reads more than once.
+    pub(crate) fn keeper(&self) -> Spool {
+        Spool::new(&self.spool())
     }
 
     fn store_folder(&self) -> Result<&Path> {

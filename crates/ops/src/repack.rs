@@ -76,7 +76,10 @@ pub async fn repack(
 ) -> Result<Report> {
     check_folder(&recipe.folder)?;
     let (source, root) = context.resolve(&recipe.base).await?;
-    let files = Files::open(context, &recipe.base, &recipe.platform).await?;
+    let mut files = Files::open(context, &recipe.base, &recipe.platform).await?;
+    if recipe.content {
+        files = files.keeping(context.keeper());
+    }
     let stage = Stage::new(context.stage_folder(to)?, Some(Arc::clone(&source)), context.key())?;
     let made = layer(&stage, &files, recipe).await?;
     let new = match &made.layer {

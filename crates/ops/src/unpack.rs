@@ -204,7 +204,7 @@ pub async fn unpack_parts(
     let doing = || format!("cannot unpack {location}");
     let (source, image) =
         load(context, location, platform).await.map_err(|err| err.context(doing()))?;
-    let layers = Layers::new(context, source.as_ref(), &image)?;
+    let layers = Layers::kept(context, source.as_ref(), &image)?;
     let unpacker = Unpacker::new(&target.dir, target.options)?;
     let unpacked = async {
         let (flat, _) = flatten(context, &layers, paths).await?;

@@ -29,7 +29,7 @@ pub async fn unpack_layers(
     let doing = || format!("cannot unpack {location}");
     let (source, image) =
         load(context, location, platform).await.map_err(|err| err.context(doing()))?;
-    let layers = Layers::new(context, source.as_ref(), &image)?;
+    let layers = Layers::kept(context, source.as_ref(), &image)?;
     check_number(layers.len()).map_err(|err| err.context(doing()))?;
     let unpacker = Unpacker::folders(&target.dir, target.options)?;
     let unpacked = apply(context, &layers, marks, unpacker).await;

@@ -15,6 +15,7 @@ use conex_tar::compression::{Decoder, detect};
 use super::{Hashes, Layers, OneLayer, Operand, Options};
 use crate::files::Files;
 use crate::open::Context;
+use crate::spool::Spool;
 
 /// One of the two.
 pub(super) struct Side {
@@ -43,12 +44,13 @@ impl Side {
         context: &Context,
         operand: &Operand,
         options: &Options,
+        spool: &Spool,
     ) -> Result<Self> {
         let (files, layers) = match operand {
             Operand::Image(location) => {
                 let files = Files::open(context, location, &options.platform).await?;
                 let layers = blobs(&files, options.layer)?;
-                (Some(files), layers)
+                (Some(files.keeping(spool.clone())), layers)
             }
             Operand::Path(path) => (None, vec![local(path)?]),
         };
