@@ -34,7 +34,7 @@ pub async fn ls(
     let files = Files::open(context, location, platform).await.map_err(doing)?;
     match options.layer {
         Some(number) => layer(&files, number, options).await.map_err(doing),
-        None => rows(&files.tree().await.map_err(doing)?, options),
+        None => rows(&files.tree().await.map_err(doing)?, options).map_err(doing),
     }
 }
 

@@ -60,12 +60,13 @@ impl Export {
         let Some(file) = file else { return warnings };
         warnings
             + &format!(
-                "exported {} for {} to {}\n{} from {} layers\n{}\n",
+                "exported {} for {} to {}\n{} from {} layer{}\n{}\n",
                 self.location,
                 report.platform,
                 file.display(),
                 size(report.bytes),
                 report.layers,
+                if report.layers == 1 { "" } else { "s" },
                 report.image.digest
             )
     }

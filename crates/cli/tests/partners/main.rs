@@ -65,6 +65,7 @@ const CASES: &[Case] = cases! {
     buildah::unpacked_as_umoci_does, needs ROOT "buildah" "umoci" "debootstrap" "tar" "zstd" "setcap";
     umoci::unpacks_what_conex_packed, needs ROOT "umoci" "debootstrap" "tar" "zstd" "setcap";
     layers::tar_reads_them_all, needs ROOT "debootstrap" "tar" "gzip" "zstd" "setcap";
+    layers::docker_sees_them_all, needs ROOT "dockerd" "docker" "debootstrap" "tar" "zstd" "setcap";
     layers::umoci_unpacks_what_conex_repacked, needs ROOT "umoci" "debootstrap" "tar" "zstd" "setcap";
     umoci::unpacked_as_umoci_does, needs ROOT "umoci" "debootstrap" "tar" "zstd" "setcap";
     runtime::runc_starts_a_bundle, needs ROOT "runc" "debootstrap" "tar" "zstd" "setcap";

@@ -3,17 +3,30 @@
 use std::fs;
 use std::path::Path;
 
-use crate::fixture::{EMPTY_XATTR, ODD_FILE, packed, tree};
+use crate::fixture::{EMPTY_XATTR, ODD_FILE, tree};
 use crate::support::program::{Conex, run_partner};
 use crate::support::scratch::Scratch;
 use crate::support::tree::assert_same;
 
+/// And what it unpacked gives the same layer again. umoci 0.4.7 reads no zstd.
 pub fn unpacks_what_conex_packed() {
     let scratch = Scratch::new("umoci-tree");
-    let image = packed().split_once(':').unwrap().1;
-    run_partner("umoci", &["raw", "unpack", "--image", image, &scratch.arg("theirs")]);
-    restore_empty(&scratch.join("theirs"), tree());
-    assert_same(tree(), &scratch.join("theirs"));
+    let conex = Conex::new(&scratch);
+    for (name, more) in
+        [("gzip", &[][..]), ("fast", &["--level", "1"]), ("none", &["--compression", "none"])]
+    {
+        let (layout, theirs) = (scratch.arg(name), scratch.arg(&format!("{name}-theirs")));
+        let pack = |from: &str, to: &str| {
+            let args = ["pack", from, to];
+            conex.json(&[&args[..], more].concat())["layers"][0]["digest"].clone()
+        };
+        let packed = pack(&tree().display().to_string(), &format!("oci:{layout}:1"));
+        run_partner("umoci", &["raw", "unpack", "--image", &format!("{layout}:1"), &theirs]);
+        restore_empty(Path::new(&theirs), tree());
+        assert_same(tree(), Path::new(&theirs));
+        assert_eq!(pack(&theirs, &format!("oci:{layout}:2")), packed, "{name}");
+        fs::remove_dir_all(&theirs).unwrap();
+    }
 }
 
 /// Go's reader of tars takes an attribute with an empty value for one that is not there, and

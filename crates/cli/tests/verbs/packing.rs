@@ -42,11 +42,11 @@ pub fn layers_go_on_top_of_an_image() {
         tree(&scratch, "below", &[("etc/os", "1"), ("etc/old", "x")]),
         tree(&scratch, "app", &[("app/run", "run"), ("etc/.wh.old", "")]),
     );
+    let (bottom, whole, none) = (place("base"), place("app"), place("no"));
     let how = ["--env", "PATH=/bin", "--env", "A=1", "--cmd", "old", "--label", "l=1"];
-    let base = [&["pack", &below, &place("base"), "--platform", "linux/arm64"][..], &how].concat();
-    conex.ok(&base);
-    let on_top =
-        ["pack", &app, &place("app"), "--base", &place("base"), "--platform", "linux/arm64"];
+    let arm = ["--platform", "linux/arm64"];
+    conex.ok(&[&["pack", &below, &bottom][..], &arm, &how].concat());
+    let on_top = [&["pack", &app, &whole, "--base", &bottom][..], &arm].concat();
     let report = conex.json(&[&on_top[..], &["--entrypoint", "/app/run", "--env", "A=2"]].concat());
     assert_eq!(report["layers"].as_array().unwrap().len(), 1);
     let config = execution(&layout, "app");
@@ -56,11 +56,11 @@ pub fn layers_go_on_top_of_an_image() {
     assert!(config["config"].get("Cmd").is_none(), "{config}");
     assert_eq!(config["config"]["Labels"], json!({"l": "1"}));
     assert_eq!(config["history"].as_array().unwrap().len(), 2);
-    let files = conex.ok(&["ls", "-R", &place("app"), "--platform", "linux/arm64"]);
+    let files = conex.ok(&[&["ls", "-R", &whole][..], &arm].concat());
     assert_eq!(files, "app\napp/run\netc\netc/os\n");
-    conex.ok(&["validate", &place("app")]);
-    // The base has no image for this machine.
-    let other = ["pack", &app, &place("no"), "--base", &place("base"), "--platform", "linux/s390x"];
+    conex.ok(&["validate", &whole]);
+    // The base has no image for such a machine.
+    let other = ["pack", &app, &none, "--base", &bottom, "--platform", "linux/s390x"];
     conex.run(&other).fails_with(3);
 }
 
@@ -85,7 +85,7 @@ pub fn several_folders_become_one_layer() {
 pub fn nothing_of_the_packer_is_in_a_layer() {
     let scratch = Scratch::new("pack-same");
     let conex = Conex::new(&scratch);
-    let large: String = (0..400_000).map(|n| format!("{n} {}\n", n * 7919 % 10_007)).collect();
+    let large: String = (0..400_000_u64).map(|n| format!("{n} {}\n", n * 7919 % 10_007)).collect();
     let tree = tree(&scratch, "tree", &[("bin/large", &large), ("etc/x", "x"), ("etc/y", "")]);
     for dir in ["", "bin", "etc"] {
         fs::set_permissions(Path::new(&tree).join(dir), fs::Permissions::from_mode(0o755)).unwrap();
@@ -98,7 +98,7 @@ pub fn nothing_of_the_packer_is_in_a_layer() {
         let home = scratch.folder(&format!("home-{number}"));
         fs::set_permissions(&home, fs::Permissions::from_mode(0o777)).unwrap();
         let to = format!("oci:{}/layout", home.display());
-        let script = format!("{before} exec \"$0\" \"$@\"");
+        let script = format!("{before} \"$0\" \"$@\"");
         let mut command = Command::new("sh");
         command.args(["-c", &script, program, "pack", "--format", "json", "--owner", "0:0", &tree]);
         command.args([&to, "--platform", "linux/amd64"]).args(more);
@@ -109,26 +109,26 @@ pub fn nothing_of_the_packer_is_in_a_layer() {
     };
     for how in [&[][..], &["--compression", "zstd"], &["--level", "9"], &["--compression", "none"]]
     {
-        let first = digest("", how, &|_| {});
-        assert_eq!(first, digest("umask 077;", how, &|_| {}));
-        assert_eq!(first, digest("TZ=Asia/Kolkata LC_ALL=C;", how, &|_| {}));
+        let first = digest("exec", how, &|_| {});
+        assert_eq!(first, digest("umask 077; exec", how, &|_| {}));
+        assert_eq!(first, digest("exec env TZ=Asia/Kolkata LC_ALL=C", how, &|_| {}));
         assert_eq!(first, digest("umask 0; exec taskset -c 0", how, &|_| {}), "{how:?}");
         if rustix::process::geteuid().is_root() {
             let nobody = |command: &mut Command| {
                 command.uid(65_534).gid(65_534);
             };
-            assert_eq!(first, digest("", how, &nobody), "{how:?}");
+            assert_eq!(first, digest("exec", how, &nobody), "{how:?}");
         }
         let epoch = |seconds: &'static str| {
             move |command: &mut Command| {
                 command.env("SOURCE_DATE_EPOCH", seconds);
             }
         };
-        let dated = digest("", how, &epoch("2000000"));
+        let dated = digest("exec", how, &epoch("2000000"));
         assert_ne!(first, dated);
         // Times beyond it are cut off.
         touch(&Path::new(&tree).join("etc"), 9_000_000, 3);
-        assert_eq!(dated, digest("", how, &epoch("2000000")));
+        assert_eq!(dated, digest("exec", how, &epoch("2000000")));
         touch(&Path::new(&tree).join("etc"), 3_000_000, 0);
     }
     let _ = conex;

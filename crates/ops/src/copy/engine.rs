@@ -94,7 +94,11 @@ impl<'a> Engine<'a> {
 
     /// Copies all content below the roots, and then gives them their names.
     pub(crate) async fn run(&mut self, tasks: &[Task]) -> Result<Summary> {
-        let route = format!("cannot copy {} to {}", self.from.location(), self.to.location());
+        let route = match self.from.location() {
+            // It was made by this very command.
+            Location::Memory => format!("cannot write {}", self.to.location()),
+            from => format!("cannot copy {from} to {}", self.to.location()),
+        };
         for batch in tasks.chunks(BATCH) {
             self.batch(batch).await.map_err(|err| err.context(&route))?;
         }

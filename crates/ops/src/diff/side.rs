@@ -147,8 +147,9 @@ impl Side {
         match (&self.layers[layer], &self.files) {
             (Layer::Blob(blob, _), Some(files)) => files.read(blob, work).await,
             (Layer::File(path), _) => {
-                let path = path.clone();
-                bridge::blocking(move || work(&mut open_tar(&path)?)).await
+                let (path, name) = (path.clone(), path.display());
+                let result = bridge::blocking(move || work(&mut open_tar(&path)?)).await;
+                result.map_err(|err| err.context(format!("cannot read {name}")))
             }
             _ => Err(Error::new(Kind::Usage, "a folder is no tar")),
         }
@@ -222,7 +223,7 @@ fn local(path: &Path) -> Result<Layer> {
 }
 
 fn open_tar(path: &Path) -> Result<impl BufRead + use<>> {
-    let fail = |err| Error::io("cannot read", path, err);
+    let fail = |err| Error::io("cannot open", path, err);
     let mut file = File::open(path).map_err(fail)?;
     let mut head = Vec::new();
     file.by_ref().take(4).read_to_end(&mut head).map_err(fail)?;

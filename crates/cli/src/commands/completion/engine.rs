@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use clap::{Arg, Command, CommandFactory};
 
 use conex_ops::Context;
+use conex_ops::diff::Operand;
 use conex_ops::json_file::{Target, Typed};
 use conex_ops::open::Keep;
 use conex_ops::tags::Place;
@@ -129,8 +130,8 @@ fn value<'a>(arg: &Arg, prefix: &'a str, text: &'a str) -> Wanted<'a> {
     if parser == TypeId::of::<PathBuf>() {
         return Wanted::File(prefix, text);
     }
-    // A command that parses its words by itself takes locations and folders.
-    if arg.get_id() == "places" {
+    // A command that parses its words by itself takes locations and folders, and so does `diff`.
+    if arg.get_id() == "places" || parser == TypeId::of::<Operand>() {
         return Wanted::Either(text);
     }
     let locations = [
@@ -173,6 +174,15 @@ mod tests {
             (&["copy", "--plain-http=a", "oci:"], "location |oci:"),
             (&["copy", "--tag", "t", "--cert-dir", "x"], "file |x"),
             (&["pack", "a", "oci:"], "either oci:"),
+            (&["pack", "--base", "oci:"], "location |oci:"),
+            (&["repack", "./root"], "file |./root"),
+            (&["repack", "root", "oci:"], "location |oci:"),
+            (&["diff", "oci:"], "either oci:"),
+            (&["diff", "oci:a", "./r"], "either ./r"),
+            (&["ls", "oci:"], "location |oci:"),
+            (&["cat", "oci:"], "location |oci:"),
+            (&["export", "oci:"], "location |oci:"),
+            (&["export", "oci:a", "f"], "file |f"),
             (&["tag", "oci:x"], "location |oci:x"),
             (&["tag", "oci:x", ""], ""),
             (&["inspect", "oci:"], "location |oci:"),
