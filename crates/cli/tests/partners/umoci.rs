@@ -31,7 +31,7 @@ pub fn unpacks_what_conex_packed() {
 
 /// Go's reader of tars takes an attribute with an empty value for one that is not there, and
 /// umoci with it. conex keeps it; [`crate::debian::unpacked_is_what_was_packed`] sees to that.
-fn restore_empty(theirs: &Path, ours: &Path) {
+pub fn restore_empty(theirs: &Path, ours: &Path) {
     let [theirs, ours] = [theirs, ours].map(|root| root.join(ODD_FILE));
     if rustix::fs::lgetxattr(&ours, EMPTY_XATTR, &mut [0_u8; 1][..]).is_ok() {
         rustix::fs::lsetxattr(&theirs, EMPTY_XATTR, b"", rustix::fs::XattrFlags::empty()).unwrap();

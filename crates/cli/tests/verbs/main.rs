@@ -24,7 +24,7 @@ mod trees;
 
 use std::process::ExitCode;
 
-use support::case::Case;
+use support::case::{Case, ROOT};
 
 const CASES: &[Case] = cases! {
     codes::every_failure_has_its_code;
@@ -46,6 +46,7 @@ const CASES: &[Case] = cases! {
     packing::nothing_of_the_packer_is_in_a_layer, needs "taskset";
     packing::umoci_tells_of_the_history, needs "umoci";
     packing::changes_of_metadata_become_a_layer;
+    packing::the_upper_folder_of_an_overlay_becomes_a_layer, needs ROOT "mount";
     packing::an_index_keeps_its_other_images;
     packing::layers_are_downloaded_once;
     raw::manifests_go_and_come_byte_for_byte;
