@@ -53,7 +53,7 @@ impl S3Server {
         command.args(args).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
         let child = match command.spawn() {
             Ok(child) => child,
-            Err(err) if err.kind() == std::io::ErrorKind::NotFound => {
+            Err(err) if err.kind() == io::ErrorKind::NotFound => {
                 #[allow(clippy::disallowed_methods, reason = "the test asks where it runs")]
                 let in_ci = std::env::var("CI").is_ok_and(|value| value == "true");
                 assert!(!in_ci, "{name} is not installed; scripts/install-partners does that");
