@@ -303,6 +303,6 @@ pub fn the_upper_folder_of_an_overlay_becomes_a_layer() {
     conex.ok(&["unpack", &next, &scratch.arg("again")]);
     assert_same(&merged, &scratch.join("again"));
     let layer = conex.ok(&["ls", "--layer", "2", &next]);
-    assert_eq!(layer, ".\n.wh.gone\netc\netc/.wh.old\netc/x\nnew\nnew/.wh..wh..opq\nnew/y\n");
+    assert_eq!(layer, ".\netc\netc/.wh.old\netc/x\n.wh.gone\nnew\nnew/.wh..wh..opq\nnew/y\n");
     run_partner("umount", &[&scratch.arg("merged")]);
 }
