@@ -30,4 +30,4 @@ mod xattr;
 
 pub use ids::{IdMap, Ids, Range as IdRange};
 pub use name::Name;
-pub use root::Root;
+pub use root::{Folder, Root};

@@ -21,6 +21,17 @@ pub struct Root {
     fd: OwnedFd,
 }
 
+/// What [`Root::folder`] tells.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Folder {
+    /// The owner, as a number of this machine.
+    pub uid: u32,
+    /// The group, likewise.
+    pub gid: u32,
+    /// Permissions, set-ID and sticky bits.
+    pub mode: u32,
+}
+
 impl Root {
     /// Opens a directory; links in `path` itself are the caller's and are followed.
     pub fn open(path: &Path) -> Result<Self> {
@@ -44,6 +55,18 @@ impl Root {
         let fd = self.resolve(path, flags)?;
         check_file(&fd, path)?;
         Ok(fd.into())
+    }
+
+    /// Whose a directory of the image is, and its mode; nothing where there is none. Links are
+    /// followed inside the root.
+    pub fn folder(&self, path: &[u8]) -> Result<Option<Folder>> {
+        let dir = match self.dir(path) {
+            Ok(dir) => dir,
+            Err(err) if err.kind() == Kind::NotFound => return Ok(None),
+            Err(err) => return Err(err),
+        };
+        let stat = rustix::fs::fstat(&dir).map_err(|errno| failed("look at", path, errno))?;
+        Ok(Some(Folder { uid: stat.st_uid, gid: stat.st_gid, mode: stat.st_mode & 0o7777 }))
     }
 
     /// A handle on a directory of the image.
@@ -108,6 +131,9 @@ mod tests {
             assert!(root.file(path).is_err(), "{}", conex_tar::show(path));
         }
         assert!(root.dir(b"").is_ok() && root.dir(b"etc/").is_ok());
+        let folder = root.folder(b"/etc").unwrap().unwrap();
+        assert_eq!(folder.uid, rustix::process::geteuid().as_raw());
+        assert_eq!(root.folder(b"missing").unwrap(), None);
     }
 
     #[test]

@@ -54,7 +54,7 @@ pub fn runtime_config(config: &ImageConfig, root: &Root, ids: &Ids) -> Result<Va
         },
         "root": {"path": "rootfs", "readonly": false},
         "hostname": "conex",
-        "mounts": mounts(&execution, ids)?,
+        "mounts": mounts(&execution, root, ids)?,
         "annotations": annotations(config, &execution),
         "linux": {
             "resources": {"devices": [{"allow": false, "access": "rwm"}]},
@@ -122,7 +122,7 @@ fn namespaces() -> Vec<Value> {
     ["pid", "network", "ipc", "uts", "mount"].iter().map(|kind| json!({"type": kind})).collect()
 }
 
-fn mounts(execution: &Execution, ids: &Ids) -> Result<Vec<Value>> {
+fn mounts(execution: &Execution, root: &Root, ids: &Ids) -> Result<Vec<Value>> {
     let mount = |destination: &str, kind: &str, options: &[&str]| json!({"destination": destination, "type": kind, "source": kind, "options": options});
     let mut terminals =
         vec!["nosuid", "noexec", "newinstance", "ptmxmode=0666", "mode=0620", "gid=5"];
@@ -136,11 +136,28 @@ fn mounts(execution: &Execution, ids: &Ids) -> Result<Vec<Value>> {
         mount("/dev/mqueue", "mqueue", &["nosuid", "noexec", "nodev"]),
         mount("/sys", "sysfs", &["nosuid", "noexec", "nodev", "ro"]),
     ];
-    // "Implementations SHOULD provide mounts for these locations" (conversion.md, "Optional Fields").
     for volume in execution.volumes.keys() {
-        mounts.push(mount(check_volume(volume)?, "tmpfs", &["nosuid", "nodev", "mode=755"]));
+        let options = volume_options(check_volume(volume)?, root, ids)?;
+        let options: Vec<_> = options.iter().map(String::as_str).collect();
+        mounts.push(mount(volume, "tmpfs", &options));
     }
     Ok(mounts)
+}
+
+/// "Implementations SHOULD provide mounts for these locations", and "MAY seed the contents of the mount
+/// with data in the image at the same location" (conversion.md, "Optional Fields"): runc and crun
+/// do that for `tmpcopyup`. Mode and owner are those that the folder has in the image.
+fn volume_options(volume: &str, root: &Root, ids: &Ids) -> Result<Vec<String>> {
+    let mut options = ["nosuid", "nodev", "tmpcopyup"].map(str::to_owned).to_vec();
+    let folder = root.folder(volume.as_bytes())?;
+    options.push(format!("mode={:o}", folder.map_or(0o755, |folder| folder.mode)));
+    // With maps these would be numbers of the container.
+    if let Some(folder) = folder
+        && *ids == Ids::default()
+    {
+        options.extend([format!("uid={}", folder.uid), format!("gid={}", folder.gid)]);
+    }
+    Ok(options)
 }
 
 /// A volume must not cover what the runtime itself mounts (rule U13).
@@ -216,6 +233,76 @@ mod tests {
         assert_eq!(annotations["org.opencontainers.image.exposedPorts"], "80/tcp,53/udp");
         assert_eq!(annotations["x"], "y");
         assert!(annotations.get("org.opencontainers.image.variant").is_none());
+    }
+
+    /// conversion.md, "Annotation Fields" and "Annotations": each line of the table.
+    #[test]
+    fn annotation_fields() {
+        let labels = r#""Labels":{"org.opencontainers.image.author":"label","own":"1"}"#;
+        let json = format!(
+            r#"{{"os":"windows","architecture":"arm64","variant":"v8","os.version":"10.0","os.features":["a","b"],
+            "author":"me","created":"2026-01-02T03:04:05Z","config":{{"StopSignal":"SIGINT","ExposedPorts":{{"1/tcp":{{}}}},{labels}}}}}"#
+        );
+        let annotations = &convert(&json).unwrap()["annotations"];
+        for (name, value) in [
+            ("os", "windows"),
+            ("architecture", "arm64"),
+            ("variant", "v8"),
+            ("os.version", "10.0"),
+            ("os.features", "a,b"),
+            // The label takes precedence over the field.
+            ("author", "label"),
+            ("created", "2026-01-02T03:04:05Z"),
+            ("stopSignal", "SIGINT"),
+            ("exposedPorts", "1/tcp"),
+        ] {
+            assert_eq!(annotations[format!("org.opencontainers.image.{name}")], value, "{name}");
+        }
+        assert_eq!(annotations["own"], "1");
+    }
+
+    /// conversion.md, "`Config.User`": an unknown user is an error, a known one brings its groups.
+    #[test]
+    fn users() {
+        let dir = tempfile::tempdir().unwrap();
+        std::fs::create_dir(dir.path().join("etc")).unwrap();
+        std::fs::write(dir.path().join("etc/passwd"), "web:x:33:34::/:/bin/sh\n").unwrap();
+        std::fs::write(dir.path().join("etc/group"), "more:x:50:web\n").unwrap();
+        let root = Root::open(dir.path()).unwrap();
+        let user = |text: &str| {
+            let json = format!(r#"{{"config":{{"User":"{text}"}}}}"#);
+            let config = Document::<ImageConfig>::parse(json).unwrap();
+            runtime_config(&config, &root, &Ids::default())
+                .map(|made| made["process"]["user"].clone())
+        };
+        assert_eq!(user("web").unwrap(), json!({"uid": 33, "gid": 34, "additionalGids": [50]}));
+        assert_eq!(user("33").unwrap(), json!({"uid": 33, "gid": 34}));
+        assert_eq!(user("web:more").unwrap(), json!({"uid": 33, "gid": 50}));
+        assert!(user("nobody").is_err());
+    }
+
+    /// conversion.md, "Optional Fields": a mount at each volume, with what the image has there.
+    #[test]
+    fn volumes_are_mounts_with_the_image_s_content() {
+        use std::os::unix::fs::{MetadataExt, PermissionsExt};
+        let dir = tempfile::tempdir().unwrap();
+        let data = dir.path().join("data");
+        std::fs::create_dir(&data).unwrap();
+        std::fs::set_permissions(&data, std::fs::Permissions::from_mode(0o1770)).unwrap();
+        let owner = std::fs::metadata(&data).unwrap();
+        let json = r#"{"config":{"Volumes":{"/data":{},"/not/there":{}}}}"#;
+        let config = Document::<ImageConfig>::parse(json.to_owned()).unwrap();
+        let made = |ids| runtime_config(&config, &Root::open(dir.path()).unwrap(), &ids).unwrap();
+        let mounts = &made(Ids::default())["mounts"];
+        let owner = [format!("uid={}", owner.uid()), format!("gid={}", owner.gid())];
+        assert_eq!(mounts[6]["destination"], "/data");
+        assert_eq!(
+            mounts[6]["options"],
+            json!(["nosuid", "nodev", "tmpcopyup", "mode=1770", owner[0], owner[1]])
+        );
+        assert_eq!(mounts[7]["options"], json!(["nosuid", "nodev", "tmpcopyup", "mode=755"]));
+        let rootless = &made(Ids::rootless())["mounts"][6]["options"];
+        assert_eq!(rootless, &json!(["nosuid", "nodev", "tmpcopyup", "mode=1770"]));
     }
 
     #[test]
