@@ -10,8 +10,14 @@ use serde_json::json;
 use crate::args::Format;
 use crate::output::{Output, escape};
 
+/// What a shell tells of a program that a broken pipe ended, as `cat` is: 128 and SIGPIPE.
+pub const READER_GONE: u8 = 141;
+
 /// Prints a failure on standard error; the exit code tells its kind.
 pub fn report(err: &Error, output: &Output) -> ExitCode {
+    if is_reader_gone(err) {
+        return ExitCode::from(READER_GONE);
+    }
     let text = match output.format() {
         Format::Text | Format::Template(_) | Format::Table(_) | Format::Sarif => {
             format!("error: {}", text(err))
@@ -21,6 +27,14 @@ pub fn report(err: &Error, output: &Output) -> ExitCode {
     // Nobody is left to tell if standard error is gone.
     let _ = std::io::stderr().write_all(text.as_bytes());
     ExitCode::from(code(err.kind()))
+}
+
+/// Whether whoever read what was written has enough, as `head` has: no fault that anyone need be
+/// told of. A registry that hangs up is another kind.
+fn is_reader_gone(err: &Error) -> bool {
+    let cause = std::error::Error::source(err).and_then(|cause| cause.downcast_ref());
+    let broken = |cause: &std::io::Error| cause.kind() == std::io::ErrorKind::BrokenPipe;
+    err.kind() == Kind::Io && cause.is_some_and(broken)
 }
 
 /// Prints what clap has to say; its own exit codes are 0 for help and 2 for mistakes. Where JSON is

@@ -106,6 +106,16 @@ pub async fn platform_of(source: &dyn Source, image: &Descriptor) -> Result<Opti
     Ok(config_of(source, image).await?.map(|config| config.platform()))
 }
 
+/// The platform that the config of an image tells, where there is one that tells it.
+pub(crate) async fn told_by_config(source: &dyn Source, manifest: &Manifest) -> Option<Platform> {
+    let Manifest::Image(manifest) = manifest else { return None };
+    if !manifest.is_image() {
+        return None;
+    }
+    let config = source.document::<ImageConfig>(&manifest.config).await.ok()?;
+    Some(config.platform()).filter(Platform::is_known)
+}
+
 /// The config of an image; nothing for an index or an artifact.
 async fn config_of(
     source: &dyn Source,

@@ -130,7 +130,10 @@ fn children(folder: &Folder, node: &Descriptor) -> Result<Children> {
     if !known && node.size > LIMIT as u64 {
         return Ok(nothing);
     }
-    let Ok(path) = conex_store::blobs::path(&node.digest) else { return Ok(nothing) };
+    let Ok(path) = conex_store::blobs::path(&node.digest) else {
+        // Nobody can tell whether it is what it should be, and so what it needs.
+        return Ok(if known { Children::Unknown } else { nothing });
+    };
     let bytes = match folder.read(&path, LIMIT) {
         Ok(Some(bytes)) => bytes,
         Ok(None) => return Ok(Children::Absent),
@@ -218,6 +221,7 @@ mod tests {
     use super::*;
     use std::os::unix::net::UnixListener;
 
+    use conex_spec::{Document, ImageIndex, MediaType};
     use conex_store::{Layout, Sink};
     use conex_testkit::images;
 
@@ -315,6 +319,27 @@ mod tests {
             assert_eq!(err.kind(), Kind::Mismatch, "{err}");
             assert_eq!(err.found_value(), Some("one that cannot be read"));
             std::fs::write(dir.path().join("index.json"), index).unwrap();
+        }
+        // Neither an old manifest, whose layers stand elsewhere in it, nor one under a digest that
+        // cannot be verified.
+        let schema1 = r#"{"schemaVersion":1,"fsLayers":[]}"#;
+        let old = Descriptor::of(MediaType::DOCKER_SCHEMA1_SIGNED, schema1.as_bytes());
+        let digest = "sha384:".to_owned() + &"0".repeat(96);
+        let opaque = Descriptor { digest: digest.parse().unwrap(), ..image.clone() };
+        for unknown in [old, opaque] {
+            let file = dir.path().join("blobs").join(unknown.digest.as_str().replace(':', "/"));
+            std::fs::create_dir_all(file.parent().unwrap()).unwrap();
+            std::fs::write(&file, schema1).unwrap();
+            let before = std::fs::read_to_string(dir.path().join("index.json")).unwrap();
+            let index = Document::new(ImageIndex::new(vec![unknown])).unwrap();
+            std::fs::write(dir.path().join("index.json"), index.bytes()).unwrap();
+            let err = crate::gc::gc(Arc::clone(&place), gc).await.unwrap_err();
+            assert_eq!(err.kind(), Kind::Mismatch, "{err}");
+            // It is there, and nobody says that it is not.
+            let faults = crate::fsck::fsck(Arc::clone(&place)).await.unwrap().faults;
+            assert!(faults.is_empty(), "{faults:?}");
+            std::fs::remove_file(file).unwrap();
+            std::fs::write(dir.path().join("index.json"), before).unwrap();
         }
         // Nothing of the image went in all of this.
         assert_eq!(crate::gc::gc(place, gc).await.unwrap().needed.blobs, 4);

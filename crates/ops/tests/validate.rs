@@ -365,6 +365,19 @@ async fn what_cannot_be_verified_is_a_warning() {
     assert!(report.sound, "{:?}", ids(&report));
 }
 
+/// Whether such a layer has its diff ID nobody looked at, and that is told.
+#[tokio::test]
+async fn a_layer_that_cannot_be_decompressed_is_a_warning() {
+    let made = Made::new();
+    let image = made.manifest(made.config(|_| ()), |manifest| {
+        manifest["layers"][0]["mediaType"] = json!("application/vnd.oci.image.layer.v1.tar+xz");
+    });
+    made.index(&[image]);
+    let report = made.validate().await;
+    assert!(ids(&report).contains(&"layer-opaque".to_owned()), "{:?}", ids(&report));
+    assert!(report.sound, "{:?}", ids(&report));
+}
+
 #[tokio::test]
 async fn embedded_content_stands_in_for_a_blob() {
     let made = Made::new();

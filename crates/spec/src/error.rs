@@ -140,6 +140,19 @@ impl Error {
         self
     }
 
+    /// The same fault, to be told a second time; its cause becomes a text.
+    #[must_use]
+    pub fn again(&self) -> Self {
+        Self(Box::new(Parts {
+            kind: self.0.kind,
+            message: self.0.message.clone(),
+            expected: self.0.expected.clone(),
+            found: self.0.found.clone(),
+            hint: self.0.hint.clone(),
+            source: self.0.source.as_ref().map(|source| source.to_string().into()),
+        }))
+    }
+
     /// The sort of fault.
     pub fn kind(&self) -> Kind {
         self.0.kind

@@ -8,10 +8,19 @@ use serde_json::{Map, Value};
 
 /// Unknown members by name, in the order of the document. Nearly every object has none, and an
 /// index has thousands of objects, so none take up one word only.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default)]
 pub struct Extra(Option<Box<Map<String, Value>>>);
 
 static NONE: LazyLock<Map<String, Value>> = LazyLock::new(Map::new);
+
+/// A map that was emptied is no different from one that never was.
+impl PartialEq for Extra {
+    fn eq(&self, other: &Self) -> bool {
+        **self == **other
+    }
+}
+
+impl Eq for Extra {}
 
 impl Deref for Extra {
     type Target = Map<String, Value>;
@@ -57,6 +66,15 @@ impl<'de> Deserialize<'de> for Extra {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_emptied_one_equals_none() {
+        let mut emptied = Extra::default();
+        emptied.insert("x".into(), Value::Null);
+        assert_ne!(emptied, Extra::default());
+        emptied.shift_remove("x");
+        assert_eq!(emptied, Extra::default());
+    }
 
     #[test]
     fn it_is_a_map_that_may_be_nothing() {

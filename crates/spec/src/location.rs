@@ -254,7 +254,11 @@ fn archive(rest: &str) -> Result<Location> {
 
 fn docker_archive(rest: &str) -> Result<Location> {
     let (path, reference) = match rest.split_once(':') {
-        Some((path, reference)) => (path, Some(Tag::new(reference)?)),
+        // The colon may be a digest's own: one chooses an image as any name does.
+        Some((path, reference)) => match split_digest(rest, path.len()) {
+            Some((path, digest)) => (path, Some(Tag::new(digest?.as_str())?)),
+            None => (path, Some(Tag::new(reference)?)),
+        },
         None => (rest, None),
     };
     let path = checked_path(path)?;

@@ -201,9 +201,10 @@ impl MediaType {
     }
 
     /// Whether content of this type lists other content: an index or a manifest.
-    /// A registry keeps it under `manifests/`, everything else under `blobs/`.
+    /// A registry keeps it under `manifests/`, everything else under `blobs/`. Docker's schema 1
+    /// counts, although whoever reads one refuses it.
     pub fn is_manifest(&self) -> bool {
-        matches!(self.role(), Role::Index | Role::Manifest | Role::Artifact)
+        matches!(self.role(), Role::Index | Role::Manifest | Role::Artifact | Role::Schema1)
     }
 
     /// Whether content of this type is an index, OCI's or Docker's.

@@ -80,13 +80,14 @@ impl Layout {
     /// The roots, in the order of `index.json`.
     pub fn roots(&self) -> Result<Vec<Descriptor>> {
         match self.bytes()? {
-            Some((bytes, _)) => {
-                let index =
-                    Document::<ImageIndex>::parse(bytes).map_err(|err| self.in_index(err))?;
-                Ok(index.into_value().manifests)
-            }
+            Some((bytes, _)) => self.roots_of(bytes),
             None => Ok(Vec::new()),
         }
+    }
+
+    fn roots_of(&self, index: Vec<u8>) -> Result<Vec<Descriptor>> {
+        let index = Document::<ImageIndex>::parse(index).map_err(|err| self.in_index(err))?;
+        Ok(index.into_value().manifests)
     }
 
     /// `index.json`, and which file it is; nothing where there is no layout yet.
@@ -143,7 +144,8 @@ impl Layout {
             return item.descriptor().map(nameless).map_err(|err| self.in_index(err));
         }
         if let (None, Some(folder)) = (name, self.home.existing()) {
-            let roots = referrers::without(&self.roots()?, |root| Blobs(folder).manifest(root))?;
+            let roots = self.roots_of(bytes.clone())?;
+            let roots = referrers::without(&roots, |root| Blobs(folder).manifest(root))?;
             if let [first, rest @ ..] = roots.as_slice()
                 && rest.iter().all(|root| root.digest == first.digest)
             {
@@ -305,6 +307,10 @@ impl Sink for Layout {
             None => Ok(false),
         })
         .await
+    }
+
+    async fn look_again(&self, blob: &Descriptor) -> Result<()> {
+        self.home.look_again(blob).await
     }
 
     async fn put(&self, blob: &Descriptor, content: ByteStream) -> Result<()> {

@@ -254,6 +254,10 @@ impl Sink for LocalStore {
         .await
     }
 
+    async fn look_again(&self, blob: &Descriptor) -> Result<()> {
+        self.home.look_again(blob).await
+    }
+
     async fn put(&self, blob: &Descriptor, content: ByteStream) -> Result<()> {
         self.home.put(blob, content).await
     }

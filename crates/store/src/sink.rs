@@ -29,6 +29,12 @@ pub trait Sink: Place {
     /// is not there.
     async fn has(&self, blob: &Descriptor) -> Result<bool>;
 
+    /// Reads what is there of a blob, whatever was known of it before: damage that left no trace,
+    /// as that of a worn disk, is found so. What is damaged is not there afterwards.
+    async fn look_again(&self, _blob: &Descriptor) -> Result<()> {
+        Ok(())
+    }
+
     /// Adds a blob or manifest. It is there whole, verified and durable when this returns, or
     /// not at all. Adding what is there already is no error. Children come before their parent.
     async fn put(&self, blob: &Descriptor, content: ByteStream) -> Result<()>;

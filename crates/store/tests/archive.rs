@@ -115,6 +115,12 @@ async fn archives_of_old_engines_are_images_with_their_diff_ids() {
     assert_eq!(archive.resolve(Some(&Name::Digest(root.digest.clone()))).await.unwrap(), root);
     let second = archive.resolve(Some(&tag("@1"))).await.unwrap();
     assert_eq!(archive.children(&second).await.unwrap().len(), 2);
+    // Images of this machine are asked for by their own name alone.
+    let list = json!([{"Config": "c.json", "RepoTags": ["localhost/own:latest"], "Layers": []}]);
+    let config = json!({"os": "linux", "architecture": "amd64", "rootfs": {"type": "layers", "diff_ids": []}});
+    let (_own, own) = Tar::new().json("c.json", &config).json("manifest.json", &list).save();
+    assert!(docker(&own).resolve(Some(&tag("own"))).await.is_ok());
+    assert!(docker(&own).resolve(Some(&tag("other"))).await.is_err());
     // A name that is wrong or missing lists what there is.
     for name in [None, Some(tag("app:3")), Some(tag("@2"))] {
         let err = archive.resolve(name.as_ref()).await.unwrap_err();
@@ -243,6 +249,12 @@ async fn damaged_archives_are_refused_at_every_cut() {
         let (_dir, file) = save(&bytes[..cut]);
         assert!(oci(&file).resolve(None).await.is_err(), "{cut}");
     }
+    // Whoever asks again is told the same.
+    let (_dir, file) = save(&bytes[..700]);
+    let archive = docker(&file);
+    let [first, again] = [archive.resolve(None).await, archive.resolve(None).await];
+    let (first, again) = (first.unwrap_err(), again.unwrap_err());
+    assert_eq!((first.kind(), first.to_string()), (again.kind(), again.to_string()));
     for (junk, part) in [
         (&b""[..], "empty"),
         (b"\xfd7zXZ\0\0", "xz"),

@@ -10,10 +10,8 @@ use conex_spec::{Location, MediaType, Result};
 
 use super::raw;
 use crate::args::typed;
+use crate::failure::READER_GONE;
 use crate::output::Output;
-
-/// What a shell tells of a program that a broken pipe ended, as `cat` is: 128 and SIGPIPE.
-const READER_GONE: u8 = 141;
 
 /// Get, put, look for or delete a single blob
 #[derive(Debug, Subcommand)]

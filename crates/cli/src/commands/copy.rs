@@ -78,7 +78,8 @@ pub struct Copy {
     #[command(flatten)]
     company: Company,
     /// Look for every blob and manifest at the destination, also where it has the image under its
-    /// tag already and may have lost a part of it
+    /// tag already and may have lost a part of it. On this machine each is hashed, which finds
+    /// damage that left the time of a file as it was
     #[arg(long)]
     full: bool,
     /// Say what would move, and move nothing

@@ -28,12 +28,12 @@ pub struct Fsck {
 impl Fsck {
     pub async fn run(&self, context: &Context, output: &Output) -> Result<ExitCode> {
         let report = fsck(context.keep(&self.place)?).await?;
-        output.report(&report, text)?;
+        output.report(&report, |report| text(report, &self.place))?;
         Ok(if report.faults.is_empty() { ExitCode::SUCCESS } else { ExitCode::from(UNSOUND) })
     }
 }
 
-fn text(report: &Report) -> String {
+fn text(report: &Report, place: &Keep) -> String {
     let (blobs, bytes) = (report.checked.blobs, size(report.checked.bytes));
     let mut text = faults(&report.faults);
     text += &match report.faults.len() {
@@ -42,7 +42,7 @@ fn text(report: &Report) -> String {
         more => format!("{blobs} blobs, {bytes}: {more} faults\n"),
     };
     if report.faults.iter().any(|fault| !fault.images.is_empty()) {
-        text += "`conex repair --from LOCATION` fetches them anew\n";
+        text += &format!("`conex repair {place} --from LOCATION` fetches them anew\n");
     }
     text
 }

@@ -45,8 +45,10 @@ fn text(report: &Report) -> String {
         report.digests.iter().map(|digest| format!("mended   {digest}\n")).collect();
     text += &super::fsck::faults(&report.left);
     text += &format!("mended {}", super::size_in(mended.bytes, mended.blobs));
-    if !report.left.is_empty() {
-        text += &format!("; {} faults are left", report.left.len());
-    }
+    text += &match report.left.len() {
+        0 => String::new(),
+        1 => "; 1 fault is left".into(),
+        more => format!("; {more} faults are left"),
+    };
     text + "\n"
 }

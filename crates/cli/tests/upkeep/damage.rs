@@ -58,6 +58,12 @@ pub fn is_replaced_by_a_copy() {
             assert!(replaced.contains(&&json!(1)), "{report}");
             assert_eq!(fs::read(&file).unwrap(), sound);
         }
+        // As a worn disk does it: nothing but the content tells.
+        let written = fs::metadata(&file).unwrap().modified().unwrap();
+        fs::write(&file, flipped(&sound)).unwrap();
+        fs::File::options().write(true).open(&file).unwrap().set_modified(written).unwrap();
+        world.conex.ok(&["copy", "--full", &from, &image]);
+        assert_eq!(fs::read(&file).unwrap(), sound);
     }
 }
 

@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use bytes::Bytes;
 use futures_util::{StreamExt, TryStreamExt, future, stream};
 
-use conex_spec::{Descriptor, Digest, Error, Kind, Location, Result, Tag};
+use conex_spec::{Descriptor, Digest, Error, Kind, Location, Manifest, Result, Tag};
 use conex_store::{Event, Observer, Sink, Source};
 
 use super::CopyOptions;
@@ -17,6 +17,7 @@ use super::blob::Copier;
 use super::budget::Budget;
 use super::summary::{Outcome, Summary};
 use super::unchanged::Same;
+use crate::images::told_by_config;
 use crate::walk::{Graph, Node, Walk};
 
 /// How many requests that move next to nothing are under way at a time.
@@ -181,7 +182,7 @@ impl<'a> Engine<'a> {
         let blobs = copies.try_collect::<Vec<_>>();
         let looks = graph.manifests.iter().map(|node| async move {
             let blob = &node.descriptor;
-            let there = self.done.contains(&blob.digest) || self.to.has(blob).await?;
+            let there = self.done.contains(&blob.digest) || self.has(blob).await?;
             Ok::<_, Error>(there.then(|| blob.digest.clone()))
         });
         let looks = stream::iter(looks).buffer_unordered(WIDTH).try_collect::<Vec<_>>();
@@ -223,7 +224,7 @@ impl<'a> Engine<'a> {
             }
             self.mounts.store(false, Ordering::Relaxed);
         }
-        if self.to.has(blob).await? {
+        if self.has(blob).await? {
             self.observer.event(Event::Present(blob));
             return Ok(Some(Outcome::Present));
         }
@@ -235,6 +236,14 @@ impl<'a> Engine<'a> {
             return Ok(Some(Outcome::Adopted));
         }
         Ok(None)
+    }
+
+    /// Whether something is at the destination. On request nothing that was known of it counts.
+    async fn has(&self, blob: &Descriptor) -> Result<bool> {
+        if self.options.full && !self.options.dry_run {
+            self.to.look_again(blob).await?;
+        }
+        self.to.has(blob).await
     }
 
     /// Level by level, so that every manifest finds its children there. A root that is no part of
@@ -321,7 +330,8 @@ impl<'a> Engine<'a> {
     async fn name(&self, manifests: &Manifests<'_>, task: &Task) -> Result<()> {
         if task.root.media_type.is_manifest() {
             let bytes = bytes_of(manifests, &task.root)?;
-            return self.to.publish(&task.root, bytes, &task.names).await;
+            let root = self.with_platform(&task.root, &bytes).await;
+            return self.to.publish(&root, bytes, &task.names).await;
         }
         if task.names.is_empty() {
             return self.to.tag(&task.root, None).await;
@@ -330,6 +340,26 @@ impl<'a> Engine<'a> {
             self.to.tag(&task.root, Some(name)).await?;
         }
         Ok(())
+    }
+
+    /// "This property SHOULD be present if its target is platform-specific" (image-spec,
+    /// image-index.md, "`platform`"), and `index.json` is an index. Where the root came without
+    /// it, as from a registry, the image's config tells; an image that does not tell has none.
+    async fn with_platform(&self, root: &Descriptor, bytes: &Bytes) -> Descriptor {
+        let lists = matches!(
+            self.to.location(),
+            Location::Layout { .. } | Location::OciArchive { .. } | Location::DockerArchive { .. }
+        );
+        if !lists || root.platform.is_some() {
+            return root.clone();
+        }
+        // An archive cannot be read back while it is written.
+        let source = self.to.as_source().unwrap_or(self.from);
+        let platform = match Manifest::parse(bytes.clone(), Some(&root.media_type)) {
+            Ok(manifest) => told_by_config(source, &manifest).await,
+            Err(_) => None,
+        };
+        Descriptor { platform, ..root.clone() }
     }
 
     fn copier(&self) -> Copier<'a> {

@@ -46,6 +46,25 @@ async fn a_second_copy_moves_only_what_is_new() {
     assert_eq!(found.digest, second.digest);
 }
 
+/// As a registry tells it: without a platform.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_layout_lists_the_platform_that_the_config_tells() {
+    let (from, dir) = (Memory::new(), tempfile::tempdir().unwrap());
+    let to = Layout::create(dir.path(), None).unwrap();
+    let arm = "linux/arm64/v8".parse::<Platform>().unwrap();
+    let image = Descriptor { platform: None, ..images::image(&from, &arm, 1, 10) };
+    run(&from, &image, &to).await.unwrap();
+    assert_eq!(to.roots().unwrap()[0].platform, Some(arm));
+
+    let silent = Platform::default();
+    let silent = Descriptor { platform: None, ..images::image(&from, &silent, 2, 10) };
+    run(&from, &silent, &to).await.unwrap();
+    assert_eq!(to.roots().unwrap()[0].platform, None);
+    let index = images::two_platforms(&from);
+    run(&from, &index, &to).await.unwrap();
+    assert_eq!(to.roots().unwrap()[0].platform, None);
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn parents_come_last() {
     let (from, to) = (Memory::new(), Memory::new());

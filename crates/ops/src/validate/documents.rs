@@ -212,9 +212,11 @@ impl<'a> Documents<'a> {
             // Those that could not be made out have no link, so that the place decides.
             let place = link.pointer.strip_prefix("/layers/").and_then(|at| at.parse().ok());
             let Some(at): Option<usize> = place else { continue };
-            let (Some(Some(id)), Some(compression)) =
-                (ids.get(at), link.descriptor.media_type.compression())
-            else {
+            let Some(Some(id)) = ids.get(at) else { continue };
+            let Some(compression) = link.descriptor.media_type.compression() else {
+                let found = link.descriptor.media_type.to_string();
+                let finding = lint::Finding::new(&content::OPAQUE, "").found(found);
+                self.about(&link.descriptor, finding, None);
                 continue;
             };
             let Ok(algorithm) = id.algorithm() else { continue };

@@ -222,6 +222,12 @@ pub(super) fn is_user(text: &str) -> bool {
     })
 }
 
+/// Whether a user, and a group after a colon, are named.
+pub(super) fn names_user(text: &str) -> bool {
+    let mut parts = text.split(':');
+    parts.clone().count() <= 2 && parts.all(|part| !part.is_empty())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

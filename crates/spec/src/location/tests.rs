@@ -40,6 +40,12 @@ const GOOD: &[(&str, &str, &str, &str)] = &[
     ("docker-archive:x.tar", "docker-archive", "x.tar", ""),
     ("docker-archive:/x.tar:a/b:c", "docker-archive", "/x.tar", "a/b:c"),
     ("docker-archive:-", "docker-archive", "-", ""),
+    (
+        "docker-archive:x@sha256:0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef",
+        "docker-archive",
+        "x",
+        "sha256:0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef",
+    ),
     ("docker-daemon:busybox:1", "docker-daemon", "", "busybox:1"),
     ("store:ubuntu:24.04", "store", "", "24.04"),
     ("store:ghcr.io/a/b", "store", "", ""),

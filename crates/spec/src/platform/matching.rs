@@ -88,7 +88,8 @@ impl Platform {
         }
         match (&self.os_version, &image.os_version) {
             (Some(machine), Some(image)) if self.os == "windows" && machine != image => {
-                builds_between(windows_build(machine)?, windows_build(image)?)
+                // Another update of the same build runs as well, but is not the one asked for.
+                builds_between(windows_build(machine)?, windows_build(image)?).map(|n| n.max(1))
             }
             (Some(_), None) if self.os == "windows" => Some(ANY_VERSION),
             _ => Some(0),

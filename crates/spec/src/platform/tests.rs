@@ -150,7 +150,7 @@ const RANKS: &[(&str, &str, Option<u32>)] = &[
     ("linux/s390x", "linux/s390x/z15", None),
     ("darwin/arm64", "macos/aarch64", Some(0)),
     ("windows/amd64", "windows(10.0.17763.1)/amd64", Some(0)),
-    ("windows(10.0.17763.9)/amd64", "windows(10.0.17763.1)/amd64", Some(0)),
+    ("windows(10.0.17763.9)/amd64", "windows(10.0.17763.1)/amd64", Some(1)),
     ("windows(10.0.17763.9)/amd64", "windows/amd64", Some(100_000)),
     ("windows(10.0.17763.9)/amd64", "windows(10.0.20348.1)/amd64", None),
     ("windows(10.0.17763.9)/amd64", "windows(10.0.14393.1)/amd64", None),
@@ -158,13 +158,14 @@ const RANKS: &[(&str, &str, Option<u32>)] = &[
     ("windows(10.0.20348.9)/amd64", "windows(10.0.17763.1)/amd64", None),
     ("windows(10.0.22631.1)/amd64", "windows(10.0.20348.1)/amd64", Some(2283)),
     ("windows(10.0.26100.1)/amd64", "windows(10.0.20348.1)/amd64", Some(5752)),
-    ("windows(10.0.26100.1)/amd64", "windows(10.0.26100.9)/amd64", Some(0)),
+    ("windows(10.0.26100.1)/amd64", "windows(10.0.26100.9)/amd64", Some(1)),
+    ("windows(10.0.26100.9)/amd64", "windows(10.0.26100.9)/amd64", Some(0)),
     ("windows(10.0.26200.1)/amd64", "windows(10.0.26100.1)/amd64", Some(100)),
     ("windows(10.0.26200.1)/amd64", "windows(10.0.20348.1)/amd64", None),
     ("windows(11.0.26100.1)/amd64", "windows(10.0.26100.1)/amd64", None),
     ("windows(10.0)/amd64", "windows(10.0)/amd64", Some(0)),
     ("windows(10.0)/amd64", "windows(10.1)/amd64", None),
-    ("windows(10.0.17763.9+win32k)/amd64", "windows(10.0.17763.1+win32k)/amd64", Some(0)),
+    ("windows(10.0.17763.9+win32k)/amd64", "windows(10.0.17763.1+win32k)/amd64", Some(1)),
     ("windows(+win32k)/amd64", "windows(+win32k)/amd64", Some(0)),
     ("windows(+win32k)/amd64", "windows/amd64", Some(0)),
     ("windows/amd64", "windows(+win32k)/amd64", None),
@@ -213,6 +214,10 @@ fn the_best_is_selected_and_the_first_of_equals() {
     ] {
         assert_eq!(select(machine, &servers), chosen, "{machine}");
     }
+    // The very version that was asked for comes before other updates of its build.
+    let updates = ["windows(10.0.17763.5)/amd64", "windows(10.0.17763.6)/amd64"];
+    assert_eq!(select("windows(10.0.17763.6)/amd64", &updates), Some(1));
+    assert_eq!(select("windows(10.0.17763.7)/amd64", &updates), Some(0));
 }
 
 #[test]

@@ -409,6 +409,10 @@ const CONFIGS: &[Row] = &[
     (r#""config":{"#, r#""config":{"ArgsEscaped":1,"#, &["config-member-invalid"]),
     ("alice", "4294967296", &["config-user-range"]),
     ("alice", "1000:-1", &["config-user-range"]),
+    ("alice", "1000:", &["config-user-parts"]),
+    ("alice", ":5", &["config-user-parts"]),
+    ("alice", "a:b:c", &["config-user-parts"]),
+    ("alice", "1000:5", &[]),
     ("alice", "1000:1000", &[]),
     (r#""alice""#, "1000", &["config-member-invalid"]),
     ("8080/tcp", "http", &["config-exposed-port-invalid"]),
@@ -457,6 +461,12 @@ const LAYOUTS: &[Row] = &[
 const INDEX_JSONS: &[Row] = &[
     ("", "", &[]),
     ("v1.0", "stable", &["layout-ref-name-duplicate"]),
+    // One name for several platforms is usual, for one platform it is ambiguous.
+    (
+        r#""size":7143,"annotations":{"org.opencontainers.image.ref.name":"v1.0"}"#,
+        r#""size":7143,"platform":{"os":"linux","architecture":"arm64"},"annotations":{"org.opencontainers.image.ref.name":"stable"}"#,
+        &["layout-ref-name-duplicate"],
+    ),
     ("v1.0", "v 1", &["annotation-ref-name-grammar"]),
     ("v1.0", "", &[]),
     (

@@ -15,7 +15,8 @@ use conex_spec::lint::{Context, Form, Outcome, Part, Severity, lint, rules};
 use documents::cases;
 
 /// Rules of content and of several documents, which `conex validate` checks (`ops/validate`).
-const ELSEWHERE: [&str; 33] = [
+const ELSEWHERE: [&str; 34] = [
+    "layer-opaque",
     "archive-manifest-missing",
     "archive-manifest-invalid",
     "archive-manifest-empty",

@@ -57,7 +57,8 @@ pub struct Archive {
 pub struct Lazy {
     input: Mutex<Option<Input>>,
     spool: PathBuf,
-    archive: OnceCell<Arc<Archive>>,
+    /// A stream can be read once only, so a fault stays as well.
+    archive: OnceCell<Result<Arc<Archive>>>,
 }
 
 impl Lazy {
@@ -69,13 +70,13 @@ impl Lazy {
 
     /// The archive.
     pub async fn get(&self) -> Result<Arc<Archive>> {
-        let archive = self.archive.get_or_try_init(|| async {
+        let archive = self.archive.get_or_init(|| async {
             let input = self.input.lock().unwrap_or_else(PoisonError::into_inner).take();
-            let again = || Error::new(Kind::Io, "the archive could not be read the first time");
-            let (input, spool) = (input.ok_or_else(again)?, self.spool.clone());
+            let broken_off = || Error::new(Kind::Io, "reading the archive was broken off");
+            let (input, spool) = (input.ok_or_else(broken_off)?, self.spool.clone());
             blocking(move || Archive::read(input, &spool).map(Arc::new)).await
         });
-        archive.await.cloned()
+        archive.await.as_ref().map(Arc::clone).map_err(Error::again)
     }
 }
 

@@ -109,6 +109,11 @@ pub(super) fn blob(archive: &Archive, blob: &Descriptor) -> Result<Option<Part>>
     }
 }
 
+/// A root to look for subjects in: as in a layout, one that is missing or damaged has none.
+fn readable(archive: &Archive, root: &Descriptor) -> Result<Option<Manifest>> {
+    Ok(manifest(archive, root).ok().flatten().map(Document::into_value))
+}
+
 /// A manifest of the layout, verified; nothing where it is missing.
 pub(super) fn manifest(archive: &Archive, root: &Descriptor) -> Result<Option<Document<Manifest>>> {
     let Some(bytes) = archive.small(&blobs::path(&root.digest)?, LIMIT)? else { return Ok(None) };
@@ -135,11 +140,8 @@ impl Source for OciArchive {
         let mut roots = self.roots().await?;
         if name.is_none() && roots.len() > 1 {
             let archive = self.archive().await?;
-            roots = blocking(move || {
-                let read = |root: &_| Ok(manifest(&archive, root)?.map(Document::into_value));
-                referrers::without(&roots, read)
-            })
-            .await?;
+            roots = blocking(move || referrers::without(&roots, |root| readable(&archive, root)))
+                .await?;
         }
         let missing = match (choice::find(&roots, name, &self.location), name) {
             (Err(err), Some(Name::Digest(digest))) => (err, digest),
@@ -160,11 +162,7 @@ impl Source for OciArchive {
     async fn referrers(&self, subject: &Digest) -> Result<Vec<Descriptor>> {
         let (roots, archive) = (self.roots().await?, self.archive().await?);
         let subject = subject.clone();
-        blocking(move || {
-            let read = |root: &_| Ok(manifest(&archive, root)?.map(Document::into_value));
-            referrers::among(&roots, &subject, read)
-        })
-        .await
+        blocking(move || referrers::among(&roots, &subject, |root| readable(&archive, root))).await
     }
 
     fn tags(&self) -> BoxStream<'_, Result<Tag>> {

@@ -6,7 +6,7 @@ use conex_ops::inspect::image::Image;
 use conex_ops::inspect::index::{Entry, What};
 use conex_ops::inspect::{Content, Layer, Report};
 use conex_spec::annotations::TITLE;
-use conex_spec::config::{Execution, History};
+use conex_spec::config::{Execution, Healthcheck, History};
 use conex_spec::{Annotations, Descriptor, Digest};
 
 use crate::output::{escape, size};
@@ -263,8 +263,43 @@ fn execution(lines: &mut Lines, execution: &Execution) {
     lines.line("ports", join(execution.exposed_ports.keys()));
     lines.line("volumes", join(execution.volumes.keys()));
     lines.line("stop signal", execution.stop_signal.as_deref().unwrap_or_default());
-    lines.lines("", execution.extra.iter().map(|(name, value)| format!("{name}: {value}")));
+    let seconds = execution.stop_timeout.map(|seconds| format!("{seconds} s"));
+    lines.line("stop timeout", seconds.unwrap_or_default());
+    lines.line("health check", execution.healthcheck.as_ref().map(healthcheck).unwrap_or_default());
+    lines.line("shell", words(&execution.shell));
+    lines.lines("on build", &execution.on_build);
     lines.annotations("labels", &execution.labels);
+    let number = |name: &str, value: Option<i64>| value.map(|value| format!("{name}: {value}"));
+    let reserved = [
+        execution.args_escaped.map(|escaped| format!("ArgsEscaped: {escaped}")),
+        number("Memory", execution.memory),
+        number("MemorySwap", execution.memory_swap),
+        number("CpuShares", execution.cpu_shares),
+    ];
+    let extra = execution.extra.iter().map(|(name, value)| format!("{name}: {value}"));
+    lines.lines("settings", reserved.into_iter().flatten().chain(extra));
+}
+
+/// The test, and what it is bound to.
+fn healthcheck(check: &Healthcheck) -> String {
+    let time = |name: &str, nanoseconds: Option<i64>| {
+        Some(format!("{name} {} s", nanoseconds? as f64 / 1e9))
+    };
+    let test = check.test.iter().map(|word| format!("{word:?}")).collect::<Vec<_>>().join(" ");
+    let bounds = [
+        time("every", check.interval),
+        time("at most", check.timeout),
+        time("after", check.start_period),
+        time("first every", check.start_interval),
+        check.retries.map(|retries| format!("{retries} retries")),
+    ];
+    let extra = check.extra.iter().map(|(name, value)| format!("{name}: {value}"));
+    [test]
+        .into_iter()
+        .chain(bounds.into_iter().flatten())
+        .chain(extra)
+        .collect::<Vec<_>>()
+        .join(", ")
 }
 
 fn join<'a>(names: impl Iterator<Item = &'a String>) -> String {

@@ -87,6 +87,11 @@ impl Linter<'_> {
         {
             self.wrong(&rules::USER_RANGE, &at.member("User"), user);
         }
+        if let Some(user) = config.get("User")
+            && user.text().is_some_and(|text| !text.is_empty() && !grammar::names_user(text))
+        {
+            self.wrong(&rules::USER_PARTS, &at.member("User"), user);
+        }
         if let Some(signal) = config.get("StopSignal")
             && signal.text().is_some_and(|text| !text.is_empty() && !grammar::is_signal(text))
         {

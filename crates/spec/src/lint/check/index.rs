@@ -71,16 +71,17 @@ impl Linter<'_> {
 
     /// Two entries of one name, where they are not the same content.
     fn ref_names(&mut self, entries: &[Node<'_>], at: &Path<'_>) {
-        let mut seen: HashMap<&str, (&str, bool)> = HashMap::new();
+        let mut seen: HashMap<&str, (&str, Option<String>)> = HashMap::new();
         for (index, entry) in entries.iter().enumerate() {
             let Some(entry) = entry.object() else { continue };
             let annotations = entry.get("annotations").and_then(Node::object);
             let Some(name) = annotations.and_then(|map| map.text(REF_NAME)) else { continue };
             let digest = entry.text("digest").unwrap_or_default();
-            // One name for the images of several platforms is what some tools write.
-            let platform = entry.has("platform");
-            match seen.insert(name, (digest, platform)) {
-                Some((other, told)) if other != digest && !(told && platform) => {
+            let platform = platform_of(entry);
+            match seen.insert(name, (digest, platform.clone())) {
+                Some((other, told))
+                    if other != digest && !differ(told.as_deref(), platform.as_deref()) =>
+                {
                     let at = at.item(index);
                     let at = at.member("annotations");
                     self.report(&rules::REF_NAME_DUPLICATE, &at.member(REF_NAME)).found =
@@ -101,4 +102,16 @@ impl Linter<'_> {
             Some(node) => self.wrong(&rules::VERSION_UNKNOWN, at, node),
         }
     }
+}
+
+/// What tells two platforms apart, in one text.
+fn platform_of(entry: &Object<'_>) -> Option<String> {
+    let platform = entry.get("platform").and_then(Node::object)?;
+    let words = ["os", "architecture", "variant", "os.version"];
+    Some(words.map(|word| platform.text(word).unwrap_or_default()).join("/"))
+}
+
+/// One name for the images of several platforms is what some tools write.
+fn differ(one: Option<&str>, other: Option<&str>) -> bool {
+    matches!((one, other), (Some(one), Some(other)) if one != other)
 }

@@ -52,6 +52,10 @@ rules! {
             "a numeric `User` must be at most 4294967295",
             "A larger number wraps around to another user, to root at worst (CVE-2024-40635).",
             "Use a number of the system, or a name.";
+        USER_PARTS: Warning "config-user-parts",
+            "`User` should be a user, or a user and a group with a colon between them",
+            "What is meant by an empty part is decided by each engine: some take root.",
+            "Write `user`, `uid`, `user:group` or `uid:gid`.";
         STOP_SIGNAL_INVALID: Warning "config-stop-signal-invalid",
             "`StopSignal` should be the name of a signal, as `SIGTERM` or `SIGRTMIN+3`",
             "Engines that do not know it kill the container at once.",

@@ -34,6 +34,10 @@ rules! {
             "a layer must be compressed as its media type says",
             "Strict readers refuse it; others guess.",
             "Correct the media type, or compress the layer as it says.";
+        OPAQUE: Warning "layer-opaque",
+            "a layer should be of a compression that can be undone",
+            "conex knows gzip and zstd; whether other layers have their diff IDs is not looked at.",
+            "Compress the layer with gzip or zstd.";
         CORRUPT: Error "layer-corrupt",
             "a layer must decompress to its end",
             "The layer cannot be unpacked, or different readers see different content after its end.",

@@ -55,7 +55,7 @@ rules! {
             "Deeper nesting exhausts the stack of many parsers; real documents reach about eight levels.",
             "Flatten the document.";
         TOO_MANY: Error "json-too-many-values",
-            "a document must have at most 300,000 values, and 131,072 members in one object",
+            "a document must have at most 300,000 values, 131,072 of them objects and arrays, and 131,072 members in one object",
             "Small values of a large document need many times its memory; every command has the same limits.",
             "Split the index.";
     }

@@ -60,7 +60,12 @@ pub(super) fn choose<'a>(
     let spelled = saved.iter().filter(|image| {
         reference.is_some() && image.repo_tags.iter().any(|known| canonical(known) == reference)
     });
-    let found = only(exact).or_else(|| only(spelled));
+    // What podman and buildah make on this machine they call `localhost/NAME`.
+    let local = canonical(&format!("localhost/{text}"));
+    let here = saved.iter().filter(|image| {
+        local.is_some() && image.repo_tags.iter().any(|known| canonical(known) == local)
+    });
+    let found = only(exact).or_else(|| only(spelled)).or_else(|| only(here));
     found.ok_or_else(|| unknown(saved, name, location))
 }
 
