@@ -184,6 +184,8 @@ pub enum Command {
     #[command(subcommand)]
     Auth(commands::auth::Auth),
     Serve(commands::serve::Serve),
+    #[command(subcommand)]
+    Registry(commands::registry::RegistryCommand),
     Demo(commands::demo::Demo),
     Completion(commands::completion::Completion),
     Man(commands::man::Man),

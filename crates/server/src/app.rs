@@ -1,7 +1,7 @@
 //! One request, from its head to its answer.
 
-use std::net::SocketAddr;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use conex_spec::Result;
 use http::request::Parts;
@@ -11,12 +11,14 @@ use hyper::body::Incoming;
 use crate::access::{Asker, Gate};
 use crate::config::Config;
 use crate::failure::{Code, Failure};
-use crate::log::Meter;
+use crate::log::{Log, Meter};
+use crate::metrics::Metrics;
 use crate::receive::Receive;
 use crate::reply::{API_VERSION, Answer, Body};
 use crate::routes::{Query, Route};
 use crate::storage::Storage;
 use crate::uploads::Uploads;
+use crate::wire::Peer;
 
 /// What all requests share.
 pub(crate) struct App {
@@ -24,7 +26,15 @@ pub(crate) struct App {
     pub(crate) gate: Gate,
     pub(crate) storage: Storage,
     pub(crate) uploads: Uploads,
+    /// Told of every request.
+    pub(crate) log: Arc<dyn Log>,
+    /// Where the operator wants numbers.
+    pub(crate) metrics: Option<Arc<Metrics>>,
+    stopping: AtomicBool,
 }
+
+/// A connection that is counted as long as this lives.
+pub(crate) struct Connected(Option<Arc<Metrics>>);
 
 /// A request's head and the way to its body.
 pub(crate) struct Asked<'a> {
@@ -40,21 +50,41 @@ impl App {
     /// Opens the storage.
     pub(crate) async fn open(config: Config) -> Result<Self> {
         let storage = Storage::open(&config).await?;
-        let gate = Gate::new(config.access.clone(), &storage.secret("access").await?);
-        Ok(Self { config, gate, storage, uploads: Uploads::default() })
+        let gate = Gate::new(&config, &storage.secret("access").await?);
+        let mut log = Arc::clone(&config.log);
+        let metrics = config.operator.map(|_| Arc::new(Metrics::new(Arc::clone(&log))));
+        if let Some(metrics) = &metrics {
+            log = Arc::<Metrics>::clone(metrics);
+        }
+        let (uploads, stopping) = (Uploads::default(), AtomicBool::new(false));
+        Ok(Self { config, gate, storage, uploads, log, metrics, stopping })
+    }
+
+    /// Counts a connection.
+    pub(crate) fn connected(&self) -> Connected {
+        if let Some(metrics) = &self.metrics {
+            metrics.connections.inc();
+        }
+        Connected(self.metrics.clone())
+    }
+
+    /// Tells that no more requests are taken.
+    pub(crate) fn stop(&self) {
+        self.stopping.store(true, Ordering::Relaxed);
+    }
+
+    pub(crate) fn stopping(&self) -> bool {
+        self.stopping.load(Ordering::Relaxed)
     }
 
     /// Answers one request.
-    pub(crate) async fn answer(
-        &self,
-        request: Request<Incoming>,
-        peer: SocketAddr,
-    ) -> Response<Body> {
+    pub(crate) async fn answer(&self, request: Request<Incoming>, peer: Peer) -> Response<Body> {
         let (head, body) = request.into_parts();
-        let mut meter = Meter::start(Arc::clone(&self.config.log), peer, &head.method, &head.uri);
+        let log = Arc::clone(&self.log);
+        let mut meter = Meter::start(log, peer.address, &head.method, &head.uri);
         let received = Arc::clone(&meter.received);
         let mut body = Receive::new(&head, body, &self.config.limits, received);
-        let (mut response, fault) = match self.handle(&head, &mut body, &mut meter).await {
+        let (mut response, fault) = match self.handle(&head, &peer, &mut body, &mut meter).await {
             Ok(response) => (response, None),
             Err(mut failure) => {
                 body.drain().await;
@@ -72,12 +102,19 @@ impl App {
         response
     }
 
-    async fn handle(&self, head: &Parts, body: &mut Receive, meter: &mut Meter) -> Answer {
+    async fn handle(
+        &self,
+        head: &Parts,
+        peer: &Peer,
+        body: &mut Receive,
+        meter: &mut Meter,
+    ) -> Answer {
         self.check_head(head)?;
         let route = Route::parse(head.uri.path())?;
+        meter.asked_for(route.endpoint());
         self.check_policy(&head.method, &route)?;
         let query = Query::parse(head.uri.query())?;
-        let asker = self.gate.admit(head).await?;
+        let asker = self.gate.admit(head, peer.certified.as_deref()).await?;
         meter.asked_by(asker.name());
         asker.check(&head.method, &route)?;
         let (method, headers) = (&head.method, &head.headers);
@@ -85,6 +122,8 @@ impl App {
         match route {
             Route::Base => self.base(&asked),
             Route::Token => self.token(asked).await,
+            Route::Health => self.health(&asked),
+            Route::Ready => self.ready(&asked).await,
             Route::Catalog => self.catalog(&asked).await,
             Route::Tags(repository) => self.tags(&asked, repository).await,
             Route::Manifest(repository, name) => self.manifest(asked, repository, name).await,
@@ -113,6 +152,11 @@ impl App {
     /// The one gate before all handlers: what the operator does not allow is refused here
     /// (CVE-2026-41888: one handler had forgotten to ask).
     fn check_policy(&self, method: &Method, route: &Route) -> Result<(), Failure> {
+        if self.config.read_only && !method.is_safe() && !matches!(route, Route::Token) {
+            return Err(Code::Unsupported
+                .says("this registry is read-only")
+                .header(header::ALLOW, HeaderValue::from_static("GET, HEAD")));
+        }
         let deletes = matches!(route, Route::Manifest(..) | Route::Blob(..));
         if method == Method::DELETE && deletes && !self.config.deletes {
             return Err(Code::Unsupported
@@ -120,6 +164,14 @@ impl App {
                 .header(header::ALLOW, HeaderValue::from_static("GET, HEAD, PUT")));
         }
         Ok(())
+    }
+}
+
+impl Drop for Connected {
+    fn drop(&mut self) {
+        if let Some(metrics) = &self.0 {
+            metrics.connections.dec();
+        }
     }
 }
 
@@ -132,6 +184,11 @@ impl Asked<'_> {
     /// Whether the method only reads.
     pub(crate) fn reads(&self) -> bool {
         matches!(*self.method, Method::GET | Method::HEAD)
+    }
+
+    /// Refuses every other method.
+    pub(crate) fn only_reads(&self) -> Result<(), Failure> {
+        if self.reads() { Ok(()) } else { Err(Failure::method("GET, HEAD")) }
     }
 }
 

@@ -11,6 +11,7 @@ use conex_spec::{Error, Kind, Result};
 
 use crate::access::Permissions;
 use crate::log::Log;
+use crate::tls::Tls;
 
 /// How a registry is served.
 #[derive(Clone)]
@@ -19,6 +20,13 @@ pub struct Config {
     pub storage: Place,
     /// Where to listen; port 0 takes a free one.
     pub listen: SocketAddr,
+    /// TLS; without it plain HTTP is spoken.
+    pub tls: Option<Tls>,
+    /// Where the operator is told how the server is, over plain HTTP: numbers for Prometheus at
+    /// `/metrics`.
+    pub operator: Option<SocketAddr>,
+    /// Whether nothing can be changed.
+    pub read_only: bool,
     /// Whether manifests, tags and blobs can be deleted.
     pub deletes: bool,
     /// Who may do what.
@@ -125,6 +133,9 @@ impl Config {
         Self {
             storage: Place::Folder(root.into()),
             listen,
+            tls: None,
+            operator: None,
+            read_only: false,
             deletes: true,
             access: Permissions::default(),
             limits: Limits::default(),
@@ -164,6 +175,9 @@ impl fmt::Debug for Config {
         f.debug_struct("Config")
             .field("storage", &self.storage)
             .field("listen", &self.listen)
+            .field("tls", &self.tls)
+            .field("operator", &self.operator)
+            .field("read_only", &self.read_only)
             .field("deletes", &self.deletes)
             .field("access", &self.access)
             .field("limits", &self.limits)

@@ -22,6 +22,8 @@
 //! | the file that sets it | [`settings`] |
 //! | who may do what | [`access`] |
 //! | the access log | [`log`] |
+//! | TLS and certificates of clients | [`tls`], `wire` |
+//! | numbers for the operator | `metrics`, `operator` |
 //! | listening, connections, shutdown | [`server`] |
 //! | one request from its head to its answer | `app` |
 //! | URL paths and queries | `routes` |
@@ -36,6 +38,7 @@ pub mod config;
 pub mod log;
 pub mod server;
 pub mod settings;
+pub mod tls;
 
 mod app;
 mod cache;
@@ -43,15 +46,20 @@ mod failure;
 mod file_body;
 mod handlers;
 mod inspect;
+mod metrics;
+mod operator;
 mod paths;
 mod patience;
 mod range;
 mod receive;
 mod reply;
 mod routes;
+mod stamp;
 mod storage;
 mod uploads;
+mod wire;
 
 pub use config::{Config, Limits, Place, S3};
 pub use log::{Access, Log};
 pub use server::Server;
+pub use tls::{Clients, Tls, TlsFiles};

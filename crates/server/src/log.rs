@@ -15,6 +15,9 @@ pub struct Access {
     pub peer: SocketAddr,
     /// The name that the asker proved to have.
     pub user: Option<String>,
+    /// Which part of the API was asked for, such as `manifest` or `blob`; `other` where the target
+    /// names none.
+    pub endpoint: &'static str,
     /// The method.
     pub method: Method,
     /// The target as it was sent, with its query. A stranger's text: escape it before printing.
@@ -35,6 +38,9 @@ pub struct Access {
 pub trait Log: Send + Sync {
     /// Takes note.
     fn access(&self, access: &Access);
+
+    /// Takes note of what the operator should look at and no request tells.
+    fn notice(&self, _text: &str) {}
 }
 
 /// Looks away.
@@ -61,6 +67,7 @@ impl Meter {
         let access = Access {
             peer,
             user: None,
+            endpoint: "other",
             method: method.clone(),
             target: target.to_string(),
             status: 499,
@@ -70,6 +77,10 @@ impl Meter {
             fault: None,
         };
         Self { log, access, started: Instant::now(), received: Arc::default() }
+    }
+
+    pub(crate) fn asked_for(&mut self, endpoint: &'static str) {
+        self.access.endpoint = endpoint;
     }
 
     pub(crate) fn asked_by(&mut self, user: Option<&str>) {

@@ -21,6 +21,10 @@ pub(crate) enum Route {
     Base,
     /// `/token`, where our own tokens are given out
     Token,
+    /// `/healthz`: whether the process answers at all
+    Health,
+    /// `/readyz`: whether it can do its work
+    Ready,
     /// `/v2/_catalog`
     Catalog,
     /// `/v2/<name>/tags/list`
@@ -49,8 +53,11 @@ impl Route {
     /// The endpoint of a URL's path as it was sent.
     pub(crate) fn parse(raw: &str) -> Result<Self, Failure> {
         let path = decode(raw)?;
-        if path == "/token" {
-            return Ok(Self::Token);
+        match path.as_str() {
+            "/token" => return Ok(Self::Token),
+            "/healthz" => return Ok(Self::Health),
+            "/readyz" => return Ok(Self::Ready),
+            _ => {}
         }
         let rest = match path.strip_prefix("/v2") {
             Some("" | "/") => return Ok(Self::Base),
@@ -80,10 +87,25 @@ impl Route {
 }
 
 impl Route {
+    /// What the log calls it.
+    pub(crate) fn endpoint(&self) -> &'static str {
+        match self {
+            Self::Base => "base",
+            Self::Token => "token",
+            Self::Health | Self::Ready => "health",
+            Self::Catalog => "catalog",
+            Self::Tags(_) => "tags",
+            Self::Manifest(..) => "manifest",
+            Self::Referrers(..) => "referrers",
+            Self::Blob(..) => "blob",
+            Self::Uploads(_) | Self::Upload(..) => "upload",
+        }
+    }
+
     /// The repository that it is about.
     pub(crate) fn repository(&self) -> Option<&Repository> {
         match self {
-            Self::Base | Self::Token | Self::Catalog => None,
+            Self::Base | Self::Token | Self::Health | Self::Ready | Self::Catalog => None,
             Self::Tags(name)
             | Self::Manifest(name, _)
             | Self::Referrers(name, _)

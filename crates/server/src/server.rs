@@ -20,8 +20,10 @@ use tokio::time::{Instant, sleep, timeout};
 
 use crate::app::App;
 use crate::config::{Config, Limits};
+use crate::operator;
 use crate::patience::Patience;
 use crate::reply::{Body, empty};
+use crate::wire::{Peer, Wire};
 
 /// How a connection of HTTP/2 begins. RFC 9113, 3.4.
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
@@ -39,6 +41,8 @@ pub struct Server {
     app: Arc<App>,
     listener: TcpListener,
     address: SocketAddr,
+    /// Where the operator asks.
+    operator: Option<TcpListener>,
 }
 
 impl Server {
@@ -48,18 +52,24 @@ impl Server {
     /// `Conflict` where another process serves the folder; `Invalid` where it holds something else;
     /// `Unsupported` where its format is of another version.
     pub async fn bind(config: Config) -> Result<Self> {
-        let listen = config.listen;
-        let fault = |err| Error::from_io(err, || format!("cannot listen on {listen}"));
         // First, since an address that cannot be had must leave no folder behind.
-        let listener = TcpListener::bind(listen).await.map_err(fault)?;
-        let address = listener.local_addr().map_err(fault)?;
+        let (listener, address) = listen(config.listen).await?;
+        let operator = match config.operator {
+            Some(address) => Some(listen(address).await?.0),
+            None => None,
+        };
         let app = App::open(config).await?;
-        Ok(Self { app: Arc::new(app), listener, address })
+        Ok(Self { app: Arc::new(app), listener, address, operator })
     }
 
     /// Where it listens.
     pub fn local_addr(&self) -> SocketAddr {
         self.address
+    }
+
+    /// Where it tells its operator how it is.
+    pub fn operator_addr(&self) -> Option<SocketAddr> {
+        self.operator.as_ref().and_then(|listener| listener.local_addr().ok())
     }
 
     /// Serves until `shutdown` is done; then takes no more requests and gives those underway
@@ -71,6 +81,11 @@ impl Server {
         let (writing, mut written) = mpsc::channel::<()>(1);
         let room = Arc::new(Semaphore::new(self.app.config.limits.connections));
         let mut shutdown = pin!(shutdown);
+        let told = self.operator.map(|listener| {
+            let mut told = JoinSet::new();
+            told.spawn(operator::serve(Arc::clone(&self.app), listener));
+            told
+        });
         loop {
             let accepted = tokio::select! {
                 biased;
@@ -87,6 +102,7 @@ impl Server {
             });
         }
         drop(self.listener);
+        self.app.stop();
         let _ = stop.send(true);
         let all = async { while connections.join_next().await.is_some() {} };
         // Whoever is not done then is cut off; uploads can be resumed.
@@ -96,6 +112,7 @@ impl Server {
         // What has come by then is written before the folder is someone else's.
         written.recv().await;
         self.app.storage.home().close().await;
+        drop(told);
         Ok(())
     }
 }
@@ -104,6 +121,13 @@ impl std::fmt::Debug for Server {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Server").field("address", &self.address).finish_non_exhaustive()
     }
+}
+
+async fn listen(address: SocketAddr) -> Result<(TcpListener, SocketAddr)> {
+    let fault = |err| Error::from_io(err, || format!("cannot listen on {address}"));
+    let listener = TcpListener::bind(address).await.map_err(fault)?;
+    let address = listener.local_addr().map_err(fault)?;
+    Ok((listener, address))
 }
 
 type Accepted = (tokio::sync::OwnedSemaphorePermit, TcpStream, SocketAddr);
@@ -123,19 +147,19 @@ async fn accept(listener: &TcpListener, room: &Arc<Semaphore>) -> Option<Accepte
 async fn connection(
     app: Arc<App>,
     stream: TcpStream,
-    peer: SocketAddr,
+    address: SocketAddr,
     mut stopping: watch::Receiver<bool>,
     writing: mpsc::Sender<()>,
 ) {
     let limits = app.config.limits.clone();
+    let _counted = app.connected();
     // Answers are written whole; waiting for more of them only delays.
     let _ = stream.set_nodelay(true);
-    let Some(is_http2) = first_bytes(&stream, limits.header_time, &mut stopping).await else {
-        return;
-    };
+    let Some((wire, is_http2)) = open(&app, stream, &mut stopping).await else { return };
+    let peer = Peer { address, certified: wire.certified() };
     let service =
-        service_fn(move |request| answer(Arc::clone(&app), request, peer, writing.clone()));
-    let io = Patience::new(TokioIo::new(stream), limits.body_time);
+        service_fn(move |request| answer(Arc::clone(&app), request, peer.clone(), writing.clone()));
+    let io = Patience::new(TokioIo::new(wire), limits.body_time);
     // Errors of a connection are its client's; the access log has told of its requests.
     if is_http2 {
         let served = pin!(http2_builder(&limits).serve_connection(io, service));
@@ -146,16 +170,40 @@ async fn connection(
     }
 }
 
+/// What comes before the first request: the handshake of TLS, and which HTTP the client speaks.
+/// Nothing where the client says too little for too long.
+async fn open(
+    app: &App,
+    stream: TcpStream,
+    stopping: &mut watch::Receiver<bool>,
+) -> Option<(Wire, bool)> {
+    let time = app.config.limits.header_time;
+    let Some(tls) = &app.config.tls else {
+        let is_http2 = first_bytes(&stream, time, stopping).await?;
+        return Some((Wire::Plain(stream), is_http2));
+    };
+    let (config, fault) = tls.current();
+    if let Some(err) = fault {
+        app.log.notice(&err.to_string());
+    }
+    let wire = tokio::select! {
+        shaken = timeout(time, Wire::secure(stream, config)) => shaken.ok()??,
+        _ = stopping.wait_for(|stopping| *stopping) => return None,
+    };
+    let is_http2 = wire.is_http2().unwrap_or_default();
+    Some((wire, is_http2))
+}
+
 /// What only reads ends with its connection. What writes does not, and begins at once: all that came
 /// is written, also where the client is gone before it was told so, and then goes on from there.
 fn answer(
     app: Arc<App>,
     request: Request<Incoming>,
-    peer: SocketAddr,
+    peer: Peer,
     writing: mpsc::Sender<()>,
 ) -> impl Future<Output = Result<Response<Body>, Infallible>> {
     let begun = if request.method().is_safe() {
-        Err((app, request))
+        Err((app, request, peer))
     } else {
         Ok(tokio::spawn(async move {
             let answer = app.answer(request, peer).await;
@@ -166,7 +214,7 @@ fn answer(
     async move {
         Ok(match begun {
             Ok(task) => task.await.unwrap_or_else(|_| empty(StatusCode::INTERNAL_SERVER_ERROR)),
-            Err((app, request)) => app.answer(request, peer).await,
+            Err((app, request, peer)) => app.answer(request, peer).await,
         })
     }
 }

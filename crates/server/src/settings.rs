@@ -4,6 +4,10 @@
 //! root = "/srv/registry"
 //! listen = "0.0.0.0:5000"
 //!
+//! [tls]
+//! certificate = "registry.pem"
+//! key = "registry.key"
+//!
 //! [auth]
 //! htpasswd = "users"
 //! tokens = true
@@ -31,6 +35,7 @@ use crate::access::rules::{Actions, Rule, Rules, Whom};
 use crate::access::token::{Issuer, Own};
 use crate::access::{Permissions, Tokens};
 use crate::config::{Config, Limits, Place, S3};
+use crate::tls::{Clients, Tls, TlsFiles};
 
 /// What may stand in the file, as a JSON Schema.
 pub const SCHEMA: &str = include_str!("settings/schema.json");
@@ -45,7 +50,10 @@ pub struct Settings {
     root: Option<PathBuf>,
     storage: Option<StorageTable>,
     listen: Option<SocketAddr>,
+    operator: Option<SocketAddr>,
+    read_only: Option<bool>,
     deletes: Option<bool>,
+    tls: Option<TlsTable>,
     limits: LimitTable,
     auth: Auth,
     rule: Option<Vec<RuleTable>>,
@@ -73,6 +81,17 @@ impl fmt::Debug for StorageTable {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("StorageTable").field("url", &self.url).finish_non_exhaustive()
     }
+}
+
+/// `[tls]`
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+struct TlsTable {
+    certificate: PathBuf,
+    key: PathBuf,
+    client_authority: Option<PathBuf>,
+    #[serde(default)]
+    client_required: bool,
 }
 
 /// `[limits]`: sizes in bytes, times in seconds.
@@ -164,7 +183,12 @@ impl Settings {
             }
             (None, None) => {}
         }
+        if let Some(table) = &self.tls {
+            config.tls = Some(table.open(&folder)?);
+        }
         config.listen = self.listen.unwrap_or(config.listen);
+        config.operator = self.operator.or(config.operator);
+        config.read_only = self.read_only.unwrap_or(config.read_only);
         config.deletes = self.deletes.unwrap_or(config.deletes);
         self.limits.apply(&mut config.limits);
         Ok(())
@@ -196,7 +220,9 @@ impl Settings {
             }
             (None, false) => Tokens::None,
         };
-        if users.is_none() && auth.issuer.is_none() && (auth.tokens || self.rule.is_some()) {
+        let certified = self.tls.as_ref().is_some_and(|tls| tls.client_authority.is_some());
+        let nobody = users.is_none() && auth.issuer.is_none();
+        if nobody && (auth.tokens || (self.rule.is_some() && !certified)) {
             return Err(fault("rules and tokens without users")
                 .hint("name a file of users: `htpasswd` in `[auth]`"));
         }
@@ -230,6 +256,19 @@ impl StorageTable {
         ];
         let given = options.into_iter().filter_map(|(name, value)| Some((name.into(), value?)));
         Ok(S3 { redirect: self.redirect, options: given.collect(), ..S3::parse(&self.url)? })
+    }
+}
+
+impl TlsTable {
+    fn open(&self, folder: &Path) -> Result<Tls> {
+        let authority = self.client_authority.as_ref().map(|path| folder.join(path));
+        let clients =
+            authority.map(|authority| Clients { authority, required: self.client_required });
+        if clients.is_none() && self.client_required {
+            return Err(Error::invalid("`client-required` needs `client-authority`"));
+        }
+        let (certificate, key) = (folder.join(&self.certificate), folder.join(&self.key));
+        Tls::open(TlsFiles { certificate, key, clients })
     }
 }
 

@@ -33,7 +33,7 @@ use self::layout::LayoutHome;
 use self::s3::S3Home;
 use crate::cache::{Cache, Change};
 use crate::config::{Config, Place};
-use crate::paths::Repository;
+use crate::paths::{self, Repository};
 
 /// Changes of as many repositories can go on at a time.
 const LOCKS: usize = 64;
@@ -81,6 +81,14 @@ impl Storage {
     pub(crate) async fn secret(&self, purpose: &str) -> Result<Vec<u8>> {
         let key = hmac::Key::new(hmac::HMAC_SHA256, &self.home.key().await?);
         Ok(hmac::sign(&key, purpose.as_bytes()).as_ref().to_vec())
+    }
+
+    /// Whether the home is still there and can be read.
+    pub(crate) async fn check(&self) -> Result<()> {
+        match self.home.read(vec![paths::VERSION.into()]).await?.pop().flatten() {
+            Some(_) => Ok(()),
+            None => Err(Error::not_found("the storage is gone")),
+        }
     }
 
     /// A blob of a repository. Small ones come with their `bytes` where these are wanted.

@@ -26,6 +26,7 @@ pub mod pack;
 pub mod pull;
 pub mod push;
 mod raw;
+pub mod registry;
 pub mod repack;
 pub mod repair;
 pub mod repos;
@@ -161,6 +162,7 @@ async fn dispatch(args: &Args, output: &Output, progress: &Arc<dyn Show>) -> Res
         Command::Logout(command) => command.run(&context(), output).await?,
         Command::Auth(command) => command.run(&context(), output).await?,
         Command::Serve(command) => command.run(output).await?,
+        Command::Registry(command) => command.run(!global.no_sync, output).await?,
         Command::Completion(command) => command.run(output)?,
         Command::Man(command) => command.run(output)?,
         Command::Complete(command) => {

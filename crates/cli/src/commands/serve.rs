@@ -1,21 +1,23 @@
 //! `conex serve`
 
-use std::io::Write;
 use std::net::SocketAddr;
 use std::path::PathBuf;
-use std::sync::Arc;
 
 use clap::Args;
 use serde::Serialize;
 
 use conex_server::access::htpasswd::Users;
 use conex_server::settings::{SCHEMA, Settings};
-use conex_server::{Access, Config, Log, Place, S3, Server};
+use conex_server::{Config, Place, S3, Server, Tls, TlsFiles};
 use conex_spec::{Error, Kind, Reference, Result};
 
 use crate::commands::stop_signal;
 use crate::environment;
-use crate::output::{Output, escape};
+use crate::output::Output;
+
+mod log;
+
+use self::log::LogForm;
 
 /// Serve a registry on a folder or a bucket, or a layout as one
 #[derive(Debug, Args)]
@@ -23,7 +25,7 @@ use crate::output::{Output, escape};
 Examples:
   conex serve
   conex serve --root /srv/registry --listen 0.0.0.0:5000
-  conex serve --htpasswd users
+  conex serve --htpasswd users --tls-cert registry.pem --tls-key registry.key
   conex serve --config registry.toml --check
   conex serve --storage s3://bucket/registry --listen 0.0.0.0:5000
   conex serve oci:./mirror --repository team/app
@@ -33,9 +35,9 @@ AWS_SECRET_ACCESS_KEY, AWS_SESSION_TOKEN, AWS_ENDPOINT_URL or AWS_ENDPOINT_URL_S
 AWS_VIRTUAL_HOSTED_STYLE_REQUEST=true where its name is a part of the host's. Any number of processes
 may serve one bucket, if its store holds to If-Match; otherwise one.
 
-Without users it lets everyone in. `htpasswd -B -c users alice` makes a file of users. A file of
-settings says more: who may do what where, and how clients log in. It speaks plain HTTP: put it
-behind a proxy that speaks TLS.")]
+Without users it lets everyone in, and without a certificate it speaks plain HTTP. `conex registry
+user users alice` makes a file of users. A file of settings says more: who may do what where, how clients
+log in, and where Prometheus gets its numbers.")]
 pub struct Serve {
     /// A layout, which is served as one repository and only read
     #[arg(value_name = "oci:DIR", conflicts_with_all = ["root", "storage"])]
@@ -61,6 +63,18 @@ pub struct Serve {
     /// A file of users and passwords; only they are let in, and may do everything
     #[arg(long, value_name = "FILE", conflicts_with = "config")]
     htpasswd: Option<PathBuf>,
+    /// The certificate of this registry, in PEM; read again when it changes
+    #[arg(long, value_name = "FILE", requires = "tls_key")]
+    tls_cert: Option<PathBuf>,
+    /// The key of the certificate
+    #[arg(long, value_name = "FILE", requires = "tls_cert")]
+    tls_key: Option<PathBuf>,
+    /// Refuse every change
+    #[arg(long)]
+    read_only: bool,
+    /// How requests are logged, on standard error
+    #[arg(long, value_name = "FORM", default_value = "text")]
+    log: LogForm,
     /// Look at the settings and the files that they name, and end
     #[arg(long)]
     check: bool,
@@ -76,14 +90,17 @@ impl Serve {
         }
         let mut config = self.settings()?;
         let root = config.storage.to_string();
+        let scheme = if config.tls.is_some() { "https" } else { "http" };
         if self.check {
-            let report = Report { url: format!("http://{}", config.listen), root };
+            let url = format!("{scheme}://{}", config.listen);
+            let report = Report { url, root, operator: config.operator };
             return output
                 .report(&report, |report| format!("sound: {} on {}\n", report.root, report.url));
         }
-        config.log = Arc::new(AccessLog);
+        config.log = self.log.open();
         let server = Server::bind(config).await?;
-        let report = Report { url: format!("http://{}", server.local_addr()), root };
+        let url = format!("{scheme}://{}", server.local_addr());
+        let report = Report { url, root, operator: server.operator_addr() };
         output.report(&report, |report| format!("serving {} on {}\n", report.root, report.url))?;
         server.run(stop_signal()).await
     }
@@ -115,7 +132,11 @@ impl Serve {
                 bucket.options.entry(name).or_insert(value);
             }
         }
+        if let (Some(certificate), Some(key)) = (self.tls_cert.clone(), self.tls_key.clone()) {
+            config.tls = Some(Tls::open(TlsFiles { certificate, key, clients: None })?);
+        }
         config.listen = self.listen.unwrap_or(config.listen);
+        config.read_only |= self.read_only;
         Ok(config)
     }
 }
@@ -141,27 +162,7 @@ impl Serve {
 struct Report {
     url: String,
     root: String,
-}
-
-/// One line for each request on standard error.
-struct AccessLog;
-
-impl Log for AccessLog {
-    fn access(&self, access: &Access) {
-        let fault = access.fault.as_deref().map(|fault| format!("  {}", escape(fault)));
-        let user = access.user.as_deref().map_or("-".into(), |user| escape(user).replace(' ', "_"));
-        let line = format!(
-            "{} {user} {} {} {} in {} out {} {:.1} ms{}\n",
-            access.peer.ip(),
-            access.method,
-            escape(&access.target),
-            access.status,
-            access.received,
-            access.sent,
-            access.duration.as_secs_f64() * 1000.0,
-            fault.unwrap_or_default()
-        );
-        // A log that cannot be written must not stop the service.
-        let _ = std::io::stderr().write_all(line.as_bytes());
-    }
+    /// Where the operator asks.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    operator: Option<SocketAddr>,
 }

@@ -13,10 +13,12 @@ use uuid::Uuid;
 use super::rules::Actions;
 use super::token::{Claims, Mint, Scope};
 use super::{Permissions, Tokens};
+use crate::config::Config;
 use crate::failure::{Code, Failure};
 use crate::paths::Repository;
 use crate::routes::Route;
 use crate::storage::blocking;
+use crate::tls::Tls;
 
 /// Passwords that are checked at a time: each costs a core for a while.
 const CHECKS: usize = 2;
@@ -26,6 +28,10 @@ pub(crate) struct Gate {
     pub(super) access: Permissions,
     pub(super) mint: Mint,
     checks: Semaphore,
+    /// How this registry is spoken to, as far as it knows.
+    scheme: &'static str,
+    /// Whether people may show a certificate.
+    certificates: bool,
 }
 
 /// Someone who asks for something.
@@ -44,16 +50,38 @@ pub(crate) enum Who {
 
 impl Gate {
     /// `key` is a secret of this registry.
-    pub(crate) fn new(access: Permissions, key: &[u8]) -> Self {
-        Self { access, mint: Mint::new(key), checks: Semaphore::new(CHECKS) }
+    pub(crate) fn new(config: &Config, key: &[u8]) -> Self {
+        let scheme = if config.tls.is_some() { "https" } else { "http" };
+        Self {
+            access: config.access.clone(),
+            mint: Mint::new(key),
+            checks: Semaphore::new(CHECKS),
+            scheme,
+            certificates: config.tls.as_ref().is_some_and(Tls::knows_clients),
+        }
+    }
+
+    /// Whether everyone may do everything.
+    fn is_open(&self) -> bool {
+        self.access.is_open() && !self.certificates
     }
 
     /// Who sent a request. Wrong credentials are refused, even for what everyone may do: their
     /// owner thinks to be someone.
-    pub(crate) async fn admit<'a>(&'a self, head: &'a Parts) -> Result<Asker<'a>, Failure> {
+    ///
+    /// Who shows a certificate, by the name in it, needs no password, but may log in as someone
+    /// else all the same.
+    pub(crate) async fn admit<'a>(
+        &'a self,
+        head: &'a Parts,
+        certified: Option<&str>,
+    ) -> Result<Asker<'a>, Failure> {
         let asker = |who| Asker { gate: self, who, head };
         let sent = head.headers.get(header::AUTHORIZATION).filter(|_| !self.access.is_open());
-        let Some(sent) = sent else { return Ok(asker(Who::Anyone)) };
+        let Some(sent) = sent else {
+            let user = certified.map(|name| Who::User(name.to_owned()));
+            return Ok(asker(user.unwrap_or(Who::Anyone)));
+        };
         let sent = sent.to_str().unwrap_or_default();
         let (scheme, value) = sent.split_once(' ').unwrap_or((sent, ""));
         let found = if scheme.eq_ignore_ascii_case("basic") {
@@ -115,7 +143,7 @@ impl Asker<'_> {
     /// Refuses what the asker may not do. Whether the thing is there plays no part: whoever may not
     /// know it learns nothing.
     pub(crate) fn check(&self, method: &Method, route: &Route) -> Result<(), Failure> {
-        if self.may_everything() || matches!(route, Route::Token) {
+        if self.may_everything() || matches!(route, Route::Token | Route::Health | Route::Ready) {
             return Ok(());
         }
         let Some(repository) = route.repository() else {
@@ -153,7 +181,7 @@ impl Asker<'_> {
 
     /// Whether nothing is kept from anyone.
     pub(crate) fn may_everything(&self) -> bool {
-        self.gate.access.is_open()
+        self.gate.is_open()
     }
 
     /// Whether a repository is shown in the catalog.
@@ -221,7 +249,8 @@ impl Asker<'_> {
             Tokens::None => "Basic realm=\"conex\", charset=\"UTF-8\"".to_owned(),
             Tokens::Own(own) => {
                 let (url, host) = (own.url.as_deref(), self.host());
-                let base = url.map_or_else(|| format!("http://{host}"), str::to_owned);
+                let base =
+                    url.map_or_else(|| format!("{}://{host}", self.gate.scheme), str::to_owned);
                 let realm = format!("{}/token", base.trim_end_matches('/'));
                 bearer(&realm, service(url, &host), scope, error)
             }
@@ -239,7 +268,7 @@ impl Asker<'_> {
 /// to its handler, which asks then.
 fn needed(method: &Method, route: &Route) -> Actions {
     match route {
-        Route::Base | Route::Catalog | Route::Token => Actions::NONE,
+        Route::Base | Route::Catalog | Route::Token | Route::Health | Route::Ready => Actions::NONE,
         Route::Tags(_) | Route::Referrers(..) => Actions::PULL,
         Route::Manifest(..) | Route::Blob(..) => match *method {
             Method::GET | Method::HEAD => Actions::PULL,

@@ -4,8 +4,7 @@
 //! The file is read again when it was changed, so that a person who was taken out is out at once.
 
 use std::collections::HashMap;
-use std::fs::{self, Metadata};
-use std::os::unix::fs::MetadataExt;
+use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -13,10 +12,14 @@ use conex_spec::{Error, Kind, Result};
 use ring::hmac;
 use ring::rand::SystemRandom;
 
+use crate::stamp::Stamp;
+
 /// The largest file, in bytes: some hundred thousand users.
 const LIMIT: u64 = 32 << 20;
 /// Passwords that are known to be right, so that not each request costs a bcrypt.
 const KNOWN: usize = 4096;
+/// How many rounds our own hashes take, as a power of two: a tenth of a second.
+const COST: u32 = 10;
 /// What an unknown user's password is compared with where the file has no user at all. Its cost is
 /// `htpasswd -B`'s own.
 const NOBODY: &str = "$2y$05$iZ2dFmIL1Rb/0mxxZzqT3.bpJRRu4AnxNWJDG/8HoRPZ4ZHKdHdJ6";
@@ -39,10 +42,6 @@ struct Read {
     /// For each user the seal of the password that was right.
     known: HashMap<String, hmac::Tag>,
 }
-
-/// Changes whenever the file does.
-#[derive(Clone, Copy, Default, PartialEq, Eq)]
-struct Stamp(u64, u64, i64, i64);
 
 impl Users {
     /// Reads a file.
@@ -138,10 +137,48 @@ impl Users {
     }
 }
 
-impl Stamp {
-    fn of(meta: &Metadata) -> Self {
-        Self(meta.ino(), meta.len(), meta.ctime(), meta.ctime_nsec())
+/// The text of a file of users with a new password for one of them, who may be new, or without that
+/// user. Comments and the order stay. `path` is what the file is called.
+///
+/// # Errors
+/// `Invalid` where the text is no such file; `Usage` for a name or a password that it cannot hold;
+/// `NotFound` where a user is to go who is not there.
+pub fn changed(text: &str, path: &Path, user: &str, password: Option<&str>) -> Result<String> {
+    let known = parse(text, path)?.contains_key(user);
+    let mut lines: Vec<String> = text.lines().map(str::to_owned).collect();
+    let at = lines.iter().position(|line| line.trim().split(':').next() == Some(user));
+    let Some(password) = password else {
+        let Some(at) = at.filter(|_| known) else {
+            let message = format!("there is no user {} in {}", user.escape_debug(), path.display());
+            return Err(Error::not_found(message));
+        };
+        lines.remove(at);
+        return Ok(joined(&lines));
+    };
+    let strange = |c: char| c == ':' || c.is_control() || c.is_whitespace();
+    if user.is_empty() || user.starts_with('#') || user.contains(strange) || user.len() > 255 {
+        return Err(Error::new(Kind::Usage, "this cannot be the name of a user")
+            .expected("1 to 255 bytes without a colon or blanks")
+            .found(user.escape_debug()));
     }
+    let hash = bcrypt::non_truncating_hash(password, COST).map_err(|err| {
+        Error::new(Kind::Usage, "this cannot be a password")
+            .expected("1 to 71 bytes, which is all that bcrypt hashes")
+            .source(err)
+    })?;
+    if password.is_empty() {
+        return Err(Error::new(Kind::Usage, "the password is empty"));
+    }
+    let line = format!("{user}:{hash}");
+    match at.filter(|_| known) {
+        Some(at) => lines[at] = line,
+        None => lines.push(line),
+    }
+    Ok(joined(&lines))
+}
+
+fn joined(lines: &[String]) -> String {
+    lines.iter().map(|line| format!("{line}\n")).collect()
 }
 
 impl std::fmt::Debug for Inner {
@@ -173,7 +210,7 @@ fn parse(text: &str, path: &Path) -> Result<HashMap<String, String>> {
                 user.escape_debug()
             ))
             .expected("$2y$…")
-            .hint("`htpasswd -B FILE NAME` hashes it so"));
+            .hint("`conex registry user FILE NAME` hashes it so"));
         }
         if hashes.insert(user.to_owned(), hash.to_owned()).is_some() {
             return Err(fault(&format!("{} stands there twice", user.escape_debug())));
@@ -252,6 +289,29 @@ mod tests {
             assert!(err.to_string().contains(message), "{text}: {err}");
             assert!(!err.to_string().contains("secret"), "{err}");
         }
+    }
+
+    #[test]
+    fn users_are_added_changed_and_removed() {
+        let path = Path::new("users");
+        let set = |text: &str, user: &str, word: &str| changed(text, path, user, Some(word));
+        let text = set("# people\n", "alice", "a").unwrap();
+        let text = set(&text, "bob", "b").unwrap();
+        let text = set(&text, "alice", "new").unwrap();
+        let names: Vec<_> = text.lines().map(|line| line.split(':').next().unwrap()).collect();
+        assert_eq!(names, ["# people", "alice", "bob"]);
+        let hashes = parse(&text, path).unwrap();
+        assert!(bcrypt::verify("new", &hashes["alice"]).unwrap());
+        assert!(bcrypt::verify("b", &hashes["bob"]).unwrap());
+        let text = changed(&text, path, "alice", None).unwrap();
+        assert_eq!(parse(&text, path).unwrap().len(), 1);
+        assert_eq!(changed(&text, path, "alice", None).unwrap_err().kind(), Kind::NotFound);
+        for (user, word) in [("", "a"), ("a:b", "a"), ("a b", "a"), ("#a", "a"), ("a", "")] {
+            assert_eq!(set(&text, user, word).unwrap_err().kind(), Kind::Usage, "{user:?}");
+        }
+        // bcrypt would look at the first 72 bytes only.
+        assert_eq!(set(&text, "a", &"x".repeat(80)).unwrap_err().kind(), Kind::Usage);
+        assert_eq!(set("alice", "a", "a").unwrap_err().kind(), Kind::Invalid);
     }
 
     /// Otherwise the comparison ends at once, and tells who is unknown.

@@ -23,13 +23,13 @@ const INDEX_TYPE: &str = "application/vnd.oci.image.index.v1+json";
 
 impl App {
     pub(crate) fn base(&self, asked: &Asked<'_>) -> Answer {
-        only_reads(asked)?;
+        asked.only_reads()?;
         Ok(json(&json!({}), JSON))
     }
 
     /// An extension of Docker's registry: all repositories.
     pub(crate) async fn catalog(&self, asked: &Asked<'_>) -> Answer {
-        only_reads(asked)?;
+        asked.only_reads()?;
         let count = asked.query.count()?.unwrap_or(MAX_REPOSITORIES).min(MAX_REPOSITORIES);
         let mut last = asked.query.one("last")?.unwrap_or_default().to_owned();
         let (mut seen, mut more) = (Vec::new(), true);
@@ -48,7 +48,7 @@ impl App {
     }
 
     pub(crate) async fn tags(&self, asked: &Asked<'_>, repository: Repository) -> Answer {
-        only_reads(asked)?;
+        asked.only_reads()?;
         let count = asked.query.count()?.unwrap_or(MAX_TAGS).min(MAX_TAGS);
         let last = asked.query.one("last")?.unwrap_or_default().to_owned();
         if !self.storage.home().has_repository(&repository).await? {
@@ -74,7 +74,7 @@ impl App {
         repository: Repository,
         subject: Digest,
     ) -> Answer {
-        only_reads(asked)?;
+        asked.only_reads()?;
         let filter = asked.query.one("artifactType")?.filter(|kind| !kind.is_empty());
         let filter = filter.map(MediaType::new);
         let last = match asked.query.one("last")? {
@@ -100,8 +100,4 @@ fn next(repository: &Repository, subject: &Digest, filter: Option<&MediaType>, a
     let filter = filter.map(|kind| format!("&artifactType={}", encode(kind.as_str())));
     let last = at.replacen('-', ":", 1);
     format!("/v2/{repository}/referrers/{subject}?last={last}{}", filter.unwrap_or_default())
-}
-
-fn only_reads(asked: &Asked<'_>) -> Result<(), Failure> {
-    if asked.reads() { Ok(()) } else { Err(Failure::method("GET, HEAD")) }
 }

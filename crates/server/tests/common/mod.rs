@@ -19,11 +19,15 @@ use tokio::task::JoinHandle;
 
 /// Keeps the log.
 #[derive(Default)]
-pub(crate) struct Recorder(pub(crate) Mutex<Vec<Access>>);
+pub(crate) struct Recorder(pub(crate) Mutex<Vec<Access>>, pub(crate) Mutex<Vec<String>>);
 
 impl Log for Recorder {
     fn access(&self, access: &Access) {
         self.0.lock().unwrap().push(access.clone());
+    }
+
+    fn notice(&self, text: &str) {
+        self.1.lock().unwrap().push(text.to_owned());
     }
 }
 
@@ -41,6 +45,8 @@ pub(crate) fn bucket(endpoint: &str, prefix: &str) -> S3 {
 
 pub(crate) struct Registry {
     pub(crate) address: SocketAddr,
+    /// Where the operator asks.
+    pub(crate) operator: Option<SocketAddr>,
     pub(crate) client: Client,
     pub(crate) log: Arc<Recorder>,
     dir: tempfile::TempDir,
@@ -73,11 +79,11 @@ impl Registry {
         config.log = Arc::<Recorder>::clone(&log);
         change(&mut config);
         let server = Server::bind(config).await.unwrap();
-        let address = server.local_addr();
+        let (address, operator) = (server.local_addr(), server.operator_addr());
         let (stop, stopped) = oneshot::channel::<()>();
         let running = tokio::spawn(async move { server.run(stopped).await.unwrap() });
         let client = Client::builder().no_proxy().build().unwrap();
-        Self { address, client, log, dir, stop, running }
+        Self { address, operator, client, log, dir, stop, running }
     }
 
     /// Stops the registry.
@@ -88,10 +94,15 @@ impl Registry {
 
     /// Stops the registry and starts another one on the same folder.
     pub(crate) async fn restart(self) -> Self {
+        self.restart_with(|_| {}).await
+    }
+
+    /// The same, with a changed configuration.
+    pub(crate) async fn restart_with(self, change: impl FnOnce(&mut Config)) -> Self {
         let _ = self.stop.send(());
         self.running.await.unwrap();
         drop(self.client);
-        Self::serve(self.dir, |_| {}).await
+        Self::serve(self.dir, change).await
     }
 
     pub(crate) fn root(&self) -> std::path::PathBuf {
