@@ -154,7 +154,7 @@ const RANKS: &[(&str, &str, Option<u32>)] = &[
     ("windows(10.0.17763.9)/amd64", "windows/amd64", Some(100_000)),
     ("windows(10.0.17763.9)/amd64", "windows(10.0.20348.1)/amd64", None),
     ("windows(10.0.17763.9)/amd64", "windows(10.0.14393.1)/amd64", None),
-    ("windows(10.0.20348.9)/amd64", "windows(10.0.20348.1)/amd64", Some(0)),
+    ("windows(10.0.20348.9)/amd64", "windows(10.0.20348.1)/amd64", Some(1)),
     ("windows(10.0.20348.9)/amd64", "windows(10.0.17763.1)/amd64", None),
     ("windows(10.0.22631.1)/amd64", "windows(10.0.20348.1)/amd64", Some(2283)),
     ("windows(10.0.26100.1)/amd64", "windows(10.0.20348.1)/amd64", Some(5752)),
