@@ -13,7 +13,7 @@ use conex_spec::{Error, Kind, Reference, Result};
 
 use crate::commands::stop_signal;
 use crate::environment;
-use crate::output::Output;
+use crate::output::{Output, escape};
 
 mod log;
 
