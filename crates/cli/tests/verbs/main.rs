@@ -19,6 +19,7 @@ mod names;
 mod packing;
 mod raw;
 mod removal;
+mod served;
 mod shown;
 mod trees;
 
@@ -57,6 +58,7 @@ const CASES: &[Case] = cases! {
     removal::a_manifest_goes_with_all_that_is_named;
     removal::nothing_goes_unasked;
     removal::docker_registry_says_what_it_does_not_allow, needs "docker-registry";
+    served::people_come_in_by_password_over_tls_and_are_logged;
     shown::events_are_json_with_a_sum;
     shown::a_rate_is_kept;
     trees::one_tar_is_the_same_tree, needs "tar";

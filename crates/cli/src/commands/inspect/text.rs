@@ -1,5 +1,6 @@
 //! What `conex inspect` prints for people.
 
+use std::collections::HashSet;
 use std::fmt::Write as _;
 
 use conex_ops::inspect::image::Image;
@@ -100,6 +101,8 @@ pub fn text(report: &Report) -> String {
         Content::Index { manifests, size: total } => index(&mut lines, report, manifests, *total),
         Content::Image(content) | Content::Config(content) => image(&mut lines, report, content),
         Content::Artifact { config, layers, size: total, missing } => {
+            // An artifact may have tens of thousands of files.
+            let missing = &missing.iter().collect();
             if let Some(config) = config {
                 lines.line("config", described(config) + beside(config, missing));
             }
@@ -159,11 +162,11 @@ fn notes(blob: &Descriptor) -> Vec<String> {
 }
 
 /// What is said of content that is not there.
-fn beside(blob: &Descriptor, missing: &[Digest]) -> &'static str {
+fn beside(blob: &Descriptor, missing: &HashSet<&Digest>) -> &'static str {
     if missing.contains(&blob.digest) { "  missing" } else { "" }
 }
 
-fn files(lines: &mut Lines, files: &[Descriptor], missing: &[Digest]) {
+fn files(lines: &mut Lines, files: &[Descriptor], missing: &HashSet<&Digest>) {
     let rows: Vec<_> = files
         .iter()
         .map(|file| {

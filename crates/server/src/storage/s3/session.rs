@@ -136,12 +136,12 @@ impl Session for S3Session {
         .await?;
         self.length += batch.iter().map(|chunk| chunk.len() as u64).sum::<u64>();
         self.tail.extend(batch);
-        self.land_some().await?;
-        while self.tail_length() >= PART {
-            self.claim().await?;
-            self.send(PART).await?;
+        let sent = self.send_whole_parts().await;
+        if sent.is_err() {
+            // Of several faults the first is told.
+            let _ = self.land_all().await;
         }
-        Ok(())
+        sent
     }
 
     async fn undo(&mut self) -> Result<()> {
@@ -302,6 +302,15 @@ impl S3Session {
         Ok(())
     }
 
+    async fn send_whole_parts(&mut self) -> Result<()> {
+        self.land_some().await?;
+        while self.tail_length() >= PART {
+            self.claim().await?;
+            self.send(PART).await?;
+        }
+        Ok(())
+    }
+
     /// Tells of the parts that have arrived meanwhile.
     async fn land_some(&mut self) -> Result<()> {
         while let Some(landed) = self.flying.try_join_next() {
@@ -310,11 +319,15 @@ impl S3Session {
         Ok(())
     }
 
+    /// Waits for all parts, also after one has failed: a request to the store that is broken off
+    /// in the middle of its body leaves the next one waiting.
     async fn land_all(&mut self) -> Result<()> {
+        let mut all = Ok(());
         while !self.flying.is_empty() {
-            self.land_one().await?;
+            let landed = self.land_one().await;
+            all = all.and(landed);
         }
-        Ok(())
+        all
     }
 
     /// Writes the record with all that came. Nothing may be on its way.
