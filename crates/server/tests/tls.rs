@@ -150,7 +150,7 @@ fn files_that_do_not_fit_are_named() {
     let clients =
         |authority: &Path| Some(Clients { authority: authority.to_owned(), required: false });
     for (files, named) in [
-        (TlsFiles { key: other.clone(), ..good.clone() }, "other.pem"),
+        (TlsFiles { key: other, ..good.clone() }, "other.pem"),
         (TlsFiles { key: none.clone(), ..good.clone() }, "none.pem"),
         (TlsFiles { certificate: none.clone(), ..good.clone() }, "none.pem"),
         (TlsFiles { certificate: missing.clone(), ..good.clone() }, "missing.pem"),
