@@ -56,7 +56,9 @@ impl Bucket {
             .with_timeout_disabled()
             .with_connect_timeout(Duration::from_secs(5))
             .with_read_timeout(SILENCE)
-            .with_pool_max_idle_per_host(64);
+            // A connection whose request was given up in the middle of its body is taken for free
+            // again, and the next request waits on it until `SILENCE` is over: each has its own.
+            .with_pool_max_idle_per_host(0);
         let backoff = BackoffConfig {
             init_backoff: Duration::from_millis(50),
             max_backoff: Duration::from_secs(2),

@@ -62,9 +62,7 @@ impl Inner {
         };
         let mut told = None;
         for tries in 0..TRIES {
-            if tries > 0 {
-                tokio::time::sleep(Duration::from_millis(20 << tries)).await;
-            }
+            rest_before(tries).await;
             match self.bucket.put(name, body.clone(), mode.clone()).await {
                 Ok(tag) => return Ok(Some(Version::Object { mark, tag })),
                 Err(refused) => told = Some(Error::from(refused)),
@@ -132,9 +130,7 @@ impl Inner {
     async fn empty(&self, name: &str, version: &Version) -> Result<bool> {
         let mut told = None;
         for tries in 0..TRIES {
-            if tries > 0 {
-                tokio::time::sleep(Duration::from_millis(20 << tries)).await;
-            }
+            rest_before(tries).await;
             match self.bucket.put(name, Bytes::new(), unchanged(tag(version))).await {
                 Ok(_) => return Ok(true),
                 Err(Refused::Condition) => {}
@@ -148,6 +144,13 @@ impl Inner {
             }
         }
         Err(told.unwrap_or_else(|| lost(name)))
+    }
+}
+
+/// The first try waits for nothing.
+async fn rest_before(tries: u32) {
+    if tries > 0 {
+        tokio::time::sleep(Duration::from_millis(20 << tries)).await;
     }
 }
 

@@ -136,12 +136,12 @@ impl Session for S3Session {
         .await?;
         self.length += batch.iter().map(|chunk| chunk.len() as u64).sum::<u64>();
         self.tail.extend(batch);
-        let sent = self.send_whole_parts().await;
-        if sent.is_err() {
-            // Of several faults the first is told.
-            let _ = self.land_all().await;
+        self.land_some().await?;
+        while self.tail_length() >= PART {
+            self.claim().await?;
+            self.send(PART).await?;
         }
-        sent
+        Ok(())
     }
 
     async fn undo(&mut self) -> Result<()> {
@@ -195,7 +195,8 @@ impl Session for S3Session {
     }
 
     async fn discard(&mut self) {
-        self.flying.shutdown().await;
+        // Not broken off: see `land`.
+        while self.flying.join_next().await.is_some() {}
         let bucket = &self.home.0.bucket;
         if let (Some(id), Ok(path)) =
             (&self.state.multipart, bucket.path(&paths::data(self.state.data)))
@@ -286,7 +287,20 @@ impl S3Session {
         }
     }
 
+    /// Where a part has failed, waits for the others before that is told: none may arrive after
+    /// what takes its place.
     async fn land(&mut self, landed: Landed) -> Result<()> {
+        let told = self.note(landed).await;
+        if told.is_err() {
+            while let Some(other) = self.flying.join_next().await {
+                // Of several faults the first is told.
+                let _ = self.note(other).await;
+            }
+        }
+        told
+    }
+
+    async fn note(&mut self, landed: Landed) -> Result<()> {
         let lost = |err| Error::new(Kind::Io, "a worker failed").source(err);
         let (number, tag) = landed.map_err(lost)??;
         self.landed.insert(number, tag);
@@ -302,15 +316,6 @@ impl S3Session {
         Ok(())
     }
 
-    async fn send_whole_parts(&mut self) -> Result<()> {
-        self.land_some().await?;
-        while self.tail_length() >= PART {
-            self.claim().await?;
-            self.send(PART).await?;
-        }
-        Ok(())
-    }
-
     /// Tells of the parts that have arrived meanwhile.
     async fn land_some(&mut self) -> Result<()> {
         while let Some(landed) = self.flying.try_join_next() {
@@ -319,15 +324,11 @@ impl S3Session {
         Ok(())
     }
 
-    /// Waits for all parts, also after one has failed: a request to the store that is broken off
-    /// in the middle of its body leaves the next one waiting.
     async fn land_all(&mut self) -> Result<()> {
-        let mut all = Ok(());
         while !self.flying.is_empty() {
-            let landed = self.land_one().await;
-            all = all.and(landed);
+            self.land_one().await?;
         }
-        all
+        Ok(())
     }
 
     /// Writes the record with all that came. Nothing may be on its way.
