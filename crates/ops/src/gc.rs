@@ -109,8 +109,8 @@ fn mark(
             let message = format!("nobody knows what {} needs", entry.name);
             return Err(Error::new(Kind::Mismatch, message)
                 .expected(format!("a sound manifest {}", manifest.digest))
-                .found(match Blobs(folder).look(&manifest.digest) {
-                    Ok(None) => "none",
+                .found(match manifest.digest.algorithm() {
+                    Ok(_) if Blobs(folder).look(&manifest.digest)?.is_none() => "none",
                     _ => "one that cannot be read",
                 })
                 .hint("`conex repair --from LOCATION` mends it; `conex rm` gives the image up"));

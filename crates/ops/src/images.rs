@@ -108,11 +108,7 @@ pub async fn platform_of(source: &dyn Source, image: &Descriptor) -> Result<Opti
 
 /// The platform that the config of an image tells, where there is one that tells it.
 pub(crate) async fn told_by_config(source: &dyn Source, manifest: &Manifest) -> Option<Platform> {
-    let Manifest::Image(manifest) = manifest else { return None };
-    if !manifest.is_image() {
-        return None;
-    }
-    let config = source.document::<ImageConfig>(&manifest.config).await.ok()?;
+    let config = config_in(source, manifest).await.ok()??;
     Some(config.platform()).filter(Platform::is_known)
 }
 
@@ -124,7 +120,14 @@ async fn config_of(
     if !image.media_type.is_manifest() {
         return Ok(None);
     }
-    match source.manifest(image).await?.into_value() {
+    config_in(source, &*source.manifest(image).await?).await
+}
+
+async fn config_in(
+    source: &dyn Source,
+    manifest: &Manifest,
+) -> Result<Option<Document<ImageConfig>>> {
+    match manifest {
         Manifest::Image(manifest) if manifest.is_image() => {
             source.document::<ImageConfig>(&manifest.config).await.map(Some)
         }

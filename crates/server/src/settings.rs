@@ -184,7 +184,8 @@ impl Settings {
             (None, None) => {}
         }
         if let Some(table) = &self.tls {
-            config.tls = Some(table.open(&folder)?);
+            let tls = table.open(&folder).map_err(|err| err.context(self.path.display()))?;
+            config.tls = Some(tls);
         }
         config.listen = self.listen.unwrap_or(config.listen);
         config.operator = self.operator.or(config.operator);

@@ -144,6 +144,11 @@ impl Storage {
 #[cfg(test)]
 mod conformance;
 
+/// What a home says of a file that it cannot read.
+fn fault(name: &str, err: std::io::Error) -> Error {
+    Error::from_io(err, || format!("cannot read {name}"))
+}
+
 /// Runs blocking work on a thread of its own.
 pub(crate) async fn blocking<T: Send + 'static>(
     work: impl FnOnce() -> Result<T> + Send + 'static,

@@ -32,12 +32,12 @@ Examples:
 
 A bucket is reached with what the environment says: AWS_REGION, AWS_ACCESS_KEY_ID,
 AWS_SECRET_ACCESS_KEY, AWS_SESSION_TOKEN, AWS_ENDPOINT_URL or AWS_ENDPOINT_URL_S3, and
-AWS_VIRTUAL_HOSTED_STYLE_REQUEST=true where its name is a part of the host's. Any number of processes
-may serve one bucket, if its store holds to If-Match; otherwise one.
+AWS_VIRTUAL_HOSTED_STYLE_REQUEST=true where its name is a part of the host's. Any number of
+processes may serve one bucket, if its store holds to If-Match; otherwise one.
 
 Without users it lets everyone in, and without a certificate it speaks plain HTTP. `conex registry
-user users alice` makes a file of users. A file of settings says more: who may do what where, how clients
-log in, and where Prometheus gets its numbers.")]
+user users alice` makes a file of users. A file of settings says more: who may do what where,
+how clients log in, and where Prometheus gets its numbers.")]
 pub struct Serve {
     /// A layout, which is served as one repository and only read
     #[arg(value_name = "oci:DIR", conflicts_with_all = ["root", "storage"])]
@@ -101,7 +101,13 @@ impl Serve {
         let server = Server::bind(config).await?;
         let url = format!("{scheme}://{}", server.local_addr());
         let report = Report { url, root, operator: server.operator_addr() };
-        output.report(&report, |report| format!("serving {} on {}\n", report.root, report.url))?;
+        output.report(&report, |report| {
+            let mut text = format!("serving {} on {}\n", report.root, report.url);
+            if let Some(operator) = report.operator {
+                text += &format!("numbers for Prometheus on http://{operator}/metrics\n");
+            }
+            text
+        })?;
         server.run(stop_signal()).await
     }
 

@@ -5,7 +5,6 @@ use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use bytes::Bytes;
 use futures_util::{StreamExt, TryStreamExt, future, stream};
 
 use conex_spec::{Descriptor, Digest, Error, Kind, Location, Manifest, Result, Tag};
@@ -307,7 +306,11 @@ impl<'a> Engine<'a> {
             // A registry lists referrers by itself.
             if !names.is_empty() || !matches!(self.to.location(), Location::Registry(_)) {
                 self.to
-                    .publish(&attached.root, bytes_of(manifests, &attached.root)?, &names)
+                    .publish(
+                        &attached.root,
+                        node_of(manifests, &attached.root)?.manifest.bytes().clone(),
+                        &names,
+                    )
                     .await?;
             }
         }
@@ -329,9 +332,9 @@ impl<'a> Engine<'a> {
 
     async fn name(&self, manifests: &Manifests<'_>, task: &Task) -> Result<()> {
         if task.root.media_type.is_manifest() {
-            let bytes = bytes_of(manifests, &task.root)?;
-            let root = self.with_platform(&task.root, &bytes).await;
-            return self.to.publish(&root, bytes, &task.names).await;
+            let manifest = &node_of(manifests, &task.root)?.manifest;
+            let root = self.with_platform(&task.root, manifest).await;
+            return self.to.publish(&root, manifest.bytes().clone(), &task.names).await;
         }
         if task.names.is_empty() {
             return self.to.tag(&task.root, None).await;
@@ -345,7 +348,7 @@ impl<'a> Engine<'a> {
     /// "This property SHOULD be present if its target is platform-specific" (image-spec,
     /// image-index.md, "`platform`"), and `index.json` is an index. Where the root came without
     /// it, as from a registry, the image's config tells; an image that does not tell has none.
-    async fn with_platform(&self, root: &Descriptor, bytes: &Bytes) -> Descriptor {
+    async fn with_platform(&self, root: &Descriptor, manifest: &Manifest) -> Descriptor {
         let lists = matches!(
             self.to.location(),
             Location::Layout { .. } | Location::OciArchive { .. } | Location::DockerArchive { .. }
@@ -355,11 +358,7 @@ impl<'a> Engine<'a> {
         }
         // An archive cannot be read back while it is written.
         let source = self.to.as_source().unwrap_or(self.from);
-        let platform = match Manifest::parse(bytes.clone(), Some(&root.media_type)) {
-            Ok(manifest) => told_by_config(source, &manifest).await,
-            Err(_) => None,
-        };
-        Descriptor { platform, ..root.clone() }
+        Descriptor { platform: told_by_config(source, manifest).await, ..root.clone() }
     }
 
     fn copier(&self) -> Copier<'a> {
@@ -379,14 +378,13 @@ impl<'a> Engine<'a> {
 
 type Manifests<'a> = HashMap<&'a Digest, &'a Node>;
 
-fn bytes_of(manifests: &Manifests<'_>, root: &Descriptor) -> Result<Bytes> {
+fn node_of<'a>(manifests: &Manifests<'a>, root: &Descriptor) -> Result<&'a Node> {
     let missing = || {
         Error::new(Kind::Usage, format!("{} cannot be a root", root.digest))
             .expected("a manifest or an index")
             .found(&root.media_type)
     };
-    let node = manifests.get(&root.digest).ok_or_else(missing)?;
-    Ok(node.manifest.bytes().clone())
+    manifests.get(&root.digest).copied().ok_or_else(missing)
 }
 
 fn same_registry(from: &Location, to: &Location) -> bool {

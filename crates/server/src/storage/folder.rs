@@ -18,11 +18,10 @@ use conex_store::commit::{Folder, Identity, Lock};
 use conex_store::seal;
 use uuid::Uuid;
 
-use super::blocking;
 use super::home::{
     Content, Home, MAX_RECORD, Page, Record, Session, Source, Surveyed, Version, Wanted, When,
 };
-use crate::file_body::{CHUNK, read_at};
+use super::{blocking, fault};
 use crate::paths::{self, FORMAT, Repository};
 
 /// Conditional writes of as many records can go on at a time.
@@ -223,16 +222,7 @@ impl Inner {
                 return Ok(None);
             }
         }
-        let length = usize::try_from(size).ok().filter(|size| wanted.bytes && *size <= CHUNK);
-        let source = match length {
-            // Read by the thread that opened it.
-            Some(length) => {
-                let read = read_at(&file, 0, length).map_err(|err| fault(digest.as_str(), err))?;
-                Source::Bytes(read)
-            }
-            None => Source::File(file),
-        };
-        Ok(Some(Content { size, link, source }))
+        Content::of_file(file, size, link, wanted).map(Some)
     }
 
     fn link(&self, links: &[String]) -> Result<Option<Bytes>> {
@@ -293,10 +283,6 @@ fn refuse_strangers(folder: &Folder) -> Result<()> {
             .expected("a registry's folder, or an empty one")
             .found(found)),
     }
-}
-
-fn fault(name: &str, err: std::io::Error) -> Error {
-    Error::from_io(err, || format!("cannot read {name}"))
 }
 
 #[cfg(test)]

@@ -249,6 +249,20 @@ impl Hashing {
 }
 
 impl Content {
+    /// Content of a file that is open, with its bytes where they are wanted and few: they are read by
+    /// the thread that opened it.
+    pub(super) fn of_file(file: File, size: u64, link: Bytes, wanted: &Wanted) -> Result<Self> {
+        let few = usize::try_from(size).ok().filter(|size| wanted.bytes && *size <= CHUNK);
+        let source = match few {
+            Some(length) => {
+                let read = read_at(&file, 0, length);
+                Source::Bytes(read.map_err(|err| super::fault(wanted.digest.as_str(), err))?)
+            }
+            None => Source::File(file),
+        };
+        Ok(Self { size, link, source })
+    }
+
     /// A part as the body of an answer.
     pub(crate) async fn body(self, part: Range<u64>) -> Result<Body> {
         Ok(match self.source {

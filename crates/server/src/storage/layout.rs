@@ -19,8 +19,8 @@ use conex_store::blobs;
 use conex_store::commit::{Folder, Identity};
 use uuid::Uuid;
 
-use super::blocking;
-use super::home::{Content, Home, Page, Record, Session, Source, Surveyed, Version, Wanted, When};
+use super::home::{Content, Home, Page, Record, Session, Surveyed, Version, Wanted, When};
+use super::{blocking, fault};
 use crate::file_body::{CHUNK, read_at};
 use crate::inspect::Inspected;
 use crate::paths::Repository;
@@ -236,15 +236,7 @@ impl Inner {
             return Ok(None);
         }
         let size = file.metadata().map_err(|err| fault(digest.as_str(), err))?.len();
-        let length = usize::try_from(size).ok().filter(|size| wanted.bytes && *size <= CHUNK);
-        let source = match length {
-            Some(length) => {
-                let read = read_at(&file, 0, length).map_err(|err| fault(digest.as_str(), err))?;
-                Source::Bytes(read)
-            }
-            None => Source::File(file),
-        };
-        Ok(Some(Content { size, link, source }))
+        Content::of_file(file, size, link, wanted).map(Some)
     }
 
     fn is_sound(&self, file: &File, digest: &Digest) -> Result<bool> {
@@ -274,8 +266,4 @@ impl Inner {
 
 fn only_read() -> Error {
     Error::new(Kind::Unsupported, "a layout is only read")
-}
-
-fn fault(name: &str, err: std::io::Error) -> Error {
-    Error::from_io(err, || format!("cannot read {name}"))
 }
