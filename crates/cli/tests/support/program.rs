@@ -7,7 +7,7 @@ use super::scratch::Scratch;
 
 /// The program under test.
 const CONEX: &str = env!("CARGO_BIN_EXE_conex");
-/// A partner that takes longer than this many seconds hangs.
+/// A program that takes longer than this many seconds hangs.
 const PATIENCE: &str = "300";
 
 /// A program on the search path, or where system programs are.
@@ -20,8 +20,7 @@ pub fn find(name: &str) -> Option<PathBuf> {
 /// A partner, which is stopped when it hangs.
 pub fn partner(name: &str) -> Command {
     let program = find(name).unwrap_or_else(|| panic!("{name} is not installed"));
-    let mut command = Command::new("timeout");
-    command.args(["--kill-after=5", PATIENCE]).arg(program).stdin(Stdio::null());
+    let mut command = patient(program);
     // Nothing of the person who runs the tests is to matter.
     for name in [
         "DOCKER_AUTH_CONFIG",
@@ -34,6 +33,13 @@ pub fn partner(name: &str) -> Command {
         command.env_remove(name);
     }
     command.env("LC_ALL", "C.UTF-8");
+    command
+}
+
+/// The program, stopped when it hangs.
+fn patient(program: impl AsRef<std::ffi::OsStr>) -> Command {
+    let mut command = Command::new("timeout");
+    command.args(["--kill-after=5", PATIENCE]).arg(program).stdin(Stdio::null());
     command
 }
 
@@ -95,9 +101,15 @@ impl Conex {
         &self.config
     }
 
+    /// To be started, watched and ended by the test itself.
     pub fn command(&self, args: &[&str]) -> Command {
         let mut command = Command::new(CONEX);
-        command.args(args).stdin(Stdio::null());
+        command.stdin(Stdio::null());
+        self.prepare(command, args)
+    }
+
+    fn prepare(&self, mut command: Command, args: &[&str]) -> Command {
+        command.args(args);
         command.env("CONEX_STORE", &self.store).env("DOCKER_CONFIG", &self.config);
         for name in ["SOURCE_DATE_EPOCH", "CONTAINERS_REGISTRIES_CONF"] {
             command.env_remove(name);
@@ -110,7 +122,7 @@ impl Conex {
 
     /// Runs it to its end.
     pub fn run(&self, args: &[&str]) -> Run {
-        Run::of(args, &self.command(args).output().unwrap())
+        Run::of(args, &self.prepare(patient(CONEX), args).output().unwrap())
     }
 
     /// Runs it to its end, which must be a good one; returns what it printed.

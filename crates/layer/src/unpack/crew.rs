@@ -73,9 +73,11 @@ struct Hand {
     done: Arc<AtomicU64>,
 }
 
-/// Files that found a directory in their place, which may be being filled.
+/// What the threads tell the one that reads the tar: files that found a directory in their place,
+/// which may be being filled, and that one of them failed.
 #[derive(Debug, Default)]
 struct Returned {
+    failed: AtomicBool,
     some: AtomicBool,
     files: Mutex<Vec<Parcel>>,
     duplicates: Mutex<Duplicates>,
@@ -130,8 +132,23 @@ pub(super) fn run<T>(
     })
 }
 
-/// One of the threads: until no more parcels come, or until the first failure.
+/// One of the threads: until no more parcels come. After its first failure it only drops them, since
+/// a channel keeps what nobody took, and who waits for a parcel is told by its end.
 fn toil(
+    parcels: &Receiver<Parcel>,
+    give: &Sender<Parcel>,
+    done: &AtomicU64,
+    returned: &Returned,
+) -> Result<Duplicates> {
+    let made = work_all(parcels, give, done, returned);
+    if made.is_err() {
+        returned.failed.store(true, Ordering::Release);
+        while parcels.recv().is_ok() {}
+    }
+    made
+}
+
+fn work_all(
     parcels: &Receiver<Parcel>,
     give: &Sender<Parcel>,
     done: &AtomicU64,
@@ -282,6 +299,9 @@ impl Crew {
     }
 
     fn flush(&mut self, hand: usize, ack: Option<Sender<()>>) -> Result<()> {
+        if self.returned.failed.load(Ordering::Acquire) {
+            return Err(stopped());
+        }
         let hand = &mut self.hands[hand];
         let spare = hand.spare.try_recv().unwrap_or_default();
         let mut parcel = std::mem::replace(&mut hand.parcel, spare);
@@ -318,4 +338,44 @@ impl Crew {
 
 fn stopped() -> Error {
     Error::new(Kind::Io, "a writing thread stopped")
+}
+
+#[cfg(test)]
+mod tests {
+    use rustix::fs::{CWD, Mode, openat};
+
+    use super::*;
+    use crate::sys::DIRECTORY;
+    use crate::unpack::file::Attributes;
+    use crate::unpack::remove::Trash;
+
+    /// The thread ends in the middle of a parcel while another one waits behind it.
+    #[test]
+    fn who_waits_for_a_thread_that_failed_is_told() {
+        // Nothing can be made in there.
+        let open = || openat(CWD, "/proc/self/fd", DIRECTORY, Mode::empty()).unwrap();
+        let dir = Arc::new(open());
+        let mtime = Time { secs: 0, nanos: 0 };
+        let attributes = Attributes { owner: None, mode: None, mtime };
+        for _ in 0..2000 {
+            let trash = Arc::new(Mutex::new(Trash::new(open())));
+            let failed = run(1, &trash, |mut crew| {
+                for name in 0..64_u8 {
+                    let last = &[b'a' + name / 8, b'a' + name % 8][..];
+                    let file = NewFile {
+                        path: last,
+                        last,
+                        created: 0o644,
+                        attributes,
+                        again: false,
+                        offset: 0,
+                    };
+                    crew.make(1, &dir, file, |_| Ok(()))?;
+                }
+                crew.settle_all()
+            });
+            let told = failed.unwrap_err().to_string();
+            assert!(told.contains("file aa"), "{told}");
+        }
+    }
 }
