@@ -49,6 +49,9 @@ pub struct CopyOptions {
     /// Look for every blob and manifest at the destination, also where a root stands there under
     /// its name already: a registry may have lost what is below it.
     pub full: bool,
+    /// Hash what is there already on this machine, so that damage is found which left the time of a
+    /// file as it was. Without it a file counts that is as it was when it was verified.
+    pub rehash: bool,
     /// Only find out what would move: nothing is made or changed at the destination.
     pub dry_run: bool,
 }
@@ -64,7 +67,7 @@ impl CopyOptions {
 impl Default for CopyOptions {
     /// Twelve jobs: the config and the layers of most images in one go.
     fn default() -> Self {
-        Self { jobs: 12, with: With::default(), full: false, dry_run: false }
+        Self { jobs: 12, with: With::default(), full: false, rehash: true, dry_run: false }
     }
 }
 

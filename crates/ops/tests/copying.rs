@@ -441,6 +441,32 @@ async fn what_was_lost_comes_again_on_request() {
     assert_eq!(again.moved.blobs, 0);
 }
 
+/// A byte of a blob flips, and the time of its file stays: what a worn disk does.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_worn_disk_damaged_is_replaced() {
+    let (world, memory) = (World::new().await, Memory::new());
+    let root = images::image(&memory, &amd64(), 3, 50);
+    world.put(&memory, &root, "registry/team/a:1").await;
+    let layer = memory.children(&root).await.unwrap()[1].digest.clone();
+    for (to, folder) in [("oci:DIR/to:1", "to"), ("store:worn:1", "store")] {
+        let request = world.request("registry/team/a:1", to);
+        world.run(&request).await.unwrap();
+        let blob = world.dir.path().join(folder).join("blobs/sha256").join(layer.encoded());
+        let sound = std::fs::read(&blob).unwrap();
+        let time = std::fs::metadata(&blob).unwrap().modified().unwrap();
+        let mut worn = sound.clone();
+        worn[10] ^= 1;
+        std::fs::write(&blob, worn).unwrap();
+        std::fs::File::options().write(true).open(&blob).unwrap().set_modified(time).unwrap();
+        let quick = CopyOptions { rehash: false, ..CopyOptions::default() };
+        let summary = run(&world.context, &request, &quick).await.unwrap().summary;
+        assert_eq!(summary.unchanged, 1, "on request it is not looked for");
+        let summary = world.run(&request).await.unwrap().summary;
+        assert_eq!((summary.moved.blobs, summary.moved.bytes), (1, 50));
+        assert_eq!(std::fs::read(&blob).unwrap(), sound);
+    }
+}
+
 /// What belongs to an image is asked for once, however many tags stand for it.
 #[tokio::test(flavor = "multi_thread")]
 async fn many_tags_of_one_image_cost_one_request_a_side_each() {

@@ -143,8 +143,7 @@ impl Home {
     pub(crate) async fn look_again(self: &Arc<Self>, blob: &Descriptor) -> Result<()> {
         let (home, digest) = (self.clone(), blob.digest.clone());
         blocking(move || match home.existing() {
-            // What is damaged loses its seal, and is hashed once more before it is replaced.
-            Some(folder) if digest.algorithm().is_ok() => Blobs(folder).check(&digest).map(drop),
+            Some(folder) if digest.algorithm().is_ok() => Blobs(folder).look_again(&digest),
             _ => Ok(()),
         })
         .await

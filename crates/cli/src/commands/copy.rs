@@ -77,11 +77,12 @@ pub struct Copy {
     no_clobber: bool,
     #[command(flatten)]
     company: Company,
-    /// Look for every blob and manifest at the destination, also where it has the image under its
-    /// tag already and may have lost a part of it. On this machine each is hashed, which finds
-    /// damage that left the time of a file as it was
+    /// Look for every blob and manifest at the destination, also where a registry has the image
+    /// under its tag already and may have lost a part of it
     #[arg(long)]
     full: bool,
+    #[command(flatten)]
+    rehash: Rehash,
     /// Say what would move, and move nothing
     #[arg(long)]
     dry_run: bool,
@@ -102,6 +103,21 @@ pub struct Company {
 impl Company {
     pub fn chosen(&self) -> With {
         self.with.unwrap_or_default()
+    }
+}
+
+/// How content on this machine is known.
+#[derive(Debug, Args)]
+pub struct Rehash {
+    /// Take what is there for sound, without hashing it, where its files are as conex left them:
+    /// quicker, but a worn disk is not noticed
+    #[arg(long)]
+    no_rehash: bool,
+}
+
+impl Rehash {
+    pub fn wanted(&self) -> bool {
+        !self.no_rehash
     }
 }
 
@@ -151,8 +167,8 @@ impl Copy {
         output: &Output,
     ) -> Result<()> {
         let started = Instant::now();
-        let (with, full) = (self.company.chosen(), self.full);
-        let options = CopyOptions { with, full, dry_run: self.dry_run, ..*options };
+        let (with, full, rehash) = (self.company.chosen(), self.full, self.rehash.wanted());
+        let options = CopyOptions { with, full, rehash, dry_run: self.dry_run, ..*options };
         let request = self.request();
         let report = request::run(context, &request, &options).await?;
         let seconds = started.elapsed().as_millis() as f64 / 1000.0;

@@ -11,6 +11,7 @@ use conex_ops::unpack::Target;
 use conex_ops::{Context, CopyOptions};
 use conex_spec::{Error, Kind, Location, Platform, Reference, Result};
 
+use super::copy::Rehash;
 use crate::args::typed;
 use crate::output::Output;
 
@@ -35,6 +36,8 @@ pub struct Pull {
     /// Unpack it too, while it comes, to a folder that is not there yet or is empty
     #[arg(long, value_name = "DIR", conflicts_with = "all_platforms")]
     unpack: Option<PathBuf>,
+    #[command(flatten)]
+    rehash: Rehash,
 }
 
 impl Pull {
@@ -46,6 +49,7 @@ impl Pull {
         output: &Output,
     ) -> Result<()> {
         let reference = registry_reference(&self.image)?;
+        let options = &CopyOptions { rehash: self.rehash.wanted(), ..*options };
         let platform = super::platform_or_host(self.platform.as_ref());
         if let Some(dir) = &self.unpack {
             let unpacked = Options { sync, ..Options::default() };

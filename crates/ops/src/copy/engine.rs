@@ -2,8 +2,8 @@
 //! requests are under way at a time, children are there before parents, names come last.
 
 use std::collections::{HashMap, HashSet};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use futures_util::{StreamExt, TryStreamExt, future, stream};
 
@@ -56,6 +56,8 @@ pub(crate) struct Engine<'a> {
     mounts: AtomicBool,
     /// What is at the destination by now.
     done: HashSet<Digest>,
+    /// What was read there.
+    looked: Mutex<HashSet<Digest>>,
     pub(super) same: Same,
     summary: Summary,
 }
@@ -81,6 +83,7 @@ impl<'a> Engine<'a> {
             budget: Budget::new(options.jobs, to),
             mounts: AtomicBool::new(same_registry(from.location(), to.location())),
             done: HashSet::new(),
+            looked: Mutex::default(),
             same: Same::default(),
             summary: Summary::default(),
         }
@@ -237,12 +240,17 @@ impl<'a> Engine<'a> {
         Ok(None)
     }
 
-    /// Whether something is at the destination. On request nothing that was known of it counts.
-    async fn has(&self, blob: &Descriptor) -> Result<bool> {
-        if self.options.full && !self.options.dry_run {
+    /// Whether something is at the destination, by what it holds: it is hashed once, however many
+    /// images share it.
+    pub(super) async fn has(&self, blob: &Descriptor) -> Result<bool> {
+        if self.options.rehash && !self.options.dry_run && self.is_new(&blob.digest) {
             self.to.look_again(blob).await?;
         }
         self.to.has(blob).await
+    }
+
+    fn is_new(&self, digest: &Digest) -> bool {
+        self.looked.lock().unwrap_or_else(PoisonError::into_inner).insert(digest.clone())
     }
 
     /// Level by level, so that every manifest finds its children there. A root that is no part of

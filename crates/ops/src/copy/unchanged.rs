@@ -69,11 +69,14 @@ impl Engine<'_> {
         let Ok(graph) = below.run().await else { return Ok(None) };
         let manifests = graph.manifests.into_iter().map(|node| node.descriptor);
         let content: Vec<_> = graph.blobs.into_iter().chain(manifests).collect();
-        for blob in &content {
-            if !self.to.has(blob).await? {
+        let looks = content.iter().map(|blob| self.has(blob));
+        let mut looks = stream::iter(looks).buffer_unordered(self.options.jobs);
+        while let Some(there) = looks.try_next().await? {
+            if !there {
                 return Ok(None);
             }
         }
+        drop(looks);
         Ok(Some(content))
     }
 
