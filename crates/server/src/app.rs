@@ -13,6 +13,7 @@ use crate::config::Config;
 use crate::failure::{Code, Failure};
 use crate::log::{Log, Meter};
 use crate::metrics::Metrics;
+use crate::quota::Quotas;
 use crate::receive::Receive;
 use crate::reply::{API_VERSION, Answer, Body};
 use crate::routes::{Query, Route};
@@ -25,6 +26,7 @@ pub(crate) struct App {
     pub(crate) config: Config,
     pub(crate) gate: Gate,
     pub(crate) storage: Storage,
+    pub(crate) quotas: Quotas,
     pub(crate) uploads: Uploads,
     /// Told of every request.
     pub(crate) log: Arc<dyn Log>,
@@ -56,8 +58,9 @@ impl App {
         if let Some(metrics) = &metrics {
             log = Arc::<Metrics>::clone(metrics);
         }
+        let quotas = Quotas::new(&config.policies.quotas);
         let (uploads, stopping) = (Uploads::default(), AtomicBool::new(false));
-        Ok(Self { config, gate, storage, uploads, log, metrics, stopping })
+        Ok(Self { config, gate, storage, quotas, uploads, log, metrics, stopping })
     }
 
     /// Counts a connection.

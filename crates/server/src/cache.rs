@@ -1,8 +1,9 @@
 //! Manifests that were asked for lately, in memory.
 //!
-//! What a repository has is decided by its folder alone (CVE-2026-35172: a cache brought deleted
-//! access back). So nothing of a repository is cached while it is being changed, and what was read
-//! from the disk before or during a change is not kept after it.
+//! What a repository has is decided by its records alone (CVE-2026-35172: a cache brought deleted
+//! access back). So nothing of a repository is cached while it is being changed, what was read from
+//! the disk before or during a change is not kept after it, and what is found here is served only
+//! after a look whether the records that led to it are still the same.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -142,7 +143,8 @@ mod tests {
 
     fn stored(length: usize) -> Stored {
         let bytes = vec![b' '; length];
-        Stored { digest: Digest::sha256(&bytes), media_type: MediaType::INDEX, bytes: bytes.into() }
+        let (digest, media_type) = (Digest::sha256(&bytes), MediaType::INDEX);
+        Stored { digest, media_type, bytes: bytes.into(), seen: [].into() }
     }
 
     fn name(text: &str) -> Repository {

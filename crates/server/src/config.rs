@@ -11,6 +11,7 @@ use conex_spec::{Error, Kind, Result};
 
 use crate::access::Permissions;
 use crate::log::Log;
+use crate::policy::Policies;
 use crate::tls::Tls;
 
 /// How a registry is served.
@@ -31,6 +32,8 @@ pub struct Config {
     pub deletes: bool,
     /// Who may do what.
     pub access: Permissions,
+    /// What repositories may hold, and which tags stay.
+    pub policies: Policies,
     /// What guards the machine.
     pub limits: Limits,
     /// Told of every request.
@@ -138,6 +141,7 @@ impl Config {
             read_only: false,
             deletes: true,
             access: Permissions::default(),
+            policies: Policies::default(),
             limits: Limits::default(),
             log: Arc::new(()),
         }
@@ -180,6 +184,7 @@ impl fmt::Debug for Config {
             .field("read_only", &self.read_only)
             .field("deletes", &self.deletes)
             .field("access", &self.access)
+            .field("policies", &self.policies)
             .field("limits", &self.limits)
             .finish_non_exhaustive()
     }

@@ -21,6 +21,7 @@
 //! | what can be set | [`config`] |
 //! | the file that sets it | [`settings`] |
 //! | who may do what | [`access`] |
+//! | quotas, tags that stay | [`policy`], `quota` |
 //! | the access log | [`log`] |
 //! | TLS and certificates of clients | [`tls`], `wire` |
 //! | numbers for the operator | `metrics`, `operator` |
@@ -36,6 +37,7 @@
 pub mod access;
 pub mod config;
 pub mod log;
+pub mod policy;
 pub mod server;
 pub mod settings;
 pub mod tls;
@@ -50,6 +52,7 @@ mod metrics;
 mod operator;
 mod paths;
 mod patience;
+mod quota;
 mod range;
 mod receive;
 mod reply;
@@ -61,5 +64,6 @@ mod wire;
 
 pub use config::{Config, Limits, Place, S3};
 pub use log::{Access, Log};
+pub use policy::{Immutable, Policies, Quota};
 pub use server::Server;
 pub use tls::{Clients, Tls, TlsFiles};

@@ -17,6 +17,14 @@
 //! repositories = ["team/*"]
 //! users = ["alice", "bob"]
 //! actions = ["pull", "push"]
+//!
+//! [[quota]]
+//! prefix = "team"
+//! bytes = 50_000_000_000
+//!
+//! [[immutable]]
+//! repositories = ["team/*"]
+//! tags = ["v[0-9]*"]
 //! ```
 //! Names of files are taken from the folder of the file itself.
 
@@ -35,6 +43,7 @@ use crate::access::rules::{Actions, Rule, Rules, Whom};
 use crate::access::token::{Issuer, Own};
 use crate::access::{Permissions, Tokens};
 use crate::config::{Config, Limits, Place, S3};
+use crate::policy::{Immutable, Policies, Quota};
 use crate::tls::{Clients, Tls, TlsFiles};
 
 /// What may stand in the file, as a JSON Schema.
@@ -57,6 +66,8 @@ pub struct Settings {
     limits: LimitTable,
     auth: Auth,
     rule: Option<Vec<RuleTable>>,
+    quota: Vec<QuotaTable>,
+    immutable: Vec<ImmutableTable>,
     #[serde(skip)]
     path: PathBuf,
 }
@@ -138,6 +149,22 @@ struct RuleTable {
     actions: Vec<String>,
 }
 
+/// `[[quota]]`: in bytes.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct QuotaTable {
+    prefix: String,
+    bytes: u64,
+}
+
+/// `[[immutable]]`
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct ImmutableTable {
+    repositories: Vec<String>,
+    tags: Vec<String>,
+}
+
 impl Settings {
     /// Reads a file.
     ///
@@ -170,6 +197,7 @@ impl Settings {
     pub fn apply(self, config: &mut Config) -> Result<()> {
         let folder = self.path.parent().map(Path::to_owned).unwrap_or_default();
         config.access = self.permissions(&folder)?;
+        config.policies = self.policies()?;
         match (self.root, self.storage) {
             (Some(_), Some(_)) => {
                 let message = "`root` and `[storage]` exclude each other";
@@ -232,6 +260,23 @@ impl Settings {
             None => Rules::default(),
         };
         Ok(Permissions { users, tokens, rules })
+    }
+
+    fn policies(&self) -> Result<Policies> {
+        let place = |what: &str, at: usize| format!("{}: {what} {}", self.path.display(), at + 1);
+        let quota = |(at, table): (usize, &QuotaTable)| {
+            let quota = Quota::new(&table.prefix, table.bytes);
+            quota.map_err(|err| err.context(place("quota", at)))
+        };
+        let immutable = |(at, table): (usize, &ImmutableTable)| {
+            let both = each(&table.repositories).and_then(|names| Ok((names, each(&table.tags)?)));
+            let rule = both.and_then(|(names, tags)| Immutable::new(names, tags));
+            rule.map_err(|err| err.context(place("immutable", at)))
+        };
+        Ok(Policies {
+            quotas: self.quota.iter().enumerate().map(quota).collect::<Result<_>>()?,
+            immutable: self.immutable.iter().enumerate().map(immutable).collect::<Result<_>>()?,
+        })
     }
 
     fn rules(&self, tables: &[RuleTable]) -> Result<Vec<Rule>> {

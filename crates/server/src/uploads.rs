@@ -19,6 +19,7 @@ use uuid::Uuid;
 
 use crate::failure::{Code, Failure};
 use crate::paths::Repository;
+use crate::quota::Room;
 use crate::receive::Receive;
 use crate::storage::home::{Hashing, Home, Session, Version};
 
@@ -173,9 +174,15 @@ impl Upload {
 
     /// Adds a body at the end. The next bytes are received while the last ones are hashed and
     /// written. What came before the body broke off stays.
-    pub(crate) async fn receive(&mut self, body: &mut Receive) -> Result<(), Failure> {
+    pub(crate) async fn receive(
+        &mut self,
+        body: &mut Receive,
+        room: &Room<'_>,
+    ) -> Result<(), Failure> {
+        self.check_room(body.declared().unwrap_or_default(), room).await?;
         let (mut batch, mut end) = collect(body).await;
         while !batch.is_empty() {
+            self.check_room(batch.iter().map(|chunk| chunk.len() as u64).sum(), room).await?;
             let now = std::mem::take(&mut batch);
             let written = self.session.write(now, &mut self.progress.hashing);
             let written = if end.is_ok() {
@@ -194,6 +201,15 @@ impl Upload {
             }
         }
         end
+    }
+
+    /// Nothing is kept of an upload that has no room.
+    async fn check_room(&mut self, more: u64, room: &Room<'_>) -> Result<(), Failure> {
+        let checked = room.check(self.length().saturating_add(more));
+        if checked.is_err() {
+            self.discard().await;
+        }
+        checked
     }
 
     /// Goes back to where the session stood when it was taken.

@@ -59,6 +59,10 @@ const PARTIAL: &str = ".conex/partial";
 const LOCK: &str = ".conex/lock";
 const TURN: &str = ".conex/turn";
 
+/// A disk would have to be waited for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct NotAtHand;
+
 /// A folder that content is committed to, held open.
 #[derive(Debug)]
 pub struct Folder {
@@ -158,6 +162,17 @@ impl Folder {
         Err(Error::invalid(format!("{} cannot be read", path.display()))
             .expected("a regular file")
             .found(format!("{kind:?}")))
+    }
+
+    /// [`Folder::file`] without waiting for a disk: fails where what the kernel has in memory does
+    /// not answer, or anything is odd, and the file is to be asked for in the ordinary way.
+    pub fn file_at_hand(&self, name: &str) -> Result<Option<File>, NotAtHand> {
+        let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        match openat2(&self.fd, name, flags, Mode::empty(), safely() | ResolveFlags::CACHED) {
+            Ok(fd) => Ok(Some(fd.into())),
+            Err(Errno::NOENT) => Ok(None),
+            Err(_) => Err(NotAtHand),
+        }
     }
 
     /// A whole small file of at most `limit` bytes; nothing if there is none.
@@ -325,9 +340,7 @@ impl Folder {
     }
 
     fn openat(&self, name: &str, flags: OFlags, mode: Mode) -> Result<Option<OwnedFd>> {
-        let resolve =
-            ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_MAGICLINKS;
-        match retry(|| openat2(&self.fd, name, flags | OFlags::CLOEXEC, mode, resolve)) {
+        match retry(|| openat2(&self.fd, name, flags | OFlags::CLOEXEC, mode, safely())) {
             Ok(fd) => Ok(Some(fd)),
             Err(Errno::NOENT) => Ok(None),
             Err(Errno::LOOP) => {
@@ -342,6 +355,11 @@ impl Folder {
     fn fault(&self, action: &str, name: &str, err: io::Error) -> Error {
         Error::io(action, &self.path.join(name), err)
     }
+}
+
+/// See the module, "Security".
+fn safely() -> ResolveFlags {
+    ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_MAGICLINKS
 }
 
 fn cannot_open(path: &Path, err: Errno) -> Error {

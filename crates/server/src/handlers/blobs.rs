@@ -45,6 +45,7 @@ impl App {
     async fn delete_blob(&self, repository: Repository, digest: Digest) -> Answer {
         let removed =
             digest.algorithm().is_ok() && self.storage.unlink_blob(&repository, &digest).await?;
+        self.quotas.freed(&repository);
         if removed { Ok(empty(StatusCode::ACCEPTED)) } else { Err(missing(&repository, &digest)) }
     }
 }

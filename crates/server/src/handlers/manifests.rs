@@ -45,7 +45,7 @@ impl App {
         name: ManifestName,
     ) -> Answer {
         let stored = self.find_manifest(repository, name).await?;
-        let Stored { digest, media_type, bytes } = stored;
+        let Stored { digest, media_type, bytes, .. } = stored;
         let known = asked.header(&header::IF_NONE_MATCH);
         if known.is_some_and(|tags| matches_etag(tags, &digest)) {
             return Ok(empty(StatusCode::NOT_MODIFIED).with_digest(&digest));
@@ -67,7 +67,6 @@ impl App {
         };
         let tag = if let ManifestName::Tag(tag) = &name { Some(tag) } else { None };
         let since = match self.storage.cache.get(&repository, key) {
-            Ok(stored) if !self.storage.home().is_shared() => return Ok(stored),
             // Bytes under a digest never change, but what leads to them may.
             Ok(stored) if self.storage.still(&repository, tag, &stored).await? => {
                 return Ok(stored);
@@ -75,13 +74,11 @@ impl App {
             Ok(_) => self.storage.cache.now(),
             Err(since) => since,
         };
-        let digest = match &name {
-            ManifestName::Tag(tag) => self.storage.tag(&repository, tag).await?,
-            ManifestName::Digest(digest) => Some(digest.clone()),
+        let stored = match &name {
+            ManifestName::Tag(tag) => self.storage.tagged(&repository, tag).await?,
+            ManifestName::Digest(digest) => self.storage.manifest(&repository, digest).await?,
             ManifestName::NoTag => None,
         };
-        let digest = digest.ok_or_else(|| missing(&repository))?;
-        let stored = self.storage.manifest(&repository, &digest).await?;
         let stored = stored.ok_or_else(|| missing(&repository))?;
         self.storage.cache.put(since, &repository, key, stored.clone());
         Ok(stored)
@@ -102,9 +99,13 @@ impl App {
         let bytes = asked.body.whole(limit).await?;
         let push = Push { storage: &self.storage, repository: &repository, tags: &tags };
         let (manifest, inspected) = push.inspect(&bytes, digest, content_type)?;
+        let home = self.storage.home();
+        let _charge =
+            self.quotas.charge(home, &repository, &manifest.digest, manifest.size).await?;
+        let kept = self.kept(&repository, &tags);
         let changing = self.storage.change(&repository).await;
         for _ in 0..TRIES {
-            let bound = condition.is_some() || fresh || !overwrites;
+            let bound = condition.is_some() || fresh || !overwrites || !kept.is_empty();
             let seen = match bound {
                 true => Some(self.storage.tags_now(&repository, &tags).await?),
                 false => None,
@@ -114,6 +115,7 @@ impl App {
                 if !overwrites {
                     push.check_free(seen, &manifest.digest)?;
                 }
+                push.check_kept(seen, &manifest.digest, &kept)?;
             }
             push.check_children(&inspected.children).await?;
             if push.store(&manifest, &bytes, &inspected, seen).await? {
@@ -126,14 +128,52 @@ impl App {
 
     async fn delete_manifest(&self, repository: Repository, name: ManifestName) -> Answer {
         let changing = self.storage.change(&repository).await;
+        self.check_deletable(&repository, &name).await?;
         let removed = match name {
             ManifestName::Tag(tag) => self.storage.remove_tag(&repository, &tag).await?,
             ManifestName::Digest(digest) => remove(&self.storage, &repository, &digest).await?,
             ManifestName::NoTag => false,
         };
         drop(changing);
+        self.quotas.freed(&repository);
         if removed { Ok(empty(StatusCode::ACCEPTED)) } else { Err(missing(&repository)) }
     }
+}
+
+impl App {
+    /// Those of some tags that stay as they are.
+    fn kept<'a>(&self, repository: &Repository, tags: &'a [Tag]) -> HashSet<&'a Tag> {
+        let keeps = |tag: &&Tag| self.config.policies.keeps(repository.as_str(), tag.as_str());
+        tags.iter().filter(keeps).collect()
+    }
+
+    /// A manifest takes its tags with it.
+    async fn check_deletable(
+        &self,
+        repository: &Repository,
+        name: &ManifestName,
+    ) -> Result<(), Failure> {
+        if !self.config.policies.keeps_any(repository.as_str()) {
+            return Ok(());
+        }
+        let tags = match name {
+            ManifestName::Tag(tag) => {
+                let there = self.storage.tags_now(repository, std::slice::from_ref(tag)).await?;
+                there.into_iter().flatten().map(|_| tag.clone()).collect()
+            }
+            ManifestName::Digest(digest) => self.storage.tags_of(repository, digest).await?,
+            ManifestName::NoTag => Vec::new(),
+        };
+        match self.kept(repository, &tags).iter().next() {
+            Some(tag) => Err(immutable(tag)),
+            None => Ok(()),
+        }
+    }
+}
+
+fn immutable(tag: &Tag) -> Failure {
+    let detail = json!({ "tag": tag.as_str() });
+    Code::Denied.says(format!("the tag {tag} is immutable here")).detail(detail)
 }
 
 /// The digest that the client states, and the tags that it sets.
@@ -251,6 +291,21 @@ impl Push<'_> {
             if found.as_ref().is_some_and(|found| found.digest != *digest) {
                 return Err(Code::Denied
                     .says(format!("the tag {tag} is taken, and overwriting is not allowed here")));
+            }
+        }
+        Ok(())
+    }
+
+    /// What is immutable may be pushed again as it is.
+    fn check_kept(
+        &self,
+        seen: &[Option<Tagged>],
+        digest: &Digest,
+        kept: &HashSet<&Tag>,
+    ) -> Result<(), Failure> {
+        for (tag, found) in self.tags.iter().zip(seen) {
+            if kept.contains(tag) && found.as_ref().is_some_and(|found| found.digest != *digest) {
+                return Err(immutable(tag));
             }
         }
         Ok(())

@@ -8,6 +8,7 @@ use crate::access::rules::Actions;
 use crate::app::{App, Asked};
 use crate::failure::{Code, Failure};
 use crate::paths::Repository;
+use crate::quota::{Charge, Room};
 use crate::range::{content_range, uploaded};
 use crate::reply::{Answer, Body, CHUNK_MIN_LENGTH, CONTENT_DIGEST, UPLOAD_UUID, With, empty};
 use crate::routes;
@@ -80,14 +81,24 @@ impl App {
         from: Option<Repository>,
         anywhere: bool,
     ) -> Result<bool, Failure> {
-        let there = match from {
-            Some(from) => self.storage.blob(&from, digest, false).await?.is_some(),
-            None => anywhere && self.storage.content(digest).await?.is_some(),
+        let found = match from {
+            Some(from) => self.storage.blob(&from, digest, false).await?,
+            None if anywhere => self.storage.content(digest).await?,
+            None => None,
         };
-        if there {
-            self.storage.link_blob(repository, digest).await?;
-        }
-        Ok(there)
+        let Some(blob) = found else { return Ok(false) };
+        let _charge = self.charge(repository, digest, blob.size).await?;
+        self.storage.link_blob(repository, digest).await?;
+        Ok(true)
+    }
+
+    async fn charge(
+        &self,
+        repository: &Repository,
+        digest: &Digest,
+        size: u64,
+    ) -> Result<Charge<'_>, Failure> {
+        self.quotas.charge(self.storage.home(), repository, digest, size).await
     }
 
     async fn open_upload(
@@ -97,6 +108,7 @@ impl App {
         algorithm: Algorithm,
     ) -> Answer {
         let home = self.storage.home();
+        self.quotas.room(home, repository, 0).await?;
         let upload = self.uploads.start(home, repository, algorithm, false).await?;
         let answer = underway(StatusCode::ACCEPTED, asked, repository, upload.id, 0);
         // "Registries MAY include ... the OCI-Chunk-Min-Length header" where small chunks cost much.
@@ -115,18 +127,22 @@ impl App {
     ) -> Answer {
         let algorithm = digest.algorithm()?;
         let home = self.storage.home();
+        let coming = asked.body.declared().unwrap_or_default();
+        let room = self.quotas.room(home, repository, coming).await?;
         let mut upload = self.uploads.start(home, repository, algorithm, true).await?;
-        if let Err(failure) = upload.receive(asked.body).await {
+        if let Err(failure) = upload.receive(asked.body, &room).await {
             upload.discard().await;
             return Err(failure);
         }
-        upload.finish(digest).await?;
+        self.finish(repository, &mut upload, digest).await?;
         Ok(created(repository, digest))
     }
 
     async fn patch(&self, mut asked: Asked<'_>, repository: &Repository, id: Uuid) -> Answer {
-        let mut upload = self.uploads.take(self.storage.home(), repository, id).await?;
-        append(&mut asked, repository, &mut upload).await?;
+        let home = self.storage.home();
+        let mut upload = self.uploads.take(home, repository, id).await?;
+        let room = self.room(&asked, repository, &mut upload).await?;
+        append(&mut asked, repository, &mut upload, &room).await?;
         upload.pause().await?;
         Ok(underway(StatusCode::ACCEPTED, &asked, repository, id, upload.length()))
     }
@@ -137,11 +153,44 @@ impl App {
             .one("digest")?
             .ok_or_else(|| Code::DigestInvalid.says("the digest of the whole blob is missing"))?;
         let digest = verifiable(digest)?;
-        let mut upload = self.uploads.take(self.storage.home(), repository, id).await?;
-        append(&mut asked, repository, &mut upload).await?;
-        let finished = upload.finish(&digest).await;
+        let home = self.storage.home();
+        let mut upload = self.uploads.take(home, repository, id).await?;
+        let room = self.room(&asked, repository, &mut upload).await?;
+        append(&mut asked, repository, &mut upload, &room).await?;
+        let finished = self.finish(repository, &mut upload, &digest).await;
         self.uploads.forget(repository, id);
         finished.map(|()| created(repository, &digest))
+    }
+
+    /// Nothing is kept of an upload that a quota has no room for.
+    async fn room(
+        &self,
+        asked: &Asked<'_>,
+        repository: &Repository,
+        upload: &mut Upload,
+    ) -> Result<Room<'_>, Failure> {
+        let declared = asked.body.declared().unwrap_or_default();
+        let coming = upload.length().saturating_add(declared);
+        let room = self.quotas.room(self.storage.home(), repository, coming).await;
+        if room.is_err() {
+            upload.discard().await;
+            self.uploads.forget(repository, upload.id);
+        }
+        room
+    }
+
+    async fn finish(
+        &self,
+        repository: &Repository,
+        upload: &mut Upload,
+        digest: &Digest,
+    ) -> Result<(), Failure> {
+        let charged = self.charge(repository, digest, upload.length()).await;
+        if charged.is_err() {
+            upload.discard().await;
+        }
+        let _charge = charged?;
+        upload.finish(digest).await
     }
 }
 
@@ -151,10 +200,11 @@ async fn append(
     asked: &mut Asked<'_>,
     repository: &Repository,
     upload: &mut Upload,
+    room: &Room<'_>,
 ) -> Result<(), Failure> {
     let stated = stated_length(asked, repository, upload)?;
     let start = upload.length();
-    if let Err(failure) = upload.receive(asked.body).await {
+    if let Err(failure) = upload.receive(asked.body, room).await {
         upload.pause().await?;
         return Err(failure);
     }

@@ -40,8 +40,17 @@ fn everything_can_be_set() {
         repositories = ["team/*"]
         users = ["alice", "*"]
         actions = ["pull", "push"]
+        [[quota]]
+        prefix = "team"
+        bytes = 1_000_000
+        [[immutable]]
+        repositories = ["team/*"]
+        tags = ["v*"]
     "#;
     let config = apply(text, dir.path()).unwrap();
+    let policies = &config.policies;
+    assert_eq!((policies.quotas[0].prefix(), policies.quotas[0].bytes()), ("team", 1_000_000));
+    assert!(policies.keeps("team/x", "v1") && !policies.keeps("team/x", "w"));
     assert_eq!(config.storage.to_string(), dir.path().join("data").display().to_string());
     assert_eq!((config.listen.to_string().as_str(), config.deletes), ("[::1]:80", false));
     let limits = &config.limits;

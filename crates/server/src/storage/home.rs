@@ -52,6 +52,11 @@ pub(crate) trait Home: Debug + Send + Sync {
     /// Reads records; nothing for each that is not there. In the order asked.
     async fn read(&self, names: Vec<String>) -> Result<Vec<Option<Record>>>;
 
+    /// Whether records are just what they were, where that is known without waiting for anything.
+    fn unchanged(&self, _: &[(String, Version)]) -> Option<bool> {
+        None
+    }
+
     /// Writes a record, all at once. Returns its version; nothing, and changes nothing, where the
     /// condition does not hold.
     async fn write(&self, name: &str, bytes: Bytes, when: When) -> Result<Option<Version>>;
@@ -182,8 +187,10 @@ pub(crate) struct Wanted {
 pub(crate) struct Content {
     /// In bytes.
     pub(crate) size: u64,
-    /// What the first record that was there says.
+    /// The first record that was there: what it says, and which it was, where that tells later
+    /// whether it is there still.
     pub(crate) link: Bytes,
+    pub(crate) linked: Option<Version>,
     pub(crate) source: Source,
 }
 
@@ -260,7 +267,7 @@ impl Content {
             }
             None => Source::File(file),
         };
-        Ok(Self { size, link, source })
+        Ok(Self { size, link, linked: None, source })
     }
 
     /// A part as the body of an answer.

@@ -11,6 +11,7 @@
 //! version that it saw. So in the end the manifest is there with all its names, or without any.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 
 use bytes::Bytes;
 use conex_spec::{Descriptor, Digest, Error, Kind, MediaType, Result, Tag};
@@ -30,6 +31,8 @@ pub(crate) struct Stored {
     pub(crate) digest: Digest,
     pub(crate) media_type: MediaType,
     pub(crate) bytes: Bytes,
+    /// The records that led to it, as they were, where that tells whether it is so still.
+    pub(crate) seen: Arc<[(String, Version)]>,
 }
 
 /// A tag as it was found.
@@ -63,12 +66,6 @@ impl Storage {
         names.iter().zip(found).map(|(name, found)| tagged(name, found)).collect()
     }
 
-    /// The digest that a tag stands for.
-    pub(crate) async fn tag(&self, repository: &Repository, tag: &Tag) -> Result<Option<Digest>> {
-        let found = self.tags_now(repository, std::slice::from_ref(tag)).await?.pop().flatten();
-        Ok(found.map(|tagged| tagged.digest))
-    }
-
     /// A manifest by its digest.
     pub(crate) async fn manifest(
         &self,
@@ -82,8 +79,25 @@ impl Storage {
         let wanted = Wanted { digest: digest.clone(), links: vec![link.clone()], bytes: true };
         let Some(content) = self.look(wanted).await? else { return Ok(None) };
         let media_type = media_type(&link, &content.link)?;
+        let seen = content.linked.clone().map(|version| (link, version)).into_iter().collect();
         let bytes = content.whole(conex_spec::document::LIMIT).await?;
-        Ok(Some(Stored { digest: digest.clone(), media_type, bytes }))
+        Ok(Some(Stored { digest: digest.clone(), media_type, bytes, seen }))
+    }
+
+    /// A manifest by its tag.
+    pub(crate) async fn tagged(
+        &self,
+        repository: &Repository,
+        tag: &Tag,
+    ) -> Result<Option<Stored>> {
+        let found = self.tags_now(repository, std::slice::from_ref(tag)).await?.pop().flatten();
+        let Some(Tagged { digest, version }) = found else { return Ok(None) };
+        let Some(stored) = self.manifest(repository, &digest).await? else { return Ok(None) };
+        // Without the version of its link, that of the tag tells only a half.
+        let link = stored.seen.iter().cloned();
+        let name = repository.tag(tag)?;
+        let seen = link.flat_map(|link| [(name.clone(), version.clone()), link]).collect();
+        Ok(Some(Stored { seen, ..stored }))
     }
 
     /// Whether what was read some time ago is so still: the tag, if it was read by one, and the
@@ -94,6 +108,11 @@ impl Storage {
         tag: Option<&Tag>,
         stored: &Stored,
     ) -> Result<bool> {
+        if !stored.seen.is_empty()
+            && let Some(unchanged) = self.home().unchanged(&stored.seen)
+        {
+            return Ok(unchanged);
+        }
         let link = repository.manifest(&stored.digest)?;
         let mut names = vec![link];
         names.extend(tag.map(|tag| repository.tag(tag)).transpose()?);
@@ -261,6 +280,17 @@ impl Storage {
         Ok(removed)
     }
 
+    /// The tags of a manifest.
+    pub(crate) async fn tags_of(
+        &self,
+        repository: &Repository,
+        digest: &Digest,
+    ) -> Result<Vec<Tag>> {
+        let named = self.names_of(repository, digest, None).await?;
+        let name = |(path, _): &(String, Version)| path.rsplit('/').next().map(Tag::registry);
+        named.iter().filter_map(name).collect()
+    }
+
     /// The records that name a manifest: its tags, and its entry with its subject.
     async fn names_of(
         &self,
@@ -333,6 +363,11 @@ mod tests {
         manifest.digest
     }
 
+    async fn named(storage: &Storage, repository: &Repository, tag: &Tag) -> Option<Digest> {
+        let found = storage.tags_now(repository, std::slice::from_ref(tag)).await.unwrap().pop();
+        found.flatten().map(|tagged| tagged.digest)
+    }
+
     fn tag(text: &str) -> Tag {
         Tag::registry(text).unwrap()
     }
@@ -346,8 +381,8 @@ mod tests {
         assert!(!storage.remove_manifest(&repository, &one, None).await.unwrap());
         assert!(storage.manifest(&repository, &one).await.unwrap().is_none());
         put(&storage, &repository, "1", &[]).await;
-        assert_eq!(storage.tag(&repository, &tag("a")).await.unwrap(), None);
-        assert_eq!(storage.tag(&repository, &tag("b")).await.unwrap(), Some(two));
+        assert_eq!(named(&storage, &repository, &tag("a")).await, None);
+        assert_eq!(named(&storage, &repository, &tag("b")).await, Some(two));
     }
 
     #[tokio::test]
@@ -363,9 +398,27 @@ mod tests {
             let (bytes, seen) = (Bytes::from("2"), Some(seen));
             let putting = Putting { manifest: &manifest, bytes, referrer: None, tags: &tags, seen };
             assert_eq!(storage.put_manifest(&repository, &putting).await.unwrap(), done);
-            let found = storage.tag(&repository, &tags[0]).await.unwrap().unwrap();
+            let found = named(&storage, &repository, &tags[0]).await.unwrap();
             assert_eq!(found, if done { manifest.digest.clone() } else { one.clone() });
         }
+    }
+
+    /// One process serves a folder, but its operator has hands.
+    #[tokio::test]
+    async fn what_was_read_tells_whether_the_folder_was_changed() {
+        let (dir, storage, repository) = storage().await;
+        let digest = put(&storage, &repository, "1", &[tag("t")]).await;
+        let stored = storage.tagged(&repository, &tag("t")).await.unwrap().unwrap();
+        assert_eq!((&stored.digest, stored.seen.len()), (&digest, 2));
+        let still = async || storage.still(&repository, Some(&tag("t")), &stored).await.unwrap();
+        assert!(still().await);
+        let root = dir.path().join("root");
+        std::fs::write(root.join("other"), digest.as_str()).unwrap();
+        std::fs::rename(root.join("other"), root.join("repositories/a/b/_tags/t")).unwrap();
+        assert!(!still().await);
+        let stored = storage.tagged(&repository, &tag("t")).await.unwrap().unwrap();
+        std::fs::remove_file(root.join(repository.manifest(&digest).unwrap())).unwrap();
+        assert!(!storage.still(&repository, Some(&tag("t")), &stored).await.unwrap());
     }
 
     #[tokio::test]

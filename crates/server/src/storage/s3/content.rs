@@ -112,7 +112,7 @@ impl S3Home {
                 Source::Remote(Arc::new(RemoteData { home, data, digest }))
             }
         };
-        Ok(Some(Content { size, link, source }))
+        Ok(Some(Content { size, link, linked: None, source }))
     }
 }
 
