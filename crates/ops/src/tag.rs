@@ -3,10 +3,11 @@
 use serde::Serialize;
 
 use conex_spec::{Descriptor, Error, Kind, Location, Name, Reference, Result, Tag};
-use conex_store::SourceExt;
+use conex_store::{Sink, Source, SourceExt};
 
 use crate::copy::tag_for;
 use crate::open::{Context, written_once};
+use crate::walk::Walk;
 
 /// What was named.
 #[derive(Clone, Debug, Serialize)]
@@ -32,12 +33,28 @@ pub async fn tag(context: &Context, from: &Location, new: &[String]) -> Result<R
         let bytes = source.read(&root).await?;
         sink.publish(&root, bytes, &tags).await?;
     } else {
+        make_durable(source.as_ref(), &root, sink.as_ref()).await?;
         for tag in &tags {
             sink.tag(&root, Some(tag)).await?;
         }
     }
     sink.finish().await?;
     Ok(Report { locations, root })
+}
+
+/// What a command without sync or another tool put there may not be on the disk yet; a look makes
+/// it so. Content that is missing or damaged is no concern of a name.
+async fn make_durable(from: &dyn Source, root: &Descriptor, to: &dyn Sink) -> Result<()> {
+    let mut below = Walk::new(from, None);
+    below.add(root, None)?;
+    let Ok(graph) = below.run().await else { return Ok(()) };
+    for manifest in graph.manifests.iter().map(|node| &node.descriptor) {
+        to.has(manifest).await?;
+    }
+    for blob in &graph.blobs {
+        to.has(blob).await?;
+    }
+    Ok(())
 }
 
 /// What a new name means beside an image: a tag, or in the local store any name, or the whole

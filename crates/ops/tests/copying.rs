@@ -467,6 +467,33 @@ async fn what_a_worn_disk_damaged_is_replaced() {
     }
 }
 
+/// What is on the disk has a seal, which shows in the time of its file.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_name_makes_durable_what_it_stands_for() {
+    let (world, memory) = (World::new().await, Memory::new());
+    let root = images::image(&memory, &amd64(), 3, 50);
+    world.put(&memory, &root, "registry/team/a:1").await;
+    let careless = world.context.clone().without_sync();
+    for (to, folder) in [("oci:DIR/to:1", "to"), ("store:careless:1", "store")] {
+        let request = world.request("registry/team/a:1", to);
+        run(&careless, &request, &CopyOptions::default()).await.unwrap();
+        let blobs = world.dir.path().join(folder).join("blobs/sha256");
+        let times = || -> Vec<_> {
+            let blobs = std::fs::read_dir(&blobs).unwrap().map(|blob| blob.unwrap());
+            let mut times: Vec<_> =
+                blobs.map(|blob| (blob.path(), blob.metadata().unwrap().modified())).collect();
+            times.sort_by(|a, b| a.0.cmp(&b.0));
+            times.into_iter().map(|(_, time)| time.unwrap()).collect()
+        };
+        let before = times();
+        conex_ops::tag::tag(&world.context, &world.place(to), &["other".to_owned()]).await.unwrap();
+        let sealed = times();
+        assert!(before.iter().zip(&sealed).all(|(before, after)| before != after), "{to}");
+        conex_ops::tag::tag(&world.context, &world.place(to), &["third".to_owned()]).await.unwrap();
+        assert_eq!(times(), sealed);
+    }
+}
+
 /// What belongs to an image is asked for once, however many tags stand for it.
 #[tokio::test(flavor = "multi_thread")]
 async fn many_tags_of_one_image_cost_one_request_a_side_each() {

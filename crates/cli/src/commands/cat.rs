@@ -26,7 +26,7 @@ pub struct Cat {
     location: Location,
     /// The file, from the root of the image
     path: OsString,
-    /// The platform; this machine's without it: OS/ARCH[/VARIANT]
+    /// The platform; this machine's without it: OS[(VERSION)]/ARCH[/VARIANT]
     #[arg(long, value_name = "PLATFORM", value_parser = typed::<Platform>)]
     platform: Option<Platform>,
 }

@@ -45,9 +45,9 @@ pub struct Copy {
     /// Where to
     #[arg(value_parser = typed::<Location>)]
     to: Location,
-    /// Copy only the image for this platform, without the index around it: OS/ARCH[/VARIANT].
-    /// Given several times: the index with only these images and their attestations. `all`
-    /// copies everything, as it is without this option
+    /// Copy only the image for this platform, without the index around it:
+    /// OS[(VERSION)]/ARCH[/VARIANT]. Given several times: the index with only these images and
+    /// their attestations. `all` copies everything, as it is without this option
     #[arg(long, value_name = "PLATFORM", value_parser = typed::<Wanted>)]
     platform: Vec<Wanted>,
     /// Keep the index to the last byte, with the chosen images only; many registries refuse that

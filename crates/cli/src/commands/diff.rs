@@ -37,7 +37,7 @@ pub struct Diff {
     /// The second one
     #[arg(value_parser = typed::<Operand>)]
     new: Operand,
-    /// The platform; this machine's without it: OS/ARCH[/VARIANT]
+    /// The platform; this machine's without it: OS[(VERSION)]/ARCH[/VARIANT]
     #[arg(long, value_name = "PLATFORM", value_parser = typed::<Platform>)]
     platform: Option<Platform>,
     /// Compare one layer of each image; 1 is the base

@@ -22,7 +22,7 @@ pub struct Digest {
     /// The image or artifact
     #[arg(value_parser = typed::<Location>)]
     location: Location,
-    /// Of an index, the image for this platform: OS/ARCH[/VARIANT]
+    /// Of an index, the image for this platform: OS[(VERSION)]/ARCH[/VARIANT]
     #[arg(long, value_name = "PLATFORM", value_parser = typed::<Platform>)]
     platform: Option<Platform>,
 }

@@ -32,7 +32,7 @@ pub struct Export {
     location: Location,
     /// The file to write; `-` and nothing are standard output
     file: Option<PathBuf>,
-    /// The platform; this machine's without it: OS/ARCH[/VARIANT]
+    /// The platform; this machine's without it: OS[(VERSION)]/ARCH[/VARIANT]
     #[arg(long, value_name = "PLATFORM", value_parser = typed::<Platform>)]
     platform: Option<Platform>,
     /// Only this file or folder, with the folders and links that lead there; the newest layers are

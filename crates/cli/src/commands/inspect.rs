@@ -45,7 +45,7 @@ pub struct Inspect {
     /// What to look at: a location, or the path of a JSON file (`file:PATH`, `-` is standard input)
     #[arg(value_parser = typed::<Typed>, value_name = "LOCATION")]
     target: Typed,
-    /// Of an index, look at the image for this platform: OS/ARCH[/VARIANT]
+    /// Of an index, look at the image for this platform: OS[(VERSION)]/ARCH[/VARIANT]
     #[arg(long, value_name = "PLATFORM", value_parser = typed::<Platform>)]
     platform: Option<Platform>,
     /// Print the exact bytes of the manifest, and nothing else

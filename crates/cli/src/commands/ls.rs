@@ -30,7 +30,7 @@ pub struct Ls {
     location: Location,
     /// Where to look, from the root of the image; links on the way are followed inside it
     path: Option<OsString>,
-    /// The platform; this machine's without it: OS/ARCH[/VARIANT]
+    /// The platform; this machine's without it: OS[(VERSION)]/ARCH[/VARIANT]
     #[arg(long, value_name = "PLATFORM", value_parser = typed::<Platform>)]
     platform: Option<Platform>,
     /// Tell everything of each file

@@ -31,7 +31,7 @@ pub struct Get {
     /// The image, index or artifact
     #[arg(value_parser = typed::<Location>)]
     location: Location,
-    /// Of an index, the image for this platform: OS/ARCH[/VARIANT]
+    /// Of an index, the image for this platform: OS[(VERSION)]/ARCH[/VARIANT]
     #[arg(long, value_name = "PLATFORM", value_parser = typed::<Platform>)]
     platform: Option<Platform>,
     /// Write to this file in place of standard output

@@ -44,7 +44,7 @@ pub struct Pack {
     /// Make one layer of all folders: what a later one has replaces what earlier ones have
     #[arg(long)]
     one_layer: bool,
-    /// What the image runs on; this machine without it: OS/ARCH[/VARIANT]
+    /// What the image runs on; this machine without it: OS[(VERSION)]/ARCH[/VARIANT]
     #[arg(long, value_name = "PLATFORM", value_parser = typed::<Platform>)]
     platform: Option<Platform>,
     #[command(flatten)]

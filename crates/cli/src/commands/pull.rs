@@ -27,7 +27,7 @@ pub struct Pull {
     /// The image in a registry
     #[arg(value_parser = typed::<Location>)]
     image: Location,
-    /// The platform; this machine's without it: OS/ARCH[/VARIANT]
+    /// The platform; this machine's without it: OS[(VERSION)]/ARCH[/VARIANT]
     #[arg(long, value_name = "PLATFORM", value_parser = typed::<Platform>)]
     platform: Option<Platform>,
     /// Pull the whole index

@@ -38,7 +38,7 @@ pub struct Repack {
     /// The image that was unpacked; the one at LOCATION without it
     #[arg(long, value_name = "LOCATION", value_parser = typed::<Location>)]
     base: Option<Location>,
-    /// Which image of an index; this machine's without it: OS/ARCH[/VARIANT]
+    /// Which image of an index; this machine's without it: OS[(VERSION)]/ARCH[/VARIANT]
     #[arg(long, value_name = "PLATFORM", value_parser = typed::<Platform>)]
     platform: Option<Platform>,
     /// Read files of the same size and time too

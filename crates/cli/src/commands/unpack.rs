@@ -34,7 +34,7 @@ pub struct Unpack {
     location: Location,
     /// A folder that is not there yet, or is empty
     dir: PathBuf,
-    /// The platform; this machine's without it: OS/ARCH[/VARIANT]
+    /// The platform; this machine's without it: OS[(VERSION)]/ARCH[/VARIANT]
     #[arg(long, value_name = "PLATFORM", value_parser = typed::<Platform>)]
     platform: Option<Platform>,
     /// Make a bundle that a runtime starts: the root file system in `rootfs`, and a `config.json`
