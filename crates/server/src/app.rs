@@ -19,6 +19,7 @@ use crate::reply::{API_VERSION, Answer, Body};
 use crate::routes::{Query, Route};
 use crate::storage::Storage;
 use crate::uploads::Uploads;
+use crate::warning;
 use crate::wire::Peer;
 
 /// What all requests share.
@@ -32,6 +33,8 @@ pub(crate) struct App {
     pub(crate) log: Arc<dyn Log>,
     /// Where the operator wants numbers.
     pub(crate) metrics: Option<Arc<Metrics>>,
+    /// Added to every answer of the API.
+    warnings: Vec<HeaderValue>,
     stopping: AtomicBool,
 }
 
@@ -51,6 +54,7 @@ pub(crate) struct Asked<'a> {
 impl App {
     /// Opens the storage.
     pub(crate) async fn open(config: Config) -> Result<Self> {
+        let warnings = warning::headers(&config.warnings)?;
         let storage = Storage::open(&config).await?;
         let gate = Gate::new(&config, &storage.secret("access").await?);
         let mut log = Arc::clone(&config.log);
@@ -60,7 +64,7 @@ impl App {
         }
         let quotas = Quotas::new(&config.policies.quotas);
         let (uploads, stopping) = (Uploads::default(), AtomicBool::new(false));
-        Ok(Self { config, gate, storage, quotas, uploads, log, metrics, stopping })
+        Ok(Self { config, gate, storage, quotas, uploads, log, metrics, warnings, stopping })
     }
 
     /// Counts a connection.
@@ -97,6 +101,9 @@ impl App {
         };
         let version = HeaderValue::from_static("registry/2.0");
         response.headers_mut().insert(API_VERSION, version);
+        for warning in &self.warnings {
+            response.headers_mut().append(header::WARNING, warning.clone());
+        }
         if head.method == Method::HEAD {
             drop_body(&mut response);
         }

@@ -30,6 +30,10 @@ pub struct Config {
     pub read_only: bool,
     /// Whether manifests, tags and blobs can be deleted.
     pub deletes: bool,
+    /// Whether a manifest is taken whose children are not all there.
+    pub sparse: bool,
+    /// What clients are told with every answer, in `Warning` headers, for people to read.
+    pub warnings: Vec<String>,
     /// Who may do what.
     pub access: Permissions,
     /// What repositories may hold, and which tags stay.
@@ -140,6 +144,8 @@ impl Config {
             operator: None,
             read_only: false,
             deletes: true,
+            sparse: false,
+            warnings: Vec::new(),
             access: Permissions::default(),
             policies: Policies::default(),
             limits: Limits::default(),
@@ -183,6 +189,8 @@ impl fmt::Debug for Config {
             .field("operator", &self.operator)
             .field("read_only", &self.read_only)
             .field("deletes", &self.deletes)
+            .field("sparse", &self.sparse)
+            .field("warnings", &self.warnings)
             .field("access", &self.access)
             .field("policies", &self.policies)
             .field("limits", &self.limits)

@@ -135,7 +135,11 @@ impl Failure {
         let mut response = Response::new(Body::from(json));
         *response.status_mut() = status;
         *response.headers_mut() = headers;
-        response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+        let headers = response.headers_mut();
+        headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+        if [StatusCode::TOO_MANY_REQUESTS, StatusCode::SERVICE_UNAVAILABLE].contains(&status) {
+            headers.entry(RETRY_AFTER).or_insert(HeaderValue::from_static("1"));
+        }
         response
     }
 }
@@ -175,9 +179,6 @@ impl From<Error> for Failure {
             ),
         };
         let mut failure = Self::new(status, code, message.to_owned());
-        if status == StatusCode::SERVICE_UNAVAILABLE {
-            failure.0.headers.insert(RETRY_AFTER, HeaderValue::from_static("1"));
-        }
         failure.0.cause = Some(err);
         failure
     }
@@ -208,6 +209,16 @@ mod tests {
         let spelled = |code: Code| serde_json::to_string(&code).unwrap();
         assert_eq!(spelled(Code::ManifestBlobUnknown), "\"MANIFEST_BLOB_UNKNOWN\"");
         assert_eq!(spelled(Code::Toomanyrequests), "\"TOOMANYREQUESTS\"");
+    }
+
+    /// "A 429 Too Many Requests response SHOULD include a Retry-After header".
+    #[test]
+    fn who_should_come_again_is_told_when() {
+        for (status, told) in [(429, true), (503, true), (404, false), (507, false)] {
+            let status = StatusCode::from_u16(status).unwrap();
+            let response = Code::Toomanyrequests.says("later").status(status).into_response();
+            assert_eq!(response.headers().contains_key(RETRY_AFTER), told, "{status}");
+        }
     }
 
     #[test]

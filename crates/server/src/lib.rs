@@ -60,6 +60,7 @@ mod routes;
 mod stamp;
 mod storage;
 mod uploads;
+mod warning;
 mod wire;
 
 pub use config::{Config, Limits, Place, S3};

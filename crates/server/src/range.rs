@@ -21,6 +21,8 @@ impl Wanted {
         let Some((first, last)) = spec.trim().split_once('-') else { return Self::All };
         match (number(first), number(last)) {
             (Some(first), Some(last)) if first <= last => part(first, last, length),
+            // It can be understood, and no content has it. RFC 9110, 14.2: "MAY ignore or reject".
+            (Some(_), Some(_)) => Self::Unsatisfiable,
             (Some(first), None) if last.is_empty() => part(first, u64::MAX, length),
             (None, Some(0)) if first.is_empty() => Self::Unsatisfiable,
             (None, Some(_)) if first.is_empty() && length == 0 => Self::Unsatisfiable,
@@ -76,7 +78,7 @@ mod tests {
             ("bytes=10-12", Wanted::Unsatisfiable),
             ("bytes=-0", Wanted::Unsatisfiable),
             ("bytes=0-1,3-4", Wanted::All),
-            ("bytes=3-2", Wanted::All),
+            ("bytes=3-2", Wanted::Unsatisfiable),
             ("bytes=a-b", Wanted::All),
             ("bytes=+1-2", Wanted::All),
             ("bytes=1-99999999999999999999", Wanted::All),

@@ -45,6 +45,7 @@ use crate::access::{Permissions, Tokens};
 use crate::config::{Config, Limits, Place, S3};
 use crate::policy::{Immutable, Policies, Quota};
 use crate::tls::{Clients, Tls, TlsFiles};
+use crate::warning;
 
 /// What may stand in the file, as a JSON Schema.
 pub const SCHEMA: &str = include_str!("settings/schema.json");
@@ -62,6 +63,8 @@ pub struct Settings {
     operator: Option<SocketAddr>,
     read_only: Option<bool>,
     deletes: Option<bool>,
+    sparse: Option<bool>,
+    warnings: Option<Vec<String>>,
     tls: Option<TlsTable>,
     limits: LimitTable,
     auth: Auth,
@@ -219,6 +222,11 @@ impl Settings {
         config.operator = self.operator.or(config.operator);
         config.read_only = self.read_only.unwrap_or(config.read_only);
         config.deletes = self.deletes.unwrap_or(config.deletes);
+        config.sparse = self.sparse.unwrap_or(config.sparse);
+        if let Some(warnings) = self.warnings {
+            warning::headers(&warnings).map_err(|err| err.context(self.path.display()))?;
+            config.warnings = warnings;
+        }
         self.limits.apply(&mut config.limits);
         Ok(())
     }

@@ -97,7 +97,8 @@ impl App {
         let limit = self.config.limits.manifest.min(conex_spec::document::LIMIT);
         let overwrites = asked.asker.may(&repository).has(Actions::OVERWRITE);
         let bytes = asked.body.whole(limit).await?;
-        let push = Push { storage: &self.storage, repository: &repository, tags: &tags };
+        let (storage, sparse) = (&self.storage, self.config.sparse);
+        let push = Push { storage, repository: &repository, tags: &tags, sparse };
         let (manifest, inspected) = push.inspect(&bytes, digest, content_type)?;
         let home = self.storage.home();
         let _charge =
@@ -231,6 +232,8 @@ struct Push<'a> {
     storage: &'a Storage,
     repository: &'a Repository,
     tags: &'a [Tag],
+    /// Whether children may be missing.
+    sparse: bool,
 }
 
 impl Push<'_> {
@@ -328,7 +331,7 @@ impl Push<'_> {
                     let err = child.wrong_size(size);
                     return Err(Failure::client(Code::ManifestInvalid, &err));
                 }
-                None if told.insert(key) => {
+                None if !self.sparse && told.insert(key) => {
                     let fault = unknown(self.repository, child);
                     missing = Some(match missing {
                         Some(others) => others.and(fault),
