@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! handlers ─ Storage ─┬─ storage/manifests, storage/lists    what records mean, and their order
-//!                     ├─ cache                               manifests that were asked for lately
+//!                     ├─ cache, storage/entries              what was asked for lately
 //!                     └─ dyn Home ─┬─ storage/folder         one process, files, the commit protocol
 //!                                  ├─ storage/layout         an OCI layout, only read
 //!                                  └─ storage/s3             many processes, objects, conditions
@@ -12,6 +12,7 @@
 //! other. Between processes nothing is locked; whoever changed something looks afterwards whether
 //! another one undid a part of it, and does it again (`storage/manifests`).
 
+pub(crate) mod entries;
 pub(crate) mod folder;
 pub(crate) mod home;
 pub(crate) mod layout;
@@ -27,6 +28,7 @@ use conex_spec::{Digest, Error, Kind, Result};
 use ring::hmac;
 use tokio::sync::{Mutex, MutexGuard};
 
+use self::entries::Entries;
 use self::folder::FolderHome;
 use self::home::{Content, Home, Wanted, When};
 use self::layout::LayoutHome;
@@ -45,6 +47,7 @@ pub(crate) struct Storage {
     locks: [Mutex<()>; LOCKS],
     hash: RandomState,
     pub(crate) cache: Cache,
+    pub(crate) entries: Entries,
 }
 
 /// The right to change a repository's manifests and tags, among the requests of this process.
@@ -70,7 +73,8 @@ impl Storage {
     /// `cache` is in bytes.
     pub(crate) fn new(home: Arc<dyn Home>, cache: usize) -> Self {
         let locks = std::array::from_fn(|_| Mutex::default());
-        Self { home, locks, hash: RandomState::new(), cache: Cache::new(cache) }
+        let (cache, entries) = (Cache::new(cache), Entries::new(cache / 2));
+        Self { home, locks, hash: RandomState::new(), cache, entries }
     }
 
     pub(crate) fn home(&self) -> &dyn Home {

@@ -35,7 +35,7 @@ use std::sync::atomic::AtomicBool;
 
 use rustix::fs::{
     AtFlags, Dir, FileType, Mode, OFlags, ResolveFlags, fstat, mkdirat, open, openat2, renameat,
-    unlinkat,
+    statat, unlinkat,
 };
 use rustix::io::Errno;
 
@@ -213,6 +213,39 @@ impl Folder {
         names.retain(|name| name != "." && name != "..");
         names.sort_unstable();
         Ok(names)
+    }
+
+    /// Whether there are files of these names, whatever they are, in the order asked. Quick where
+    /// many that follow one another are in one folder.
+    pub fn present(&self, names: impl IntoIterator<Item = String>) -> Result<Vec<bool>> {
+        let mut at: Option<(String, Option<OwnedFd>)> = None;
+        let mut found = Vec::new();
+        for name in names {
+            let (folder, last) = name.rsplit_once('/').unwrap_or((".", &name));
+            if at.as_ref().is_none_or(|(at, _)| at != folder) {
+                let fd = self.openat(folder, OFlags::DIRECTORY | OFlags::PATH, Mode::empty())?;
+                at = Some((folder.to_owned(), fd));
+            }
+            let Some(fd) = at.as_ref().and_then(|(_, fd)| fd.as_ref()) else {
+                found.push(false);
+                continue;
+            };
+            found.push(match statat(fd, last, AtFlags::SYMLINK_NOFOLLOW) {
+                Ok(_) => true,
+                Err(Errno::NOENT) => false,
+                Err(err) => return Err(self.fault("cannot look for", &name, err.into())),
+            });
+        }
+        Ok(found)
+    }
+
+    /// Which folder of this name it is, and in which state: whatever comes or goes in it changes
+    /// that. Nothing if there is none.
+    pub fn folder_identity(&self, name: &str) -> Result<Option<Identity>> {
+        let flags = OFlags::DIRECTORY | OFlags::PATH;
+        let Some(fd) = self.openat(name, flags, Mode::empty())? else { return Ok(None) };
+        let seen = Identity::of(&File::from(fd));
+        seen.map(Some).map_err(|err| self.fault("cannot look at", name, err))
     }
 
     /// Whether there is a file or folder of this name.

@@ -1,13 +1,16 @@
 //! What there is: the base, the catalog, tags and referrers. distribution-spec, "Content Discovery".
 
-use conex_spec::{Descriptor, Digest, ImageIndex, MediaType};
+use conex_spec::{Digest, MediaType};
+use serde::Serialize;
 use serde_json::json;
+use serde_json::value::RawValue;
 
 use crate::app::{App, Asked};
 use crate::failure::{Code, Failure};
 use crate::paths::{Repository, flat};
 use crate::reply::{Answer, OCI_FILTERS, With, json};
 use crate::routes::encode;
+use crate::storage::entries::Entry;
 
 /// The most tags in one answer.
 const MAX_TAGS: usize = 10_000;
@@ -20,6 +23,15 @@ const INDEX: usize = 1 << 10;
 
 const JSON: &str = "application/json";
 const INDEX_TYPE: &str = "application/vnd.oci.image.index.v1+json";
+
+/// An image index of entries as they are written.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Index<'a> {
+    schema_version: u8,
+    media_type: &'static str,
+    manifests: Vec<&'a RawValue>,
+}
 
 impl App {
     pub(crate) fn base(&self, asked: &Asked<'_>) -> Answer {
@@ -82,10 +94,12 @@ impl App {
                 .map_err(|err| Failure::client(Code::DigestInvalid, &err))?,
             None => String::new(),
         };
-        let wanted = |entry: &Descriptor| filter.is_none() || entry.artifact_type == filter;
+        let wanted = |entry: &Entry| filter.is_none() || entry.artifact_type == filter;
         let room = MAX_REFERRERS - INDEX;
         let (page, at) = self.storage.referrers(&repository, &subject, &last, room, wanted).await?;
-        let mut answer = json(&ImageIndex::new(page.items), INDEX_TYPE);
+        let manifests = page.items.iter().map(|entry| &*entry.text).collect();
+        let index = Index { schema_version: 2, media_type: INDEX_TYPE, manifests };
+        let mut answer = json(&index, INDEX_TYPE);
         if page.more {
             answer = answer.with_next(&next(&repository, &subject, filter.as_ref(), &at));
         }

@@ -4,6 +4,7 @@
 //! file, since each write makes a new file.
 
 mod at_hand;
+mod names;
 mod tree;
 mod upload;
 
@@ -19,6 +20,7 @@ use conex_store::commit::{Folder, Identity, Lock};
 use conex_store::seal;
 use uuid::Uuid;
 
+use self::names::Names;
 use super::home::{
     Content, Home, MAX_RECORD, Page, Record, Session, Source, Surveyed, Version, Wanted, When,
 };
@@ -42,6 +44,7 @@ pub(super) struct Inner {
     _lock: Lock,
     locks: [Mutex<()>; LOCKS],
     hash: RandomState,
+    names: Names,
 }
 
 impl FolderHome {
@@ -73,6 +76,10 @@ impl Home for FolderHome {
         self.work(move |inner| names.iter().map(|name| inner.read(name)).collect()).await
     }
 
+    async fn present(&self, names: Vec<String>) -> Result<Vec<bool>> {
+        self.work(move |inner| inner.folder.present(names)).await
+    }
+
     fn unchanged(&self, seen: &[(String, Version)]) -> Option<bool> {
         for (name, version) in seen {
             if self.0.version_at_hand(name).ok()?.as_ref() != Some(version) {
@@ -95,14 +102,16 @@ impl Home for FolderHome {
                 Some(version) => inner.version(&name)?.is_some_and(|found| found == version),
                 None => true,
             };
-            Ok(holds && inner.folder.remove(&name)?)
+            let removed = holds && inner.folder.remove(&name)?;
+            inner.names.touched(&name);
+            Ok(removed)
         })
         .await
     }
 
     async fn list(&self, folder: &str, after: &str, count: usize) -> Result<Page<String>> {
         let (folder, after) = (folder.to_owned(), after.to_owned());
-        self.work(move |inner| Ok(Page::of(inner.folder.list(&folder)?, &after, count))).await
+        self.work(move |inner| inner.names.list(&inner.folder, &folder, &after, count)).await
     }
 
     /// The tree itself tells.
@@ -186,6 +195,7 @@ impl Inner {
             _lock: lock,
             locks: std::array::from_fn(|_| Mutex::default()),
             hash: RandomState::new(),
+            names: Names::default(),
         })
     }
 
@@ -220,12 +230,14 @@ impl Inner {
         {
             // An empty file is never half-written, so it needs no stage.
             self.folder.touch(name)?;
+            self.names.touched(name);
             return self.version(name);
         }
         let mut staged = self.folder.stage()?;
         staged.write(bytes)?;
         let version = Identity::of(staged.file()).map_err(|err| fault(name, err))?;
         staged.publish(name)?;
+        self.names.touched(name);
         Ok(Some(Version::File(version)))
     }
 

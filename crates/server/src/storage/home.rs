@@ -52,6 +52,11 @@ pub(crate) trait Home: Debug + Send + Sync {
     /// Reads records; nothing for each that is not there. In the order asked.
     async fn read(&self, names: Vec<String>) -> Result<Vec<Option<Record>>>;
 
+    /// Whether records are there, in the order asked.
+    async fn present(&self, names: Vec<String>) -> Result<Vec<bool>> {
+        Ok(self.read(names).await?.iter().map(Option::is_some).collect())
+    }
+
     /// Whether records are just what they were, where that is known without waiting for anything.
     fn unchanged(&self, _: &[(String, Version)]) -> Option<bool> {
         None

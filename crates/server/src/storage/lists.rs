@@ -1,14 +1,17 @@
 //! Lists of referrers, page by page, in the order of their bytes.
 
-use conex_spec::{Descriptor, Digest, Result};
+use std::sync::Arc;
+
+use conex_spec::{Digest, Result};
 
 use super::Storage;
+use super::entries::Entry;
 use super::home::Page;
 use crate::paths::Repository;
 
 /// What is looked at in one go: names, entries, and about how many bytes of these.
 const NAMES: usize = 1000;
-const ENTRIES: usize = 128;
+const ENTRIES: usize = 1000;
 const BYTES: usize = 1 << 20;
 
 impl Storage {
@@ -21,8 +24,8 @@ impl Storage {
         subject: &Digest,
         last: &str,
         bytes: usize,
-        wanted: impl Fn(&Descriptor) -> bool,
-    ) -> Result<(Page<Descriptor>, String)> {
+        wanted: impl Fn(&Entry) -> bool,
+    ) -> Result<(Page<Arc<Entry>>, String)> {
         let folder = repository.referrers(subject);
         let mut page = Page { items: Vec::new(), more: false };
         let (mut left, mut at, mut batch) = (bytes, last.to_owned(), 4);
@@ -31,15 +34,15 @@ impl Storage {
             let mut rest = names.items.as_slice();
             while !rest.is_empty() {
                 let (now, later) = rest.split_at(batch.min(rest.len()));
-                let entries = self.entries(repository, &folder, now, &wanted).await?;
-                let largest = entries.iter().flatten().map(|(_, size)| *size).max().unwrap_or(0);
+                let entries = self.there(repository, &folder, now, &wanted).await?;
+                let largest = entries.iter().flatten().map(|entry| entry.len()).max().unwrap_or(0);
                 for (name, entry) in now.iter().zip(entries) {
-                    if let Some((entry, size)) = entry {
-                        if size > left && !page.items.is_empty() {
+                    if let Some(entry) = entry {
+                        if entry.len() > left && !page.items.is_empty() {
                             page.more = true;
                             return Ok((page, at));
                         }
-                        left = left.saturating_sub(size);
+                        left = left.saturating_sub(entry.len());
                         page.items.push(entry);
                     }
                     at.clone_from(name);
@@ -53,33 +56,44 @@ impl Storage {
         }
     }
 
-    /// Entries and how many bytes each has; nothing for each that is not wanted, or whose manifest
-    /// the repository does not have.
-    async fn entries(
+    /// Entries; nothing for each that is not wanted, or whose manifest the repository does not have.
+    async fn there(
         &self,
         repository: &Repository,
         folder: &str,
         names: &[String],
-        wanted: impl Fn(&Descriptor) -> bool,
-    ) -> Result<Vec<Option<(Descriptor, usize)>>> {
-        let paths = names.iter().map(|name| format!("{folder}/{name}")).collect();
-        let found = self.home().read(paths).await?;
-        let mut entries: Vec<_> = found
-            .into_iter()
-            .map(|record| {
-                let record = record?;
-                // An entry is written whole; one that someone damaged is left out.
-                let entry = serde_json::from_slice(&record.bytes).ok().filter(&wanted)?;
-                Some((entry, record.bytes.len()))
-            })
-            .collect();
-        let links = entries.iter().flatten().map(|(entry, _): &(Descriptor, _)| &entry.digest);
-        let links = links.map(|digest| repository.manifest(digest)).collect::<Result<_>>()?;
-        let mut there = self.home().read(links).await?.into_iter();
+        wanted: impl Fn(&Entry) -> bool,
+    ) -> Result<Vec<Option<Arc<Entry>>>> {
+        let mut entries = self.entries(folder, names).await?;
+        for entry in &mut entries {
+            entry.take_if(|entry| !wanted(entry));
+        }
+        let links = entries.iter().flatten().map(|entry| repository.manifest(&entry.digest));
+        let links = links.collect::<Result<Vec<_>>>()?;
+        let mut there = self.home().present(links).await?.into_iter();
         for entry in entries.iter_mut().filter(|entry| entry.is_some()) {
-            if there.next().flatten().is_none() {
+            if !there.next().unwrap_or(false) {
                 *entry = None;
             }
+        }
+        Ok(entries)
+    }
+
+    async fn entries(&self, folder: &str, names: &[String]) -> Result<Vec<Option<Arc<Entry>>>> {
+        let mut entries = self.entries.get(folder, names);
+        let missing = |(at, entry): (usize, &Option<Arc<Entry>>)| entry.is_none().then_some(at);
+        let missing: Vec<_> = entries.iter().enumerate().filter_map(missing).collect();
+        if missing.is_empty() {
+            return Ok(entries);
+        }
+        let paths = missing.iter().map(|at| format!("{folder}/{}", names[*at])).collect();
+        for (at, record) in missing.into_iter().zip(self.home().read(paths).await?) {
+            // An entry is written whole; one that someone damaged is left out.
+            let entry = record.and_then(|record| Entry::parse(&record.bytes)).map(Arc::new);
+            if let Some(entry) = &entry {
+                self.entries.put(folder, &names[at], Arc::clone(entry));
+            }
+            entries[at] = entry;
         }
         Ok(entries)
     }
@@ -90,8 +104,7 @@ mod tests {
     use super::*;
     use crate::storage::folder::FolderHome;
     use crate::storage::manifests::Putting;
-    use conex_spec::MediaType;
-    use std::sync::Arc;
+    use conex_spec::{Descriptor, MediaType};
 
     #[tokio::test]
     async fn referrers_come_in_pages_of_bytes() {
@@ -109,14 +122,14 @@ mod tests {
         }
         let gone = Descriptor::of(MediaType::MANIFEST, &[0]).digest;
         storage.home().remove(&repository.manifest(&gone).unwrap(), None).await.unwrap();
-        let even = |entry: &Descriptor| entry.artifact_type == Some(MediaType::new("a/even"));
+        let even = |entry: &Entry| entry.artifact_type == Some(MediaType::new("a/even"));
         for bytes in [1, 500, 1 << 20] {
             let (mut found, mut last) = (Vec::new(), String::new());
             loop {
                 let page = storage.referrers(&repository, &subject, &last, bytes, even);
                 let (page, at) = page.await.unwrap();
                 assert!(!page.items.is_empty());
-                found.extend(page.items.into_iter().map(|entry| entry.digest));
+                found.extend(page.items.into_iter().map(|entry| entry.digest.clone()));
                 last = at;
                 if !page.more {
                     break;

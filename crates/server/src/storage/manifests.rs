@@ -17,6 +17,7 @@ use bytes::Bytes;
 use conex_spec::{Descriptor, Digest, Error, Kind, MediaType, Result, Tag};
 
 use super::Storage;
+use super::entries::Entry;
 use super::home::{Record, Version, Wanted, When};
 use crate::paths::Repository;
 
@@ -181,7 +182,11 @@ impl Storage {
                 let json = serde_json::to_vec(entry)
                     .map_err(|err| Error::invalid("descriptor cannot be printed").source(err))?;
                 let name = repository.referrer(subject, digest)?;
+                let known = Entry::parse(&json).map(Arc::new);
                 self.home().write(&name, json.into(), When::Always).await?;
+                if let (Some(entry), Some((folder, name))) = (known, name.rsplit_once('/')) {
+                    self.entries.put(folder, name, entry);
+                }
             }
             let Some(linked) = self.link_manifest(repository, putting.manifest).await? else {
                 continue;

@@ -174,7 +174,9 @@ impl Inner {
                 self.folder.publish(file, from, &path)?;
             }
         }
-        self.folder.touch(link)
+        self.folder.touch(link)?;
+        self.names.touched(link);
+        Ok(())
     }
 }
 
