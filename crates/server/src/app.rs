@@ -127,6 +127,12 @@ impl App {
         let asker = self.gate.admit(head, peer.certified.as_deref()).await?;
         meter.asked_by(asker.name());
         asker.check(&head.method, &route)?;
+        let home = self.storage.home();
+        if let Some(name) =
+            route.repository().filter(|name| !head.method.is_safe() && !home.takes(name))
+        {
+            return Err(Code::NameUnknown.says(format!("there is no repository {name} here")));
+        }
         let (method, headers) = (&head.method, &head.headers);
         let asked = Asked { method, headers, asker, query, body };
         match route {

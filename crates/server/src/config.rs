@@ -51,7 +51,8 @@ pub enum Place {
     Folder(PathBuf),
     /// A bucket of an S3-compatible store. Any number of processes may serve it.
     S3(S3),
-    /// An OCI layout, which is only read: one repository of the given name.
+    /// An OCI layout, as one repository of the given name; made where it is missing. Other tools may
+    /// read and write it meanwhile.
     Layout {
         /// Its folder.
         path: PathBuf,

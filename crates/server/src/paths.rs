@@ -31,6 +31,12 @@
 //! There, each record ends with a line of its own that no other write of it has (`storage/s3`). The
 //! `!` comes before all that a name can have, so that a list of the catalog is in the order of names.
 //!
+//! A layout is one repository, whose tree is worked out from its `index.json`; beside what layouts have:
+//!
+//! ```text
+//! .conex/serve/_blobs/ALGORITHM/ENCODED  empty: a blob that was pushed; no manifest may name it yet
+//! .conex/serve/_uploads/UUID             a blob being received
+//! ```
 //! SUBJECT and MANIFEST are digests with `-` for the colon; a SUBJECT of an algorithm that is not
 //! registered, which may be long, is the SHA-256 of its text after `other-`.
 //!
@@ -110,6 +116,39 @@ impl Repository {
     /// Its entry in a bucket's list of repositories.
     pub(crate) fn entry(&self) -> String {
         format!("{CATALOG}/{self}{CATALOG_END}")
+    }
+}
+
+/// What a layout keeps of a repository beside what layouts have: the file of a record or an upload.
+pub(crate) fn beside(repository: &Repository, name: &str) -> Option<String> {
+    let rest = name.strip_prefix(REPOSITORIES)?.strip_prefix('/')?;
+    let rest = rest.strip_prefix(repository.as_str())?.strip_prefix('/')?;
+    Some(format!(".conex/serve/{rest}"))
+}
+
+/// What a record of a repository is about.
+pub(crate) enum About {
+    Blob(Digest),
+    Manifest(Digest),
+    Tag(Tag),
+    Referrer,
+}
+
+impl About {
+    /// Reads the name of a record; nothing where it is none of this repository.
+    pub(crate) fn parse(repository: &Repository, name: &str) -> Option<Self> {
+        let below = |folder: String| name.strip_prefix(&folder)?.strip_prefix('/');
+        let digest = |rest: &str| rest.replacen('/', ":", 1).parse::<Digest>().ok();
+        if let Some(rest) = below(repository.blobs()) {
+            return digest(rest).map(Self::Blob);
+        }
+        if let Some(rest) = below(repository.manifests()) {
+            return digest(rest).map(Self::Manifest);
+        }
+        if let Some(rest) = below(repository.tags()) {
+            return Tag::registry(rest).ok().map(Self::Tag);
+        }
+        below(format!("{REPOSITORIES}/{repository}/_referrers")).map(|_| Self::Referrer)
     }
 }
 

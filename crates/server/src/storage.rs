@@ -4,7 +4,7 @@
 //! handlers ─ Storage ─┬─ storage/manifests, storage/lists    what records mean, and their order
 //!                     ├─ cache, storage/entries              what was asked for lately
 //!                     └─ dyn Home ─┬─ storage/folder         one process, files, the commit protocol
-//!                                  ├─ storage/layout         an OCI layout, only read
+//!                                  ├─ storage/layout         an OCI layout, as one repository
 //!                                  └─ storage/s3             many processes, objects, conditions
 //! ```
 //! A change is a few writes of single records in an order that any reader, and any crash, can meet:
@@ -63,7 +63,7 @@ impl Storage {
         let home: Arc<dyn Home> = match &config.storage {
             Place::Folder(root) => Arc::new(FolderHome::open(root.clone()).await?),
             Place::Layout { path, repository } => {
-                Arc::new(LayoutHome::open(path, repository).await?)
+                Arc::new(LayoutHome::open(path, repository, config.read_only).await?)
             }
             Place::S3(bucket) => Arc::new(S3Home::open(bucket).await?),
         };

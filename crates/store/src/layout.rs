@@ -85,6 +85,27 @@ impl Layout {
         }
     }
 
+    /// Changes the list of roots, durably, so that no other writer's change is lost. `change` gets
+    /// the roots that there are and tells those that are to be there, or nothing where that is the
+    /// same; it is asked again where another tool changed them meanwhile. Entries that stay keep
+    /// their bytes. Returns whether anything was changed.
+    ///
+    /// What the new roots stand for must lie among the blobs already.
+    pub fn change_roots(
+        &self,
+        mut change: impl FnMut(&[Descriptor]) -> Result<Option<Vec<Descriptor>>>,
+    ) -> Result<bool> {
+        let folder = self.home.folder()?;
+        Blobs(folder).sync()?;
+        self.change_index(folder, |index| {
+            let roots: Result<Vec<_>> = index.entries().iter().map(Item::descriptor).collect();
+            match change(&roots?)? {
+                Some(new) => index.with_roots(&new).map(Some),
+                None => Ok(None),
+            }
+        })
+    }
+
     fn roots_of(&self, index: Vec<u8>) -> Result<Vec<Descriptor>> {
         let index = Document::<ImageIndex>::parse(index).map_err(|err| self.in_index(err))?;
         Ok(index.into_value().manifests)
@@ -347,6 +368,32 @@ impl Sink for Layout {
 mod tests {
     use super::*;
     use conex_spec::MediaType;
+
+    #[test]
+    fn roots_that_stay_keep_their_bytes() {
+        let dir = tempfile::tempdir().unwrap();
+        let layout = Layout::create(dir.path(), None).unwrap();
+        layout.make().unwrap();
+        let file = dir.path().join(INDEX_FILE);
+        let [one, two, three] = ["one", "two", "three"]
+            .map(|text| Descriptor::of(MediaType::MANIFEST, text.as_bytes()));
+        let entry = |root: &Descriptor| {
+            let text = serde_json::to_string(root).unwrap();
+            text.replacen('{', "{ \"x-tool\" : 1, ", 1)
+        };
+        let text =
+            format!(r#"{{"schemaVersion":2,"manifests":[{}, {}]}}"#, entry(&one), entry(&two));
+        std::fs::write(&file, text).unwrap();
+        let changed = layout.change_roots(|roots| {
+            assert_eq!(roots.len(), 2);
+            Ok(Some(vec![roots[1].clone(), three.clone()]))
+        });
+        assert!(changed.unwrap());
+        let found = std::fs::read_to_string(&file).unwrap();
+        assert!(found.contains(&entry(&two)) && !found.contains(&entry(&one)), "{found}");
+        assert_eq!(layout.roots().unwrap()[1], three);
+        assert!(!layout.change_roots(|_| Ok(None)).unwrap());
+    }
 
     /// The other tool writes the moment after conex has read, once in place and once by a rename.
     #[test]

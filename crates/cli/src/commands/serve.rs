@@ -29,6 +29,7 @@ Examples:
   conex serve --config registry.toml --check
   conex serve --storage s3://bucket/registry --listen 0.0.0.0:5000
   conex serve oci:./mirror --repository team/app
+  conex serve oci:./mirror --repository team/app --read-only
 
 A bucket is reached with what the environment says: AWS_REGION, AWS_ACCESS_KEY_ID,
 AWS_SECRET_ACCESS_KEY, AWS_SESSION_TOKEN, AWS_ENDPOINT_URL or AWS_ENDPOINT_URL_S3, and
@@ -39,7 +40,7 @@ Without users it lets everyone in, and without a certificate it speaks plain HTT
 user users alice` makes a file of users. A file of settings says more: who may do what where,
 how clients log in, and where Prometheus gets its numbers.")]
 pub struct Serve {
-    /// A layout, which is served as one repository and only read
+    /// A layout, which is served as one repository; made where it is missing
     #[arg(value_name = "oci:DIR", conflicts_with_all = ["root", "storage"])]
     layout: Option<String>,
     /// What the content of the layout is called [default: the folder's name]

@@ -6,7 +6,7 @@
 mod at_hand;
 mod names;
 mod tree;
-mod upload;
+pub(super) mod upload;
 
 use std::hash::{BuildHasher, RandomState};
 use std::path::{Path, PathBuf};
@@ -51,6 +51,10 @@ impl FolderHome {
     /// Opens a registry's folder, or makes one of an empty or missing folder.
     pub(crate) async fn open(root: PathBuf) -> Result<Self> {
         blocking(move || Inner::open(&root)).await.map(|inner| Self(Arc::new(inner)))
+    }
+
+    fn shelf(&self) -> Arc<dyn upload::Shelf> {
+        Arc::<Inner>::clone(&self.0)
     }
 
     async fn work<T: Send + 'static>(
@@ -155,22 +159,15 @@ impl Home for FolderHome {
         id: Uuid,
         single: bool,
     ) -> Result<Box<dyn Session>> {
-        let repository = repository.clone();
-        self.begin_file(repository, id, single).await
+        upload::begin(self.shelf(), repository.clone(), id, single).await
     }
 
     async fn resume(&self, repository: &Repository, id: Uuid) -> Result<Option<Box<dyn Session>>> {
-        self.resume_file(repository.clone(), id).await
+        upload::resume(self.shelf(), repository.clone(), id).await
     }
 
     async fn uploaded(&self, repository: &Repository, id: Uuid) -> Result<Option<u64>> {
-        let name = repository.upload(id);
-        self.work(move |inner| {
-            let Some(file) = inner.folder.file(&name)? else { return Ok(None) };
-            let meta = file.metadata().map_err(|err| fault(&name, err))?;
-            Ok(Some(meta.len()))
-        })
-        .await
+        upload::uploaded(self.shelf(), repository, id).await
     }
 }
 

@@ -41,6 +41,11 @@ pub(crate) trait Home: Debug + Send + Sync {
     /// be looked at again.
     fn is_shared(&self) -> bool;
 
+    /// Whether a repository of this name can be pushed to.
+    fn takes(&self, _: &Repository) -> bool {
+        true
+    }
+
     /// What a chunk of an upload should at least have, in bytes.
     fn least_chunk(&self) -> Option<u64> {
         None

@@ -1,6 +1,5 @@
 //! What a case works with: a registry on some home, a repository of its own, and requests.
 
-use std::path::Path;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -70,7 +69,11 @@ impl Context {
                     let prefix = Uuid::new_v4().simple().to_string();
                     config.storage = Storage::S3(bucket(endpoint, &prefix[..6]));
                 }
-                Place::Layout => config.storage = Storage::Layout { path, repository },
+                Place::Layout => {
+                    // One that is only read must be there.
+                    conex_store::Layout::create(&path, None).unwrap().make().unwrap();
+                    config.storage = Storage::Layout { path, repository };
+                }
             }
             change(config);
         });
@@ -214,10 +217,4 @@ pub fn with_query(path: &str, query: &str) -> String {
 
 pub fn sha256(bytes: &[u8]) -> Digest {
     Digest::sha256(bytes)
-}
-
-/// Puts a whole layout into a folder, for cases that begin with one.
-pub fn write(path: &Path, bytes: &[u8]) {
-    std::fs::create_dir_all(path.parent().unwrap()).unwrap();
-    std::fs::write(path, bytes).unwrap();
 }

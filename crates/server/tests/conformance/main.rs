@@ -189,7 +189,7 @@ fn main() -> ExitCode {
     let arguments = Arguments::from_args();
     let runtime: &'static Runtime = Box::leak(Box::new(Runtime::new().unwrap()));
     let scratch = tempfile::tempdir().unwrap();
-    let mut homes = vec![("folder", Some(Place::Folder))];
+    let mut homes = vec![("folder", Some(Place::Folder)), ("layout", Some(Place::Layout))];
     // Kept until the end; a listing starts no servers.
     let mut servers = Vec::new();
     for (name, program) in [("s3s", Program::S3s), ("moto", Program::Moto)] {

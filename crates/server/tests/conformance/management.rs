@@ -125,11 +125,7 @@ pub async fn disabled_is_405(c: Context) {
 }
 
 pub async fn read_only_is_405(c: Context) {
-    // A layout that is only read must be there.
-    let c = match c.registry.status("GET", "/v2/_catalog").await {
-        200 => c.with(|config| config.read_only = true).await,
-        _ => return,
-    };
+    let c = c.with(|config| config.read_only = true).await;
     let digest = sha256(b"x");
     for (method, path) in [
         ("POST", "blobs/uploads/".to_owned()),

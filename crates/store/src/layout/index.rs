@@ -105,6 +105,23 @@ impl<'a> Index<'a> {
         self.changed(&texts)
     }
 
+    /// The bytes with these roots. Entries that stay, in their order, keep their bytes.
+    pub(super) fn with_roots(&self, roots: &[Descriptor]) -> Result<Vec<u8>> {
+        let old = self.entries.iter().map(|entry| Ok((entry.descriptor()?, entry.text)));
+        let old = old.collect::<Result<Vec<_>>>()?;
+        let (mut texts, mut rest) = (Vec::with_capacity(roots.len()), old.as_slice());
+        for root in roots {
+            match rest.iter().position(|(known, _)| known == root) {
+                Some(at) => {
+                    texts.push(Cow::Borrowed(rest[at].1));
+                    rest = &rest[at + 1..];
+                }
+                None => texts.push(Cow::Owned(serde_json::to_string(root).map_err(unlisted)?)),
+            }
+        }
+        self.changed(&texts.iter().map(AsRef::as_ref).collect::<Vec<_>>())
+    }
+
     /// The bytes without the entries of a name, or of a digest, and the names of those, or their
     /// digests where they have none; nothing where there is no such entry.
     pub(super) fn without(&self, name: &Name) -> Result<Option<(Vec<u8>, Vec<String>)>> {
@@ -184,13 +201,17 @@ fn broken(err: serde_json::Error) -> Error {
     Error::invalid("image index breaks its schema").source(err)
 }
 
+fn unlisted(err: serde_json::Error) -> Error {
+    Error::invalid("root cannot be listed").source(err)
+}
+
 /// The entry of a root under a name, or without one.
 fn listing(mut root: Descriptor, tag: Option<&Tag>) -> Result<String> {
     root.annotations.shift_remove(REF_NAME);
     if let Some(tag) = tag {
         root.annotations.insert(REF_NAME.into(), tag.to_string());
     }
-    serde_json::to_string(&root).map_err(|err| Error::invalid("root cannot be listed").source(err))
+    serde_json::to_string(&root).map_err(unlisted)
 }
 
 #[cfg(test)]

@@ -10,10 +10,11 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use conex_spec::{Algorithm, Digest, Error, Kind, Result};
 use conex_store::blobs;
+use conex_store::commit::Folder;
 use conex_store::seal;
 use uuid::Uuid;
 
-use super::{FolderHome, Inner};
+use super::Inner;
 use crate::file_body::{CHUNK, read_at};
 use crate::paths::Repository;
 use crate::storage::blocking;
@@ -21,9 +22,10 @@ use crate::storage::home::{Hashing, Session, Source, Version, Wanted};
 
 /// See the module.
 struct FileSession {
-    home: Arc<Inner>,
+    shelf: Arc<dyn Shelf>,
     repository: Repository,
     id: Uuid,
+    place: String,
     file: Arc<File>,
     length: u64,
     start: u64,
@@ -31,36 +33,70 @@ struct FileSession {
     single: bool,
 }
 
-impl FolderHome {
-    pub(super) async fn begin_file(
-        &self,
-        repository: Repository,
-        id: Uuid,
-        single: bool,
-    ) -> Result<Box<dyn Session>> {
-        let name = repository.upload(id);
-        let file = self.work(move |inner| inner.folder.create_file(&name)).await?;
-        let (home, file) = (Arc::clone(&self.0), Arc::new(file));
-        Ok(Box::new(FileSession { home, repository, id, file, length: 0, start: 0, single }))
-    }
+/// A place that sessions lie in as files.
+pub(crate) trait Shelf: Send + Sync {
+    fn folder(&self) -> Result<&Folder>;
 
-    pub(super) async fn resume_file(
+    /// The file of a session.
+    fn place(&self, repository: &Repository, id: Uuid) -> String;
+
+    /// Makes the file of a session, which was found to be what the digest says, a blob of its
+    /// repository. The file is gone from its place afterwards.
+    fn publish(
         &self,
-        repository: Repository,
-        id: Uuid,
-    ) -> Result<Option<Box<dyn Session>>> {
-        let name = repository.upload(id);
-        let found = self.work(move |inner| {
-            let Some(file) = inner.folder.writable_file(&name)? else { return Ok(None) };
-            let meta = file.metadata().map_err(|err| super::fault(&name, err))?;
-            Ok(Some((file, meta.len())))
-        });
-        let Some((file, length)) = found.await? else { return Ok(None) };
-        let (home, file) = (Arc::clone(&self.0), Arc::new(file));
-        let start = length;
-        let single = false;
-        Ok(Some(Box::new(FileSession { home, repository, id, file, length, start, single })))
-    }
+        file: &File,
+        from: &str,
+        digest: &Digest,
+        repository: &Repository,
+    ) -> Result<()>;
+}
+
+/// Begins a session; see [`crate::storage::home::Home::begin`].
+pub(crate) async fn begin(
+    shelf: Arc<dyn Shelf>,
+    repository: Repository,
+    id: Uuid,
+    single: bool,
+) -> Result<Box<dyn Session>> {
+    let place = shelf.place(&repository, id);
+    let opened = blocking(move || {
+        let file = shelf.folder()?.create_file(&place)?;
+        Ok((shelf, place, Arc::new(file)))
+    });
+    let (shelf, place, file) = opened.await?;
+    Ok(Box::new(FileSession { shelf, repository, id, place, file, length: 0, start: 0, single }))
+}
+
+/// Goes on with a session; nothing where there is none.
+pub(crate) async fn resume(
+    shelf: Arc<dyn Shelf>,
+    repository: Repository,
+    id: Uuid,
+) -> Result<Option<Box<dyn Session>>> {
+    let place = shelf.place(&repository, id);
+    let found = blocking(move || {
+        let Some(file) = shelf.folder()?.writable_file(&place)? else { return Ok(None) };
+        let meta = file.metadata().map_err(|err| super::fault(&place, err))?;
+        Ok(Some((shelf, place, Arc::new(file), meta.len())))
+    });
+    let Some((shelf, place, file, length)) = found.await? else { return Ok(None) };
+    let (start, single) = (length, false);
+    Ok(Some(Box::new(FileSession { shelf, repository, id, place, file, length, start, single })))
+}
+
+/// How many bytes a session has; nothing where there is none.
+pub(crate) async fn uploaded(
+    shelf: Arc<dyn Shelf>,
+    repository: &Repository,
+    id: Uuid,
+) -> Result<Option<u64>> {
+    let place = shelf.place(repository, id);
+    blocking(move || {
+        let Some(file) = shelf.folder()?.file(&place)? else { return Ok(None) };
+        let meta = file.metadata().map_err(|err| super::fault(&place, err))?;
+        Ok(Some(meta.len()))
+    })
+    .await
 }
 
 #[async_trait]
@@ -118,17 +154,18 @@ impl Session for FileSession {
 
     async fn publish(&mut self, digest: &Digest) -> Result<()> {
         self.single = false;
-        let (home, file, digest) = (Arc::clone(&self.home), Arc::clone(&self.file), digest.clone());
-        let (from, link) = (self.repository.upload(self.id), self.repository.blob(&digest)?);
+        let (shelf, file) = (Arc::clone(&self.shelf), Arc::clone(&self.file));
+        let (from, repository) = (self.place.clone(), self.repository.clone());
+        let digest = digest.clone();
         let length = self.length;
         blocking(move || {
             let published = cut(&file, length)
                 .map_err(|err| super::fault(&from, err))
-                .and_then(|()| home.publish(&file, &from, &digest, &link));
+                .and_then(|()| shelf.publish(&file, &from, &digest, &repository));
             if published.is_err() {
                 // Where syncing failed once it must not be tried again, and on a full disk the
                 // space is needed by others.
-                let _ = home.folder.remove(&from);
+                let _ = shelf.folder().and_then(|folder| folder.remove(&from));
             }
             published
         })
@@ -137,9 +174,9 @@ impl Session for FileSession {
 
     async fn discard(&mut self) {
         self.single = false;
-        let (home, name) = (Arc::clone(&self.home), self.repository.upload(self.id));
+        let (shelf, place) = (Arc::clone(&self.shelf), self.place.clone());
         // What cannot be removed now is left to the expiry of uploads.
-        let _ = blocking(move || home.folder.remove(&name)).await;
+        let _ = blocking(move || shelf.folder()?.remove(&place)).await;
     }
 }
 
@@ -153,14 +190,28 @@ impl FileSession {
 impl Drop for FileSession {
     fn drop(&mut self) {
         if self.single {
-            let _ = self.home.folder.remove(&self.repository.upload(self.id));
+            let _ = self.shelf.folder().and_then(|folder| folder.remove(&self.place));
         }
     }
 }
 
-impl Inner {
-    /// The file is gone from its place afterwards.
-    fn publish(&self, file: &File, from: &str, digest: &Digest, link: &str) -> Result<()> {
+impl Shelf for Inner {
+    fn folder(&self) -> Result<&Folder> {
+        Ok(&self.folder)
+    }
+
+    fn place(&self, repository: &Repository, id: Uuid) -> String {
+        repository.upload(id)
+    }
+
+    fn publish(
+        &self,
+        file: &File,
+        from: &str,
+        digest: &Digest,
+        repository: &Repository,
+    ) -> Result<()> {
+        let link = repository.blob(digest)?;
         let path = blobs::path(digest)?;
         let all = Wanted { digest: digest.clone(), links: Vec::new(), bytes: false };
         match self.look(&all)?.map(|content| content.source) {
@@ -174,8 +225,8 @@ impl Inner {
                 self.folder.publish(file, from, &path)?;
             }
         }
-        self.folder.touch(link)?;
-        self.names.touched(link);
+        self.folder.touch(&link)?;
+        self.names.touched(&link);
         Ok(())
     }
 }
