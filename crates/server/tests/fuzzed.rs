@@ -1,8 +1,8 @@
 //! Requests that nobody would send, made by chance from the pieces that all requests are made of:
 //! none gets a 5xx, none ends the server, and what was there before is there afterwards.
 //!
-//! 20,000 of them by default. `CONEX_FUZZ_REQUESTS=1000000 cargo test -p conex-server --test fuzzed`
-//! sends a million, which takes some minutes; `CONEX_FUZZ_SEED` repeats a run, whose seed a failure
+//! 20,000 answers by default. `CONEX_FUZZ_REQUESTS=1000000 cargo test -p conex-server --test fuzzed`
+//! waits for a million, which takes minutes; `CONEX_FUZZ_SEED` repeats a run, whose seed a failure
 //! names.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "tests stop at the first surprise")]
@@ -174,7 +174,8 @@ impl Pieces {
     }
 
     fn path(&self, chance: &mut Chance) -> String {
-        let name = chance.of(if chance.one_in(3) { NAMES } else { &NAMES[..5] });
+        let names = if chance.one_in(3) { NAMES } else { &NAMES[..5] };
+        let name = chance.of(names);
         let path = match chance.below(12) {
             0 | 1 => format!("/v2/{name}/manifests/{}", chance.of(TAGS)),
             2 => format!("/v2/{name}/manifests/{}", self.digest(chance)),
@@ -243,10 +244,12 @@ impl Pieces {
     fn request(&self, chance: &mut Chance) -> Vec<u8> {
         let path = self.path(chance);
         let version = if chance.one_in(40) { "HTTP/1.0" } else { "HTTP/1.1" };
-        let method = chance.of(if chance.one_in(20) { ODD_METHODS } else { METHODS });
+        let methods = if chance.one_in(20) { ODD_METHODS } else { METHODS };
+        let method = chance.of(methods);
         let mut head = format!("{method} {path} {version}\r\nHost: a\r\n");
         for _ in 0..chance.below(4) {
-            let header = chance.of(if chance.one_in(20) { ODD_HEADERS } else { HEADERS });
+            let headers = if chance.one_in(20) { ODD_HEADERS } else { HEADERS };
+            let header = chance.of(headers);
             head += &format!("{header}\r\n");
         }
         if chance.one_in(3) {
@@ -337,13 +340,15 @@ fn statuses(answers: &[u8]) -> Vec<u16> {
 }
 
 async fn worker(registry: Arc<Registry>, pieces: Arc<Pieces>, seed: u64, requests: u64) -> u64 {
-    let (mut chance, mut sent) = (Chance::new(seed), 0);
-    while sent < requests {
+    let (mut chance, mut sent, mut answered) = (Chance::new(seed), 0, 0);
+    while answered < requests {
         let count = if chance.one_in(3) { 1 + chance.below(PIPELINED) } else { 1 };
         let batch: Vec<_> = (0..count).map(|_| pieces.request(&mut chance)).collect();
         sent += count;
         let answers = exchange(&registry, &batch).await;
-        let bad: Vec<_> = statuses(&answers).into_iter().filter(|status| *status >= 500).collect();
+        let found = statuses(&answers);
+        answered += found.len() as u64;
+        let bad: Vec<_> = found.into_iter().filter(|status| *status >= 500).collect();
         assert!(
             bad.is_empty(),
             "CONEX_FUZZ_SEED={seed}, request {sent}: {bad:?}\n{:.3000}\n{:.1000}",
