@@ -207,6 +207,21 @@ fn entries_through_links_of_lower_layers() {
     assert!(fs::symlink_metadata(world.path("lib")).unwrap().is_symlink());
 }
 
+/// The files of the first names are made by other threads than those of the second, which have
+/// the same last components.
+#[test]
+fn a_hard_link_finds_its_file_among_others_of_the_same_last_name() {
+    let world = World::new();
+    let lower = forge().file("a/x", "old").file("b/y", "old").end();
+    let above = forge().file("a/x", "new").file("b/x", "other").link("h", "a/x");
+    let above = above.file("c/1/x", "mine").file("d/1/x", "theirs").link("e/1/x", "c/1/x");
+    world.unpack(&[lower, above.end()]).unwrap();
+    assert_eq!(text(world.path("h")), "new");
+    assert_eq!(text(world.path("e/1/x")), "mine");
+    let ino = |name: &str| fs::metadata(world.path(name)).unwrap().ino();
+    assert_eq!([ino("h"), ino("e/1/x")], [ino("a/x"), ino("c/1/x")]);
+}
+
 #[test]
 fn hard_links_share_an_inode_and_are_broken_by_replacement() {
     let base = forge().file("a", "old").link("b", "a").link("d/c", "./b").end();

@@ -53,7 +53,7 @@ pub(super) struct Crew {
     key: RandomState,
     /// Names that are to be made, by directory and last component.
     names: Places,
-    /// The same by the last component alone.
+    /// The same by thread and last component: files of one last name may be on several threads.
     lasts: Places,
     /// Directories in which names are to be made, by inode number.
     dirs: Places,
@@ -194,7 +194,7 @@ impl Crew {
             self.forget();
         }
         self.names.insert(self.name(ino, file.last), place);
-        self.lasts.insert(self.key.hash_one(file.last), place);
+        self.lasts.insert(self.key.hash_one((hand, file.last)), place);
         self.dirs.insert(self.key.hash_one(ino), place);
         self.hands[hand].parcel.push_file(ino, dir, file, fill)?;
         self.flush_full(hand)
@@ -233,8 +233,10 @@ impl Crew {
         lasts: impl Iterator<Item = &'a [u8]>,
     ) -> Result<()> {
         for last in lasts {
-            let place = self.lasts.get(&self.key.hash_one(last)).copied();
-            self.wait(place)?;
+            for hand in 0..self.hands.len() {
+                let place = self.lasts.get(&self.key.hash_one((hand, last))).copied();
+                self.wait(place)?;
+            }
         }
         Ok(())
     }
