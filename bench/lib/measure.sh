@@ -58,6 +58,8 @@ machine_cpu() { awk '/^cpu / { print $2 + $3 + $4 + $7 + $8 + $9 }' /proc/stat; 
 own_cpu() {
   local files=("/proc/$$/stat")
   [[ -z $server_pid ]] || files+=("/proc/$server_pid/stat")
+  local pid
+  for pid in "${registry_pids[@]}"; do [[ ! -e /proc/$pid/stat ]] || files+=("/proc/$pid/stat"); done
   [[ -z ${wire_pid:-} ]] || files+=("/proc/$wire_pid/stat")
   # The name of a process may hold spaces, so fields count from its closing parenthesis.
   cat "${files[@]}" | sed 's/.*) //' | awk '{ sum += $12 + $13 + $14 + $15 } END { print sum }'

@@ -1,6 +1,7 @@
 //! What an operator decides: quotas, tags that stay; and what a full disk decides.
 
 #![allow(clippy::unwrap_used, reason = "tests stop at the first surprise")]
+#![allow(clippy::disallowed_methods, reason = "a small file system has to be mounted")]
 
 mod common;
 
