@@ -10,6 +10,7 @@ use std::path::PathBuf;
 use std::time::SystemTime;
 
 use conex_client::{Engine, Secret};
+use conex_server::S3;
 use conex_spec::{Error, Kind, Result};
 
 /// The end of the year 9999, after which RFC 3339 has no words.
@@ -22,8 +23,20 @@ pub fn store_folder(option: Option<&PathBuf>) -> Option<PathBuf> {
     option.cloned().or_else(|| folder("CONEX_STORE")).or_else(data).or_else(home)
 }
 
+/// Adds what the surroundings say of how a bucket is reached to what the settings say. Addresses of
+/// the store exclude each other.
+pub fn fill(bucket: &mut S3) {
+    let own_endpoint = bucket.options.contains_key("aws_endpoint_url");
+    for (name, value) in bucket_options() {
+        if own_endpoint && name.starts_with("aws_endpoint_url") {
+            continue;
+        }
+        bucket.options.entry(name).or_insert(value);
+    }
+}
+
 /// How a bucket is reached, as the tools of Amazon read it: option and value.
-pub fn bucket_options() -> Vec<(String, String)> {
+fn bucket_options() -> Vec<(String, String)> {
     const NAMES: &[&str] = &[
         "AWS_ACCESS_KEY_ID",
         "AWS_SECRET_ACCESS_KEY",

@@ -35,6 +35,8 @@ pub(crate) struct App {
     pub(crate) metrics: Option<Arc<Metrics>>,
     /// Added to every answer of the API.
     warnings: Vec<HeaderValue>,
+    /// Held by who collects.
+    pub(crate) collecting: tokio::sync::Mutex<()>,
     stopping: AtomicBool,
 }
 
@@ -64,7 +66,19 @@ impl App {
         }
         let quotas = Quotas::new(&config.policies.quotas);
         let (uploads, stopping) = (Uploads::default(), AtomicBool::new(false));
-        Ok(Self { config, gate, storage, quotas, uploads, log, metrics, warnings, stopping })
+        let collecting = tokio::sync::Mutex::default();
+        Ok(Self {
+            config,
+            gate,
+            storage,
+            quotas,
+            uploads,
+            log,
+            metrics,
+            warnings,
+            collecting,
+            stopping,
+        })
     }
 
     /// Counts a connection.

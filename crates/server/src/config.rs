@@ -10,6 +10,7 @@ use std::time::Duration;
 use conex_spec::{Error, Kind, Result};
 
 use crate::access::Permissions;
+use crate::gc::Gc;
 use crate::log::Log;
 use crate::policy::Policies;
 use crate::tls::Tls;
@@ -34,6 +35,8 @@ pub struct Config {
     pub sparse: bool,
     /// What clients are told with every answer, in `Warning` headers, for people to read.
     pub warnings: Vec<String>,
+    /// What is collected, and when.
+    pub gc: Gc,
     /// Who may do what.
     pub access: Permissions,
     /// What repositories may hold, and which tags stay.
@@ -147,6 +150,7 @@ impl Config {
             deletes: true,
             sparse: false,
             warnings: Vec::new(),
+            gc: Gc::default(),
             access: Permissions::default(),
             policies: Policies::default(),
             limits: Limits::default(),
@@ -192,6 +196,7 @@ impl fmt::Debug for Config {
             .field("deletes", &self.deletes)
             .field("sparse", &self.sparse)
             .field("warnings", &self.warnings)
+            .field("gc", &self.gc)
             .field("access", &self.access)
             .field("policies", &self.policies)
             .field("limits", &self.limits)

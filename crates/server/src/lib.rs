@@ -13,7 +13,7 @@
 //! What is promised: whatever was acknowledged survives a crash; bytes served under a digest have
 //! that digest, or the transfer fails; a tag is replaced at once or not at all; a request never
 //! takes more memory than a few chunks, whatever the size of the blob. What is not: content that
-//! nothing refers to stays where it is until it is collected, and one folder is served by one
+//! nothing refers to stays where it is until it is collected ([`gc`]), and one folder is served by one
 //! process at a time. A bucket is served by any number.
 //!
 //! | looking for | module |
@@ -32,10 +32,12 @@
 //! | where everything is kept, and how | `storage` |
 //! | the tree there | `paths` |
 //! | upload sessions | `uploads` |
+//! | what is collected, and why nothing that is needed | [`gc`], `storage/leases` |
 //! | what each endpoint does | `handlers` |
 
 pub mod access;
 pub mod config;
+pub mod gc;
 pub mod log;
 pub mod policy;
 pub mod server;

@@ -1,44 +1,66 @@
-//! What the operator asks at an address of its own: `/metrics`, `/healthz` and `/readyz`.
+//! What the operator asks at an address of its own, `/metrics`, `/healthz` and `/readyz`, and what it
+//! orders there or at a socket in the folder: `POST /gc`.
 
 use std::convert::Infallible;
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
-use http::{HeaderValue, Request, Response, StatusCode, header};
+use http::{HeaderValue, Method, Request, Response, StatusCode, header};
 use http_body_util::Full;
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
-use tokio::net::TcpListener;
-use tokio::sync::Semaphore;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::{TcpListener, UnixListener};
+use tokio::sync::{AcquireError, OwnedSemaphorePermit, Semaphore};
+use tokio::time::sleep;
 
 use crate::app::App;
 use crate::metrics;
 
 /// The most connections at a time; others wait.
 const CONNECTIONS: usize = 16;
+/// How long nobody is let in after that failed.
+const REST: Duration = Duration::from_millis(50);
 
 /// Answers until it is dropped. Also while the server stops, so that this can be seen.
 pub(crate) async fn serve(app: Arc<App>, listener: TcpListener) -> Infallible {
     let room = Arc::new(Semaphore::new(CONNECTIONS));
     loop {
         let permit = Arc::clone(&room).acquire_owned().await;
-        let Ok((stream, _)) = listener.accept().await else {
-            tokio::time::sleep(std::time::Duration::from_millis(50)).await;
-            continue;
-        };
-        let app = Arc::clone(&app);
-        tokio::spawn(async move {
-            let time = app.config.limits.header_time;
-            let service = service_fn(|request| answer(Arc::clone(&app), request));
-            let mut builder = http1::Builder::new();
-            builder.timer(TokioTimer::new()).header_read_timeout(time);
-            // Errors of a connection are its client's.
-            let _ = builder.serve_connection(TokioIo::new(stream), service).await;
-            drop(permit);
-        });
+        match listener.accept().await {
+            Ok((stream, _)) => drop(tokio::spawn(connection(Arc::clone(&app), stream, permit))),
+            Err(_) => sleep(REST).await,
+        }
     }
+}
+
+/// The same at the socket in the folder that is served.
+pub(crate) async fn take_orders(app: Arc<App>, listener: UnixListener) -> Infallible {
+    let room = Arc::new(Semaphore::new(CONNECTIONS));
+    loop {
+        let permit = Arc::clone(&room).acquire_owned().await;
+        match listener.accept().await {
+            Ok((stream, _)) => drop(tokio::spawn(connection(Arc::clone(&app), stream, permit))),
+            Err(_) => sleep(REST).await,
+        }
+    }
+}
+
+async fn connection(
+    app: Arc<App>,
+    stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    permit: Result<OwnedSemaphorePermit, AcquireError>,
+) {
+    let time = app.config.limits.header_time;
+    let service = service_fn(|request| answer(Arc::clone(&app), request));
+    let mut builder = http1::Builder::new();
+    builder.timer(TokioTimer::new()).header_read_timeout(time);
+    // Errors of a connection are its client's.
+    let _ = builder.serve_connection(TokioIo::new(stream), service).await;
+    drop(permit);
 }
 
 async fn answer(
@@ -46,6 +68,12 @@ async fn answer(
     request: Request<Incoming>,
 ) -> Result<Response<Full<Bytes>>, Infallible> {
     let (status, kind, text) = match request.uri().path() {
+        "/gc" => {
+            ordered(&request, "application/json", async |dry_run| {
+                app.collect(dry_run).await.and_then(|report| json(&report))
+            })
+            .await
+        }
         "/metrics" => {
             let text = app.metrics.as_ref().map(|metrics| metrics.text()).unwrap_or_default();
             (StatusCode::OK, metrics::TYPE, text)
@@ -55,10 +83,47 @@ async fn answer(
             Ok(()) => (StatusCode::OK, "text/plain", "ready\n".to_owned()),
             Err(why) => (StatusCode::SERVICE_UNAVAILABLE, "text/plain", format!("{why}\n")),
         },
-        _ => (StatusCode::NOT_FOUND, "text/plain", "see /metrics, /healthz and /readyz\n".into()),
+        _ => (
+            StatusCode::NOT_FOUND,
+            "text/plain",
+            "see /metrics, /healthz, /readyz and /gc\n".into(),
+        ),
     };
     let mut response = Response::new(Full::new(text.into()));
     *response.status_mut() = status;
     response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(kind));
     Ok(response)
+}
+
+/// Follows an order; `?dry-run=true` is one to tell only.
+async fn ordered(
+    request: &Request<Incoming>,
+    kind: &'static str,
+    work: impl AsyncFnOnce(bool) -> conex_spec::Result<String>,
+) -> (StatusCode, &'static str, String) {
+    // A page that a browser shows can send none of another kind unasked, but it says where it is from.
+    if request.method() != Method::POST || request.headers().contains_key(header::ORIGIN) {
+        let text = "orders are sent with POST, and not by pages\n".to_owned();
+        return (StatusCode::METHOD_NOT_ALLOWED, "text/plain", text);
+    }
+    let dry_run = match request.uri().query() {
+        None | Some("dry-run=false") => false,
+        Some("dry-run=true") => true,
+        Some(_) => {
+            let text = "the query may be dry-run=true\n".to_owned();
+            return (StatusCode::BAD_REQUEST, "text/plain", text);
+        }
+    };
+    match work(dry_run).await {
+        Ok(text) => (StatusCode::OK, kind, text),
+        Err(err) => {
+            let told = serde_json::json!({ "error": err.to_string(), "hint": err.hint_text() });
+            (StatusCode::INTERNAL_SERVER_ERROR, kind, told.to_string())
+        }
+    }
+}
+
+fn json<T: serde::Serialize>(report: &T) -> conex_spec::Result<String> {
+    serde_json::to_string(report)
+        .map_err(|err| conex_spec::Error::invalid("report cannot be printed").source(err))
 }

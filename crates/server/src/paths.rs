@@ -7,6 +7,9 @@
 //!   .conex/
 //!     registry                     the format's version
 //!     lock                         held by the one server of this folder
+//!     control                      a socket where the server takes orders of its operator
+//!     clock                        empty; its time is that of the file system's clock
+//!     collected                    empty; its time is that of the last collection
 //!     stage/UUID                   a small file being written
 //!   blobs/ALGORITHM/ENCODED        content, once for all repositories; manifests too
 //!   repositories/NAME/             NAME may hold slashes; no part of it begins with `_`
@@ -21,6 +24,8 @@
 //! ```text
 //! .conex/registry                the format's version
 //! .conex/key                     a secret of this registry
+//! .conex/clock                   its time is that of the store's clock
+//! .conex/collected               its time is that of the last collection
 //! .conex/lease                   held by the one server of a bucket that knows no conditions
 //! .conex/probe/UUID              while a server finds out what the bucket can do
 //! blobs/ALGORITHM/ENCODED        content: itself where it is small, else the name of its data
@@ -57,6 +62,12 @@ pub(crate) const FORMAT: &[u8] = b"conex registry 1\n";
 /// A bucket's secret, and the lease of one that knows no conditions.
 pub(crate) const KEY: &str = ".conex/key";
 pub(crate) const LEASE: &str = ".conex/lease";
+/// Where a folder's server takes orders.
+pub(crate) const CONTROL: &str = ".conex/control";
+/// Bears the time of now.
+pub(crate) const CLOCK: &str = ".conex/clock";
+/// Bears the time of the last collection.
+pub(crate) const COLLECTED: &str = ".conex/collected";
 /// A bucket's list of repositories, and the end of each name in it.
 pub(crate) const CATALOG: &str = "catalog";
 pub(crate) const CATALOG_END: char = '!';
@@ -177,9 +188,12 @@ pub(crate) fn check_format(place: &dyn fmt::Display, found: &[u8]) -> Result<()>
         .hint("it belongs to another version of conex"))
 }
 
+/// The folder of the objects that hold a bucket's large content.
+pub(crate) const DATA: &str = "data";
+
 /// The object that holds a bucket's large content.
 pub(crate) fn data(id: Uuid) -> String {
-    format!("data/{id}")
+    format!("{DATA}/{id}")
 }
 
 /// A name for a bucket's probe.
@@ -190,6 +204,25 @@ pub(crate) fn probe(id: Uuid) -> String {
 /// Only a registered algorithm has an encoded part that is known to be safe in a path.
 fn parts(digest: &Digest) -> Result<String> {
     Ok(format!("{}/{}", digest.algorithm()?, digest.encoded()))
+}
+
+/// The digest that the end of a link's or of content's path names: `ALGORITHM/ENCODED`.
+pub(crate) fn linked(path: &str) -> Option<Digest> {
+    let (above, encoded) = path.rsplit_once('/')?;
+    let algorithm = above.rsplit('/').next().unwrap_or_default();
+    let digest = format!("{algorithm}:{encoded}").parse::<Digest>().ok()?;
+    digest.algorithm().is_ok().then_some(digest)
+}
+
+/// The identifier of a bucket's large content that a path names.
+pub(crate) fn data_of(path: &str) -> Option<Uuid> {
+    path.strip_prefix(DATA)?.strip_prefix('/')?.parse().ok()
+}
+
+/// The upload that a path names.
+pub(crate) fn upload_of(path: &str) -> Option<(Repository, Uuid)> {
+    let (above, id) = path.strip_prefix(REPOSITORIES)?.strip_prefix('/')?.rsplit_once('/')?;
+    Some((above.strip_suffix("/_uploads")?.parse().ok()?, id.parse().ok()?))
 }
 
 /// A digest as one file name.
@@ -223,6 +256,22 @@ mod tests {
         for bad in ["../x", "a/b", "..", ".hidden", "-x"] {
             let tag = Tag::new(bad).unwrap();
             assert!(repository.tag(&tag).is_err(), "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn paths_are_read_as_they_are_made() {
+        let (repository, id): (Repository, _) = ("a/b".parse().unwrap(), Uuid::new_v4());
+        let digest = Digest::sha256(b"");
+        assert_eq!(linked(&repository.manifest(&digest).unwrap()), Some(digest.clone()));
+        assert_eq!(linked(&parts(&digest).unwrap()), Some(digest));
+        assert_eq!(upload_of(&repository.upload(id)), Some((repository, id)));
+        assert_eq!(
+            (data_of(&data(id)), data_of("data/x"), data_of("data")),
+            (Some(id), None, None)
+        );
+        for other in ["", "/", "sha256/x", "a", "md5/00", "repositories/a/_tags/x", "_uploads/x"] {
+            assert!(linked(other).is_none() && upload_of(other).is_none(), "{other}");
         }
     }
 

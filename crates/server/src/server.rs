@@ -13,13 +13,14 @@ use hyper::body::Incoming;
 use hyper::server::conn::{http1, http2};
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::{TcpListener, TcpStream, UnixListener};
 use tokio::sync::{Semaphore, mpsc, watch};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, timeout};
 
 use crate::app::App;
-use crate::config::{Config, Limits};
+use crate::config::{Config, Limits, Place};
+use crate::gc::{control, schedule};
 use crate::operator;
 use crate::patience::Patience;
 use crate::reply::{Body, empty};
@@ -43,6 +44,8 @@ pub struct Server {
     address: SocketAddr,
     /// Where the operator asks.
     operator: Option<TcpListener>,
+    /// Where the operator gives orders, in the folder that is served.
+    control: Option<UnixListener>,
 }
 
 impl Server {
@@ -59,7 +62,11 @@ impl Server {
             None => None,
         };
         let app = App::open(config).await?;
-        Ok(Self { app: Arc::new(app), listener, address, operator })
+        let control = match &app.config.storage {
+            Place::Folder(root) => Some(control::listen(root)?),
+            Place::S3(_) | Place::Layout { .. } => None,
+        };
+        Ok(Self { app: Arc::new(app), listener, address, operator, control })
     }
 
     /// Where it listens.
@@ -81,11 +88,15 @@ impl Server {
         let (writing, mut written) = mpsc::channel::<()>(1);
         let room = Arc::new(Semaphore::new(self.app.config.limits.connections));
         let mut shutdown = pin!(shutdown);
-        let told = self.operator.map(|listener| {
-            let mut told = JoinSet::new();
-            told.spawn(operator::serve(Arc::clone(&self.app), listener));
-            told
-        });
+        let mut aside = JoinSet::new();
+        if let Some(listener) = self.operator {
+            aside.spawn(operator::serve(Arc::clone(&self.app), listener));
+        }
+        if let Some(listener) = self.control {
+            aside.spawn(operator::take_orders(Arc::clone(&self.app), listener));
+        }
+        let mut collecting = JoinSet::new();
+        collecting.spawn(schedule::serve(Arc::clone(&self.app)));
         loop {
             let accepted = tokio::select! {
                 biased;
@@ -103,6 +114,7 @@ impl Server {
         }
         drop(self.listener);
         self.app.stop();
+        collecting.shutdown().await;
         let _ = stop.send(true);
         let all = async { while connections.join_next().await.is_some() {} };
         // Whoever is not done then is cut off; uploads can be resumed.
@@ -112,7 +124,7 @@ impl Server {
         // What has come by then is written before the folder is someone else's.
         written.recv().await;
         self.app.storage.home().close().await;
-        drop(told);
+        drop(aside);
         Ok(())
     }
 }

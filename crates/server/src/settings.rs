@@ -47,6 +47,10 @@ use crate::policy::{Immutable, Policies, Quota};
 use crate::tls::{Clients, Tls, TlsFiles};
 use crate::warning;
 
+mod collection;
+
+use self::collection::{GcTable, RetentionTable};
+
 /// What may stand in the file, as a JSON Schema.
 pub const SCHEMA: &str = include_str!("settings/schema.json");
 
@@ -71,6 +75,8 @@ pub struct Settings {
     rule: Option<Vec<RuleTable>>,
     quota: Vec<QuotaTable>,
     immutable: Vec<ImmutableTable>,
+    gc: GcTable,
+    retention: Vec<RetentionTable>,
     #[serde(skip)]
     path: PathBuf,
 }
@@ -228,6 +234,9 @@ impl Settings {
             config.warnings = warnings;
         }
         self.limits.apply(&mut config.limits);
+        let fault = |err: Error| err.context(self.path.display());
+        self.gc.apply(&mut config.gc, &config.storage).map_err(fault)?;
+        config.gc.retention = collection::rules(&self.retention).map_err(fault)?;
         Ok(())
     }
 

@@ -2,6 +2,7 @@
 //!
 //! ```text
 //! handlers ─ Storage ─┬─ storage/manifests, storage/lists    what records mean, and their order
+//!                     ├─ storage/leases                      what a client was told of stays
 //!                     ├─ cache, storage/entries              what was asked for lately
 //!                     └─ dyn Home ─┬─ storage/folder         one process, files, the commit protocol
 //!                                  ├─ storage/layout         an OCI layout, as one repository
@@ -16,25 +17,28 @@ pub(crate) mod entries;
 pub(crate) mod folder;
 pub(crate) mod home;
 pub(crate) mod layout;
+pub(crate) mod leases;
 pub(crate) mod lists;
 pub(crate) mod manifests;
 pub(crate) mod s3;
 
 use std::hash::{BuildHasher, RandomState};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
+use std::time::{Duration, Instant};
 
-use bytes::Bytes;
 use conex_spec::{Digest, Error, Kind, Result};
 use ring::hmac;
 use tokio::sync::{Mutex, MutexGuard};
 
 use self::entries::Entries;
 use self::folder::FolderHome;
-use self::home::{Content, Home, Wanted, When};
+use self::home::{Content, Home, Stamp, Wanted};
 use self::layout::LayoutHome;
+use self::leases::Leases;
 use self::s3::S3Home;
 use crate::cache::{Cache, Change};
 use crate::config::{Config, Place};
+use crate::gc::Gc;
 use crate::paths::{self, Repository};
 
 /// Changes of as many repositories can go on at a time.
@@ -48,6 +52,9 @@ pub(crate) struct Storage {
     hash: RandomState,
     pub(crate) cache: Cache,
     pub(crate) entries: Entries,
+    leases: Leases,
+    /// When this process first looked at the clock of the storage, and its own clock then.
+    pub(crate) began: OnceLock<(Stamp, Instant)>,
 }
 
 /// The right to change a repository's manifests and tags, among the requests of this process.
@@ -67,14 +74,21 @@ impl Storage {
             }
             Place::S3(bucket) => Arc::new(S3Home::open(bucket).await?),
         };
-        Ok(Self::new(home, config.limits.cache))
+        Ok(Self::new(home, config.limits.cache).with_grace(config.gc.grace))
     }
 
     /// `cache` is in bytes.
     pub(crate) fn new(home: Arc<dyn Home>, cache: usize) -> Self {
         let locks = std::array::from_fn(|_| Mutex::default());
         let (cache, entries) = (Cache::new(cache), Entries::new(cache / 2));
-        Self { home, locks, hash: RandomState::new(), cache, entries }
+        let (leases, began) = (Leases::new(Gc::default().grace), OnceLock::new());
+        Self { home, locks, hash: RandomState::new(), cache, entries, leases, began }
+    }
+
+    /// The same storage, of which nothing is collected that was used within another time.
+    #[must_use]
+    pub(crate) fn with_grace(self, grace: Duration) -> Self {
+        Self { leases: Leases::new(grace), ..self }
     }
 
     pub(crate) fn home(&self) -> &dyn Home {
@@ -115,13 +129,6 @@ impl Storage {
     /// Whether someone may see it must be known before.
     pub(crate) async fn content(&self, digest: &Digest) -> Result<Option<Content>> {
         self.look(Wanted { digest: digest.clone(), links: Vec::new(), bytes: false }).await
-    }
-
-    /// Makes content that is there a blob of a repository.
-    pub(crate) async fn link_blob(&self, repository: &Repository, digest: &Digest) -> Result<()> {
-        self.home.enrol(repository).await?;
-        self.home.write(&repository.blob(digest)?, Bytes::new(), When::Always).await?;
-        Ok(())
     }
 
     /// Takes a blob from a repository. Returns whether it had it.

@@ -253,6 +253,14 @@ impl Folder {
         self.openat(name, OFlags::PATH | OFlags::NOFOLLOW, Mode::empty()).map(|fd| fd.is_some())
     }
 
+    /// Whether there is a folder of this name.
+    pub fn is_folder(&self, name: &str) -> Result<bool> {
+        let flags = OFlags::PATH | OFlags::NOFOLLOW;
+        let Some(fd) = self.openat(name, flags, Mode::empty())? else { return Ok(false) };
+        let stat = fstat(&fd).map_err(|err| self.fault("cannot read", name, err.into()))?;
+        Ok(FileType::from_raw_mode(stat.st_mode) == FileType::Directory)
+    }
+
     /// Makes an empty file, durably; the folders above it are made where missing. One that is
     /// there already stays, and is durable too when this returns.
     pub fn touch(&self, name: &str) -> Result<()> {
@@ -349,7 +357,8 @@ impl Folder {
         self.sync_folder(parent(to))
     }
 
-    pub(crate) fn unlink(&self, name: &str) -> Result<bool> {
+    /// Removes a file. Returns whether it was there. Durable only after [`Folder::sync_all`].
+    pub fn unlink(&self, name: &str) -> Result<bool> {
         match unlinkat(&self.fd, name, AtFlags::empty()) {
             Ok(()) => Ok(true),
             Err(Errno::NOENT) => Ok(false),

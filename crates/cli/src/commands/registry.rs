@@ -1,95 +1,94 @@
 //! `conex registry`
 
-use std::fs;
-use std::io::{ErrorKind, Write as _};
 use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
-use serde::Serialize;
 
-use conex_server::access::htpasswd;
-use conex_spec::{Error, Result};
-use conex_store::archive::Output as Replacement;
+use conex_server::gc::Keeper;
+use conex_server::settings::Settings;
+use conex_server::{Config, Place, S3};
+use conex_spec::{Error, Kind, Result};
 
-use crate::output::{Output, escape};
-use crate::terminal;
+use crate::environment;
+use crate::output::Output;
+
+mod gc;
+mod user;
 
 /// Look after a registry of `conex serve`
 #[derive(Debug, Subcommand)]
 pub enum RegistryCommand {
-    User(User),
-}
-
-/// Set the password of a user in a file of users, or remove the user
-///
-/// The file is made where there is none. Passwords are hashed with bcrypt, as `htpasswd -B` does.
-/// A running registry sees the change at once.
-#[derive(Debug, Args)]
-#[command(after_help = "\
-Examples:
-  conex registry user users alice
-  pass show alice | conex registry user users alice --password-stdin
-  conex registry user users alice --remove
-
-Without a terminal, or with --password-stdin, the password is read from standard input. It never
-stands on the command line.")]
-pub struct User {
-    /// The file of users, as `conex serve --htpasswd` takes it
-    #[arg(value_hint = clap::ValueHint::FilePath)]
-    file: PathBuf,
-    /// Whose password it is
-    name: String,
-    /// Read the password from standard input, up to its end
-    #[arg(long)]
-    password_stdin: bool,
-    /// Take the user out of the file
-    #[arg(long, conflicts_with = "password_stdin")]
-    remove: bool,
-}
-
-#[derive(Serialize)]
-#[serde(rename_all = "camelCase")]
-struct Report<'a> {
-    file: &'a PathBuf,
-    user: &'a str,
-    removed: bool,
+    Gc(gc::Gc),
+    User(user::User),
 }
 
 impl RegistryCommand {
     pub async fn run(&self, durable: bool, output: &Output) -> Result<()> {
         match self {
+            Self::Gc(command) => command.run(output).await,
             Self::User(command) => command.run(durable, output).await,
         }
     }
 }
 
-impl User {
-    async fn run(&self, durable: bool, output: &Output) -> Result<()> {
-        let text = match fs::read_to_string(&self.file) {
-            Ok(text) => text,
-            Err(err) if err.kind() == ErrorKind::NotFound && !self.remove => String::new(),
-            Err(err) => return Err(Error::io("cannot read the users", &self.file, err)),
-        };
-        let password = if self.remove { None } else { Some(self.password().await?) };
-        let text = htpasswd::changed(&text, &self.file, &self.name, password.as_deref())?;
-        let cannot = |err| Error::io("cannot write", &self.file, err);
-        let mut file = Replacement::create(&self.file, durable)?;
-        file.write_all(text.as_bytes()).map_err(cannot)?;
-        file.finish()?;
-        let report = Report { file: &self.file, user: &self.name, removed: self.remove };
-        output.report(&report, |report| {
-            let (user, file) = (escape(report.user), escape(&report.file.display().to_string()));
-            match report.removed {
-                true => format!("{user} is no longer in {file}\n"),
-                false => format!("{file} has the password of {user}\n"),
+/// Which registry.
+#[derive(Debug, Args)]
+struct Which {
+    /// Its folder, `s3://BUCKET/PREFIX`, or `http://HOST:PORT` where its server listens for its
+    /// operator [default: what --config names, or the folder `registry`]
+    #[arg(value_name = "REGISTRY")]
+    place: Option<String>,
+    /// The file of settings of its server
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+}
+
+impl Which {
+    /// The settings, if they are needed; those of a server that is running are its own.
+    fn settings(&self) -> Result<Config> {
+        let mut config = Config::new("registry", ([127, 0, 0, 1], 0).into());
+        if let Some(path) = &self.config {
+            Settings::open(path)?.apply(&mut config)?;
+        }
+        match &self.place {
+            Some(text) if text.starts_with("s3://") => {
+                config.storage = Place::S3(S3::parse(text)?);
             }
-        })
+            Some(text) => config.storage = Place::Folder(text.into()),
+            None => {}
+        }
+        if let Place::S3(bucket) = &mut config.storage {
+            environment::fill(bucket);
+        }
+        Ok(config)
     }
 
-    async fn password(&self) -> Result<String> {
-        if self.password_stdin || !terminal::is_there() {
-            return terminal::read_input().await;
+    /// The server at an operator's address, if that was given.
+    fn server(&self) -> Result<Option<Keeper>> {
+        match &self.place {
+            Some(text) if text.starts_with("http://") => Keeper::at(text).map(Some),
+            _ => Ok(None),
         }
-        terminal::ask_hidden(&format!("Password of {}: ", self.name)).await
+    }
+
+    /// Whoever looks after it. `change` is what the command line says of the settings; `says` is
+    /// whether it says any, which a server that is running would not follow.
+    async fn keeper(&self, says: bool, change: impl FnOnce(&mut Config)) -> Result<Keeper> {
+        let keeper = match self.server()? {
+            Some(server) => server,
+            None => {
+                let mut config = self.settings()?;
+                change(&mut config);
+                Keeper::open(config).await?
+            }
+        };
+        if keeper.is_served() && says {
+            return Err(Error::new(
+                Kind::Usage,
+                "the registry is being served, by its own settings",
+            )
+            .hint("leave out what the settings of its server say, or stop it"));
+        }
+        Ok(keeper)
     }
 }

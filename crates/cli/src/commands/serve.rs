@@ -131,13 +131,7 @@ impl Serve {
             config.storage = self.place_of(layout)?;
         }
         if let Place::S3(bucket) = &mut config.storage {
-            let own_endpoint = bucket.options.contains_key("aws_endpoint_url");
-            for (name, value) in environment::bucket_options() {
-                if own_endpoint && name.starts_with("aws_endpoint_url") {
-                    continue;
-                }
-                bucket.options.entry(name).or_insert(value);
-            }
+            environment::fill(bucket);
         }
         if let (Some(certificate), Some(key)) = (self.tls_cert.clone(), self.tls_key.clone()) {
             config.tls = Some(Tls::open(TlsFiles { certificate, key, clients: None })?);

@@ -3,6 +3,7 @@
 use conex_spec::Digest;
 use http::{HeaderValue, Method, Response, StatusCode, header};
 
+use crate::access::rules::Actions;
 use crate::app::{App, Asked};
 use crate::failure::{Code, Failure};
 use crate::paths::Repository;
@@ -30,6 +31,10 @@ impl App {
         let same = asked.header(&header::IF_RANGE).is_none_or(|tag| tag == etag(&digest));
         let range = range.filter(|_| same).map(str::to_owned);
         let reads = *asked.method == Method::GET;
+        // Who may push and asks whether a blob is there will rely on the answer.
+        if !reads && !self.config.read_only && asked.asker.may(&repository).has(Actions::PUSH) {
+            self.storage.renew_blob(&repository, &digest).await?;
+        }
         let blob = self.storage.blob(&repository, &digest, reads && !known).await?;
         let blob = blob.ok_or_else(|| missing(&repository, &digest))?;
         if known {

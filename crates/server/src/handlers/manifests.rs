@@ -2,6 +2,7 @@
 //! Manifests", "Deleting tags", "Deleting Manifests".
 
 use std::collections::{BTreeSet, HashMap, HashSet};
+use std::time::Instant;
 
 use bytes::Bytes;
 use conex_spec::{Algorithm, Descriptor, Digest, Kind, MediaType, Tag};
@@ -30,6 +31,14 @@ impl App {
         repository: Repository,
         name: ManifestName,
     ) -> Answer {
+        if *asked.method == Method::HEAD
+            && self.config.gc.removes_manifests()
+            && let ManifestName::Digest(digest) = &name
+            && digest.algorithm().is_ok()
+            && asked.asker.may(&repository).has(Actions::PUSH)
+        {
+            self.storage.renew(&[repository.manifest(digest)?]).await?;
+        }
         match *asked.method {
             Method::GET | Method::HEAD => self.get_manifest(&asked, repository, name).await,
             Method::PUT => self.put_manifest(asked, repository, name).await,
@@ -118,8 +127,14 @@ impl App {
                 }
                 push.check_kept(seen, &manifest.digest, &kept)?;
             }
+            let since = Instant::now();
             push.check_children(&inspected.children).await?;
             if push.store(&manifest, &bytes, &inspected, seen).await? {
+                if self.storage.is_over(since) {
+                    // Who collects may have looked before the manifest was there; now it is seen.
+                    push.check_children(&inspected.children).await?;
+                    self.storage.confirm(&manifest.digest, since).await?;
+                }
                 drop(changing);
                 return Ok(push.answer(&manifest, &inspected));
             }

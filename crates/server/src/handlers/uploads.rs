@@ -1,5 +1,7 @@
 //! `/v2/<name>/blobs/uploads/` and `<blob-push-location>`. distribution-spec, "Pushing blobs".
 
+use std::time::Instant;
+
 use conex_spec::{Algorithm, Digest};
 use http::{HeaderValue, Method, Response, StatusCode, header};
 use uuid::Uuid;
@@ -88,8 +90,7 @@ impl App {
         };
         let Some(blob) = found else { return Ok(false) };
         let _charge = self.charge(repository, digest, blob.size).await?;
-        self.storage.link_blob(repository, digest).await?;
-        Ok(true)
+        Ok(self.storage.link_blob(repository, digest).await?)
     }
 
     async fn charge(
@@ -190,7 +191,11 @@ impl App {
             upload.discard().await;
         }
         let _charge = charged?;
-        upload.finish(digest).await
+        let since = Instant::now();
+        upload.finish(digest).await?;
+        self.storage.leased(&repository.blob(digest)?, since);
+        // Nobody collects it for a while.
+        Ok(self.storage.confirm(digest, since).await?)
     }
 }
 

@@ -164,3 +164,46 @@ fn the_schema_agrees_with_the_parser() {
         assert_eq!(found, names, "{pointer}: {err}");
     }
 }
+
+#[test]
+fn collecting_can_be_set() {
+    let dir = folder();
+    let text = r#"
+        [gc]
+        interval = "never"
+        grace = "90min"
+        untagged = true
+        uploads = "7days"
+        [[retention]]
+        repositories = ["ci/*"]
+        tags = ["build-*", "pr-*"]
+        keep-newest = 10
+        younger-than = "30days"
+        untagged = false
+        [[retention]]
+        repositories = ["*"]
+    "#;
+    let gc = apply(text, dir.path()).unwrap().gc;
+    assert_eq!((gc.interval, gc.grace.as_secs(), gc.untagged), (None, 5400, true));
+    assert_eq!(gc.uploads.as_secs(), 7 * 86_400);
+    let rule = &gc.retention[0];
+    assert!(rule.repositories[0].fits("ci/a/b") && rule.tags[1].fits("pr-7"));
+    assert_eq!((rule.keep_newest, rule.untagged), (Some(10), Some(false)));
+    assert_eq!(rule.younger_than, Some(Duration::from_secs(30 * 86_400)));
+    assert_eq!(gc.retention.len(), 2);
+    let usual = apply("", dir.path()).unwrap().gc;
+    assert_eq!(
+        (usual.interval, usual.grace.as_secs(), usual.untagged),
+        (Some(usual.grace), 86_400, false)
+    );
+    for (text, says) in [
+        ("[gc]\ngrace = \"1 day or two\"", "`grace` is no time"),
+        ("[gc]\ngrace = \"59min\"\n[storage]\nurl = \"s3://bucket\"", "too short for a bucket"),
+        ("[[retention]]\nrepositories = []", "retention 1"),
+        ("[[retention]]\nrepositories = [\"[\"]", "retention 1"),
+        ("[gc]\nkeep = 1", "unknown field"),
+    ] {
+        let err = apply(text, dir.path()).unwrap_err();
+        assert!(err.to_string().contains(says), "{err}");
+    }
+}

@@ -9,7 +9,7 @@ use conex_testkit::s3_server::{ACCESS_KEY, BUCKET, Program, S3Server, SECRET_KEY
 use uuid::Uuid;
 
 use super::folder::FolderHome;
-use super::home::{Hashing, Home, Wanted, When};
+use super::home::{Aged, Hashing, Home, Stamp, Wanted, When};
 use super::s3::S3Home;
 use crate::config::S3;
 use crate::paths::Repository;
@@ -79,6 +79,115 @@ async fn all(home: Arc<dyn Home>) {
     content(&*home).await;
     uploads(&*home).await;
     large_uploads(&*home).await;
+    stamps(&*home).await;
+    leaving(&*home).await;
+}
+
+async fn aged(home: &dyn Home, folder: &str) -> Vec<Aged> {
+    let (mut found, mut last) = (Vec::<Aged>::new(), String::new());
+    loop {
+        let page = home.aged(folder, &last, 2).await.unwrap();
+        found.extend(page.items);
+        match found.last().filter(|_| page.more) {
+            Some(aged) => last.clone_from(&aged.name),
+            None => return found,
+        }
+    }
+}
+
+/// What was renewed since it was listed is not swept.
+async fn stamps(home: &dyn Home) {
+    let repository: Repository = "stamps".parse().unwrap();
+    let links: Vec<_> =
+        (0..5_u8).map(|i| repository.blob(&Digest::sha256(&[i])).unwrap()).collect();
+    home.enrol(&repository).await.unwrap();
+    for link in &links {
+        home.write(link, Bytes::new(), When::Always).await.unwrap().unwrap();
+    }
+    let folder = repository.blobs();
+    let whole = |aged: Aged| Aged { name: format!("{folder}/{}", aged.name), ..aged };
+    let listed: Vec<_> = aged(home, &folder).await.into_iter().map(whole).collect();
+    let mut names: Vec<_> = listed.iter().map(|aged| aged.name.clone()).collect();
+    assert!(names.is_sorted());
+    names.sort();
+    let mut sorted = links.clone();
+    sorted.sort();
+    assert_eq!(names, sorted);
+    tokio::time::sleep(std::time::Duration::from_millis(1100)).await;
+    let now = home.now().await.unwrap();
+    assert!(listed.iter().all(|aged| aged.stamp < now));
+    let (renewed, rewritten) = (names[0].clone(), names[1].clone());
+    let none = format!("{folder}/sha256/none");
+    let told = home.renew(vec![none, renewed.clone()]).await.unwrap();
+    assert!(told[0].is_none() && told[1].is_some());
+    home.write(&rewritten, Bytes::new(), When::Always).await.unwrap().unwrap();
+    let later: Vec<_> = aged(home, &folder).await.into_iter().map(whole).collect();
+    let young: Vec<_> = later.iter().filter(|aged| aged.stamp >= now).collect();
+    assert_eq!(young.len(), 2);
+    assert_eq!(
+        home.sweep(listed.clone()).await.unwrap(),
+        [false, false, true, true, true],
+        "only what nobody touched"
+    );
+    home.settle().await.unwrap();
+    assert_eq!(read(home, &renewed).await, Some(Bytes::new()));
+    assert_eq!(aged(home, &folder).await.len(), 2);
+    assert_eq!(home.sweep(later).await.unwrap(), [true, true, false, false, false]);
+    assert!(aged(home, &folder).await.is_empty());
+    // What is gone can come again.
+    home.write(&renewed, Bytes::new(), When::Absent).await.unwrap().unwrap();
+    assert_eq!(aged(home, &folder).await.len(), 1);
+    assert!(home.last().await.unwrap().is_none_or(|last| last <= now));
+    home.begin_collection().await.unwrap();
+    assert!(home.last().await.unwrap().unwrap() >= now);
+}
+
+/// Content that was held since it was listed stays; what is gone can be put again.
+async fn leaving(home: &dyn Home) {
+    let (small, large) = (Bytes::from("leaving"), Bytes::from(vec![b'x'; 200_000]));
+    let digests = [&small, &large].map(|bytes| Digest::sha256(bytes));
+    let surveyed = async || {
+        let page = home.survey(None, 10_000).await.unwrap();
+        let ours = page.items.into_iter().filter(|item| digests.contains(&item.digest));
+        let mut ours: Vec<_> = ours.collect();
+        ours.sort_by_key(|item| item.digest != digests[0]);
+        ours
+    };
+    for held in [false, true] {
+        for bytes in [&small, &large] {
+            home.put(&Digest::sha256(bytes), bytes.clone()).await.unwrap();
+        }
+        let listed = surveyed().await;
+        assert_eq!(listed.len(), 2);
+        tokio::time::sleep(std::time::Duration::from_millis(1100)).await;
+        let now = home.now().await.unwrap();
+        for digest in &digests {
+            if held {
+                assert!(home.hold(digest).await.unwrap());
+            }
+        }
+        assert!(surveyed().await.iter().all(|item| (item.stamp >= now) == held));
+        for item in &listed {
+            assert_eq!(home.forget(item).await.unwrap(), !held);
+            assert!(held || !home.forget(item).await.unwrap());
+        }
+        let wanted =
+            |digest: &Digest| Wanted { digest: digest.clone(), links: vec![], bytes: true };
+        let found = home.look(digests.iter().map(wanted).collect()).await.unwrap();
+        assert!(found.iter().all(|content| content.is_some() == held));
+        assert!(held || !home.hold(&digests[1]).await.unwrap());
+    }
+    // To put again is to hold.
+    let listed = surveyed().await;
+    tokio::time::sleep(std::time::Duration::from_millis(1100)).await;
+    for bytes in [&small, &large] {
+        home.put(&Digest::sha256(bytes), bytes.clone()).await.unwrap();
+    }
+    for item in &listed {
+        assert!(!home.forget(item).await.unwrap());
+    }
+    home.tidy(Stamp::MAX).await.unwrap();
+    assert!(home.hold(&digests[0]).await.unwrap() && home.hold(&digests[1]).await.unwrap());
 }
 
 fn name(tag: &str) -> String {
@@ -301,7 +410,7 @@ async fn content(home: &dyn Home) {
     loop {
         let page = home.survey(last.as_ref(), 3).await.unwrap();
         last = page.items.last().map(|item| item.digest.clone());
-        assert!(page.items.iter().all(|item| item.since > 1_700_000_000));
+        assert!(page.items.iter().all(|item| item.stamp > 1_700_000_000_000_000_000));
         surveyed.extend(page.items.into_iter().map(|item| item.digest));
         if !page.more {
             break;

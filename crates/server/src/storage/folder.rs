@@ -3,6 +3,7 @@
 //! All work of one call is done by one thread for blocking work. A record's version is that of its
 //! file, since each write makes a new file.
 
+mod aging;
 mod at_hand;
 mod names;
 mod tree;
@@ -10,19 +11,20 @@ pub(super) mod upload;
 
 use std::hash::{BuildHasher, RandomState};
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use conex_spec::{Algorithm, Descriptor, Digest, Error, Kind, MediaType, Result};
-use conex_store::blobs::{self, BLOBS, Blobs};
+use conex_spec::{Descriptor, Digest, Error, Kind, MediaType, Result};
+use conex_store::blobs::{self, Blobs};
 use conex_store::commit::{Folder, Identity, Lock};
 use conex_store::seal;
 use uuid::Uuid;
 
 use self::names::Names;
 use super::home::{
-    Content, Home, MAX_RECORD, Page, Record, Session, Source, Surveyed, Version, Wanted, When,
+    Aged, Content, Home, MAX_RECORD, Page, Record, Session, Source, Stamp, Surveyed, Version,
+    Wanted, When,
 };
 use super::{blocking, fault};
 use crate::paths::{self, FORMAT, Repository};
@@ -43,6 +45,8 @@ pub(super) struct Inner {
     /// One process serves a folder: the cache would not see the changes of another.
     _lock: Lock,
     locks: [Mutex<()>; LOCKS],
+    /// Content comes, or leaves, one digest at a time.
+    arrivals: [RwLock<()>; LOCKS],
     hash: RandomState,
     names: Names,
 }
@@ -153,6 +157,53 @@ impl Home for FolderHome {
         self.work(move |inner| inner.survey(after.as_ref(), count)).await
     }
 
+    async fn now(&self) -> Result<Stamp> {
+        self.work(Inner::now).await
+    }
+
+    async fn last(&self) -> Result<Option<Stamp>> {
+        self.work(|inner| inner.time_of(paths::COLLECTED)).await
+    }
+
+    async fn begin_collection(&self) -> Result<()> {
+        self.work(|inner| inner.touch(paths::COLLECTED)).await
+    }
+
+    async fn aged(&self, folder: &str, after: &str, count: usize) -> Result<Page<Aged>> {
+        let (folder, after) = (folder.to_owned(), after.to_owned());
+        self.work(move |inner| inner.aged(&folder, &after, count)).await
+    }
+
+    async fn renew(&self, names: Vec<String>) -> Result<Vec<Option<Version>>> {
+        self.work(move |inner| names.iter().map(|name| inner.renew(name)).collect()).await
+    }
+
+    async fn sweep(&self, doomed: Vec<Aged>) -> Result<Vec<bool>> {
+        self.work(move |inner| doomed.iter().map(|one| inner.sweep(one)).collect()).await
+    }
+
+    async fn settle(&self) -> Result<()> {
+        self.work(|inner| inner.folder.sync_all()).await
+    }
+
+    async fn hold(&self, digest: &Digest) -> Result<bool> {
+        let digest = digest.clone();
+        self.work(move |inner| inner.hold(&digest)).await
+    }
+
+    async fn forget(&self, content: &Surveyed) -> Result<bool> {
+        let content = content.clone();
+        self.work(move |inner| inner.forget(&content)).await
+    }
+
+    async fn sessions(&self) -> Result<Vec<(Repository, Uuid, Stamp)>> {
+        self.work(Inner::sessions).await
+    }
+
+    async fn tidy(&self, _: Stamp) -> Result<u64> {
+        self.work(|inner| Ok(inner.folder.sweep() as u64)).await
+    }
+
     async fn begin(
         &self,
         repository: &Repository,
@@ -191,6 +242,7 @@ impl Inner {
             folder: folder.with_key(Some(key)),
             _lock: lock,
             locks: std::array::from_fn(|_| Mutex::default()),
+            arrivals: std::array::from_fn(|_| RwLock::default()),
             hash: RandomState::new(),
             names: Names::default(),
         })
@@ -226,8 +278,7 @@ impl Inner {
         if bytes.is_empty() && self.folder.read(name, MAX_RECORD)?.is_none_or(|old| old.is_empty())
         {
             // An empty file is never half-written, so it needs no stage.
-            self.folder.touch(name)?;
-            self.names.touched(name);
+            self.touch(name)?;
             return self.version(name);
         }
         let mut staged = self.folder.stage()?;
@@ -272,33 +323,15 @@ impl Inner {
         let all = Wanted { digest: digest.clone(), links: Vec::new(), bytes: false };
         match self.look(&all)?.map(|content| content.source) {
             // Whoever put it there may not have made it durable yet.
-            Some(Source::File(file)) => self.folder.sync(&file, &blobs::path(digest)?),
+            Some(Source::File(file)) if self.hold(digest)? => {
+                self.folder.sync(&file, &blobs::path(digest)?)
+            }
             _ => {
+                let _arriving = self.arriving(digest);
                 let blob = Descriptor::new(MediaType::EMPTY, digest.clone(), bytes.len() as u64);
                 Blobs(&self.folder).put_bytes(&blob, bytes)
             }
         }
-    }
-
-    fn survey(&self, after: Option<&Digest>, count: usize) -> Result<Page<Surveyed>> {
-        let mut page = Page { items: Vec::new(), more: false };
-        let mut algorithms: Vec<_> = Algorithm::ALL.iter().map(|known| known.as_str()).collect();
-        algorithms.sort_unstable();
-        for algorithm in algorithms {
-            for name in self.folder.list(&format!("{BLOBS}/{algorithm}"))? {
-                let Ok(digest) = format!("{algorithm}:{name}").parse::<Digest>() else { continue };
-                if after.is_some_and(|after| digest.as_str() <= after.as_str()) {
-                    continue;
-                }
-                let Some((size, since)) = Blobs(&self.folder).look(&digest)? else { continue };
-                if page.items.len() == count {
-                    page.more = true;
-                    return Ok(page);
-                }
-                page.items.push(Surveyed { digest, size, since });
-            }
-        }
-        Ok(page)
     }
 }
 

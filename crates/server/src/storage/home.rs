@@ -11,6 +11,9 @@
 //! - **Sessions**: blobs on their way in. [`Session`] has what all homes must do alike: whatever was
 //!   there when a request ended is there for the next one, also in another process.
 //!
+//! Records and content have stamps: when they came or were last renewed, by the clock of the place.
+//! Who collects removes only what was not renewed since it was listed (see [`crate::gc`]).
+//!
 //! What a record means, and in which order they are written, is not the home's business.
 
 use std::fmt::Debug;
@@ -94,8 +97,62 @@ pub(crate) trait Home: Debug + Send + Sync {
     async fn put(&self, digest: &Digest, bytes: Bytes) -> Result<()>;
 
     /// All content after a digest, at most `count`: for who collects what nobody refers to.
-    #[allow(dead_code, reason = "until there is one who collects")]
     async fn survey(&self, after: Option<&Digest>, count: usize) -> Result<Page<Surveyed>>;
+
+    /// This moment, by the clock that stamps what is written here: nothing that is written or
+    /// renewed from now on has an earlier stamp.
+    async fn now(&self) -> Result<Stamp> {
+        Err(uncollectable())
+    }
+
+    /// When the last collection began, in any process.
+    async fn last(&self) -> Result<Option<Stamp>> {
+        Ok(None)
+    }
+
+    /// Notes that a collection begins.
+    async fn begin_collection(&self) -> Result<()> {
+        Err(uncollectable())
+    }
+
+    /// All records below a folder after one, at most `count`, in the order of the bytes of their
+    /// names, which may hold slashes.
+    async fn aged(&self, _folder: &str, _after: &str, _count: usize) -> Result<Page<Aged>> {
+        Err(uncollectable())
+    }
+
+    /// Gives records new stamps and versions, if they are there. In the order asked.
+    async fn renew(&self, names: Vec<String>) -> Result<Vec<Option<Version>>>;
+
+    /// Removes records that were not written or renewed since they were listed, which `name` with
+    /// their whole names. Returns whether each was removed. Durable after [`Home::settle`].
+    async fn sweep(&self, _doomed: Vec<Aged>) -> Result<Vec<bool>> {
+        Err(uncollectable())
+    }
+
+    /// Makes durable what was swept.
+    async fn settle(&self) -> Result<()> {
+        Ok(())
+    }
+
+    /// Gives content a new stamp. Returns whether it is there, whole.
+    async fn hold(&self, digest: &Digest) -> Result<bool>;
+
+    /// Removes content that did not come and was not held since it was listed. Returns whether it
+    /// did.
+    async fn forget(&self, _content: &Surveyed) -> Result<bool> {
+        Err(uncollectable())
+    }
+
+    /// All open sessions, with when each last received something.
+    async fn sessions(&self) -> Result<Vec<(Repository, Uuid, Stamp)>> {
+        Err(uncollectable())
+    }
+
+    /// Removes what writers that died left behind before a moment. Returns how many things.
+    async fn tidy(&self, _before: Stamp) -> Result<u64> {
+        Ok(0)
+    }
 
     /// Begins a session. One that is `single` belongs to one request and is never resumed.
     async fn begin(
@@ -231,15 +288,32 @@ pub(crate) struct Page<T> {
     pub(crate) more: bool,
 }
 
+/// A moment by the clock of the storage, in nanoseconds since 1970.
+pub(crate) type Stamp = i64;
+
+/// A record of a listing.
+#[derive(Clone, Debug)]
+pub(crate) struct Aged {
+    /// Below the folder that was listed.
+    pub(crate) name: String,
+    pub(crate) stamp: Stamp,
+    pub(crate) version: Version,
+}
+
 /// What a collector must know of content.
-#[derive(Clone, Debug, PartialEq, Eq)]
-#[allow(dead_code, reason = "until there is one who collects")]
+#[derive(Clone, Debug)]
 pub(crate) struct Surveyed {
     pub(crate) digest: Digest,
-    /// In bytes.
-    pub(crate) size: u64,
-    /// When it came here, in seconds since 1970, by the clock of the storage.
-    pub(crate) since: i64,
+    /// In bytes; nothing where the listing does not tell.
+    pub(crate) size: Option<u64>,
+    pub(crate) stamp: Stamp,
+    /// What the store calls this version of its name, where it does.
+    pub(crate) tag: String,
+}
+
+fn uncollectable() -> Error {
+    Error::new(conex_spec::Kind::Unsupported, "nothing is collected here")
+        .hint("a layout has `conex gc oci:DIR`")
 }
 
 /// The hash of a session so far.

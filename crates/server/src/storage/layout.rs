@@ -191,6 +191,17 @@ impl Home for LayoutHome {
         Err(Error::new(Kind::Unsupported, "a layout is collected by `conex gc`"))
     }
 
+    /// Nothing is collected from it while it is served.
+    async fn renew(&self, names: Vec<String>) -> Result<Vec<Option<Version>>> {
+        let found = self.read(names).await?;
+        Ok(found.into_iter().map(|record| record.map(|record| record.version)).collect())
+    }
+
+    async fn hold(&self, digest: &Digest) -> Result<bool> {
+        let wanted = Wanted { digest: digest.clone(), links: Vec::new(), bytes: false };
+        Ok(self.look(vec![wanted]).await?.iter().any(Option::is_some))
+    }
+
     async fn begin(
         &self,
         repository: &Repository,

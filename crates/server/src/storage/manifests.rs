@@ -12,6 +12,7 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::time::Instant;
 
 use bytes::Bytes;
 use conex_spec::{Descriptor, Digest, Error, Kind, MediaType, Result, Tag};
@@ -158,12 +159,31 @@ impl Storage {
         };
         let verifiable = |(digest, _): &&(&Digest, bool)| digest.algorithm().is_ok();
         let all = children.iter().filter(verifiable).map(wanted).collect::<Result<Vec<_>>>()?;
+        self.renew_first(&all).await?;
         let mut found = self.home().look(all).await?.into_iter();
         let size = |child: &(&Digest, bool)| {
             let there = if verifiable(&child) { found.next().flatten() } else { None };
             there.map(|content| content.size)
         };
         Ok(children.iter().map(size).collect())
+    }
+
+    /// Renews the lease of the first link of each that is there.
+    async fn renew_first(&self, wanted: &[Wanted]) -> Result<()> {
+        let mut left: Vec<_> = wanted.iter().map(|wanted| wanted.links.iter()).collect();
+        while !left.is_empty() {
+            let (mut links, mut rest) = (Vec::new(), Vec::new());
+            for mut wanted in left {
+                if let Some(link) = wanted.next() {
+                    links.push(link.clone());
+                    rest.push(wanted);
+                }
+            }
+            let there = self.renew(&links).await?;
+            left =
+                rest.into_iter().zip(there).filter(|(_, there)| !there).map(|(w, _)| w).collect();
+        }
+        Ok(())
     }
 
     /// Puts a manifest and its tags. Returns whether it did: not where a tag is no longer what it
@@ -215,14 +235,21 @@ impl Storage {
         repository: &Repository,
         manifest: &Descriptor,
     ) -> Result<Option<Version>> {
-        let link = repository.manifest(&manifest.digest)?;
+        let (link, since) = (repository.manifest(&manifest.digest)?, Instant::now());
         let media_type = manifest.media_type.as_str();
         let when = match self.home().read(vec![link.clone()]).await?.pop().flatten() {
-            Some(there) if there.bytes == media_type => return Ok(Some(there.version)),
+            Some(there) if there.bytes == media_type => {
+                return self.renew_link(&link, Some(there.version)).await;
+            }
             Some(there) => When::Unchanged(there.version),
             None => When::Absent,
         };
-        self.home().write(&link, Bytes::copy_from_slice(media_type.as_bytes()), when).await
+        let media_type = Bytes::copy_from_slice(media_type.as_bytes());
+        let written = self.home().write(&link, media_type, when).await?;
+        if written.is_some() {
+            self.leased(&link, since);
+        }
+        Ok(written)
     }
 
     /// Lets the tags stand for the manifest. `mine` has the versions of an earlier try.

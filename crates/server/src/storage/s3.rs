@@ -7,6 +7,7 @@
 //! | records, versions, conditions | `records` |
 //! | where content lies, and when it is visible | `content` |
 //! | uploads that go on in another process | `session` |
+//! | stamps, and what is removed only if nobody wants it | `aging` |
 //! | what the bucket can do, and who may write | `claim` |
 //!
 //! # What is relied on
@@ -19,6 +20,7 @@
 //! answer was lost is known again by a mark that it alone bears, so a retry never takes it for
 //! someone else's.
 
+mod aging;
 mod bucket;
 mod claim;
 mod content;
@@ -30,13 +32,15 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use conex_spec::{Digest, Error, Result};
+use conex_spec::{Digest, Result};
 use futures_util::{StreamExt, TryStreamExt, stream};
 use uuid::Uuid;
 
 use self::bucket::Bucket;
 use self::claim::Lease;
-use super::home::{Content, Home, Page, Record, Session, Surveyed, Version, Wanted, When};
+use super::home::{
+    Aged, Content, Home, Page, Record, Session, Stamp, Surveyed, Version, Wanted, When,
+};
 use crate::config::S3;
 use crate::paths::{self, Repository};
 
@@ -154,6 +158,48 @@ impl Home for S3Home {
         self.0.survey(after, count).await
     }
 
+    async fn now(&self) -> Result<Stamp> {
+        self.0.now().await
+    }
+
+    async fn last(&self) -> Result<Option<Stamp>> {
+        self.0.bucket.stamp(paths::COLLECTED).await
+    }
+
+    async fn begin_collection(&self) -> Result<()> {
+        self.0.write(paths::COLLECTED, Bytes::new(), When::Always).await.map(drop)
+    }
+
+    async fn aged(&self, folder: &str, after: &str, count: usize) -> Result<Page<Aged>> {
+        self.0.aged(folder, after, count).await
+    }
+
+    async fn renew(&self, names: Vec<String>) -> Result<Vec<Option<Version>>> {
+        let renewing = names.into_iter().map(|name| async move { self.0.renew(&name).await });
+        stream::iter(renewing).buffered(AT_ONCE).try_collect().await
+    }
+
+    async fn sweep(&self, doomed: Vec<Aged>) -> Result<Vec<bool>> {
+        let sweeping = doomed.into_iter().map(|one| async move { self.0.sweep(&one).await });
+        stream::iter(sweeping).buffered(AT_ONCE).try_collect().await
+    }
+
+    async fn hold(&self, digest: &Digest) -> Result<bool> {
+        self.0.hold(digest).await
+    }
+
+    async fn forget(&self, content: &Surveyed) -> Result<bool> {
+        self.0.forget(content).await
+    }
+
+    async fn sessions(&self) -> Result<Vec<(Repository, Uuid, Stamp)>> {
+        self.0.sessions().await
+    }
+
+    async fn tidy(&self, before: Stamp) -> Result<u64> {
+        self.0.tidy(before).await
+    }
+
     async fn begin(
         &self,
         repository: &Repository,
@@ -202,21 +248,5 @@ impl Inner {
             places.clear();
         }
         places
-    }
-
-    async fn survey(&self, after: Option<&Digest>, count: usize) -> Result<Page<Surveyed>> {
-        let after = after.map(content::name).transpose()?.unwrap_or_default();
-        let page = self.bucket.list(content::FOLDER, &after, count).await?;
-        let surveying = page.items.into_iter().map(|object| async move {
-            let (algorithm, encoded) = object.name.rsplit_once('/').unwrap_or_default();
-            let algorithm = algorithm.rsplit('/').next().unwrap_or_default();
-            let parsed = format!("{algorithm}:{encoded}").parse::<Digest>();
-            let known = parsed.ok().filter(|digest| digest.algorithm().is_ok());
-            let Some(digest) = known else { return Ok::<_, Error>(None) };
-            let size = self.locate(&digest).await?.map(|located| located.size());
-            Ok(size.map(|size| Surveyed { digest, size, since: object.since }))
-        });
-        let items: Vec<_> = stream::iter(surveying).buffered(AT_ONCE).try_collect().await?;
-        Ok(Page { items: items.into_iter().flatten().collect(), more: page.more })
     }
 }

@@ -215,19 +215,19 @@ impl Shelf for Inner {
         let path = blobs::path(digest)?;
         let all = Wanted { digest: digest.clone(), links: Vec::new(), bytes: false };
         match self.look(&all)?.map(|content| content.source) {
-            Some(Source::File(there)) => {
+            Some(Source::File(there)) if self.hold(digest)? => {
                 // Whoever put it there may not have made it durable yet.
                 self.folder.sync(&there, &path)?;
                 self.folder.remove(from)?;
             }
             _ => {
+                let _arriving = self.arriving(digest);
                 seal::seal(self.folder.key(), file, digest)?;
                 self.folder.publish(file, from, &path)?;
             }
         }
-        self.folder.touch(&link)?;
-        self.names.touched(&link);
-        Ok(())
+        let _guard = self.lock(&link);
+        self.touch(&link)
     }
 }
 

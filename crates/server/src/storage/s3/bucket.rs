@@ -10,12 +10,12 @@ use object_store::aws::{AmazonS3, AmazonS3Builder, AmazonS3ConfigKey, S3Conditio
 use object_store::list::{PaginatedListOptions, PaginatedListStore};
 use object_store::path::Path;
 use object_store::{
-    BackoffConfig, ClientOptions, Error as Fault, GetOptions, ObjectStore, ObjectStoreExt, PutMode,
-    PutOptions, PutPayload, RetryConfig, UpdateVersion,
+    BackoffConfig, ClientOptions, Error as Fault, GetOptions, ObjectMeta, ObjectStore,
+    ObjectStoreExt, PutMode, PutOptions, PutPayload, RetryConfig, UpdateVersion,
 };
 
 use crate::config::S3;
-use crate::storage::home::Page;
+use crate::storage::home::{Page, Stamp};
 
 /// How long a request is tried again, and how long a store may say nothing.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -44,8 +44,12 @@ pub(super) struct Object {
 pub(super) struct Listed {
     /// Below the bucket's prefix.
     pub(super) name: String,
-    /// Its last change, in seconds since 1970.
-    pub(super) since: i64,
+    /// Its last change.
+    pub(super) stamp: Stamp,
+    /// What the store calls its version; empty where the listing does not tell.
+    pub(super) tag: String,
+    /// In bytes.
+    pub(super) size: u64,
 }
 
 impl Bucket {
@@ -124,6 +128,15 @@ impl Bucket {
         }
     }
 
+    /// When an object was written last; nothing if there is none.
+    pub(super) async fn stamp(&self, name: &str) -> Result<Option<Stamp>> {
+        match self.store.head(&self.path(name)?).await {
+            Ok(meta) => Ok(Some(stamp(&meta))),
+            Err(Fault::NotFound { .. }) => Ok(None),
+            Err(err) => Err(self.fault("look at", name, err)),
+        }
+    }
+
     /// Writes an object. Returns its tag.
     pub(super) async fn put(
         &self,
@@ -182,8 +195,9 @@ impl Bucket {
                     page.more = true;
                     return Ok(page);
                 }
-                let since = object.last_modified.timestamp();
-                page.items.push(Listed { name: name.to_owned(), since });
+                let (name, stamp) = (name.to_owned(), stamp(&object));
+                let (tag, size) = (object.e_tag.unwrap_or_default(), object.size);
+                page.items.push(Listed { name, stamp, tag, size });
             }
             match last.filter(|_| found.page_token.is_some()) {
                 Some(last) => offset = Some(last),
@@ -233,6 +247,10 @@ impl From<Refused> for Error {
             Refused::Fault(err) => err,
         }
     }
+}
+
+fn stamp(object: &ObjectMeta) -> Stamp {
+    object.last_modified.timestamp_nanos_opt().unwrap_or(Stamp::MAX)
 }
 
 /// The write replaces just this version.

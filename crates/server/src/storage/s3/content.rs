@@ -2,9 +2,12 @@
 //! with the bytes of large content.
 //!
 //! ```text
-//! conex small                                            conex data UUID SIZE
+//! conex small MARK                                       conex data UUID SIZE MARK
 //! {"schemaVersion":2,…
 //! ```
+//! The mark is new with every write, so that the store's tag of the object tells whether somebody held
+//! the content since it was looked at (see `aging`).
+//!
 //! The bytes of large content are uploaded under a name that says nothing. Only when they were found
 //! to have a digest is that name written under it, in one request and only where nothing is. So no
 //! bytes are ever visible under a digest that they do not have, none are copied within the store,
@@ -41,8 +44,12 @@ pub(super) const FOLDER: &str = "blobs/";
 /// The longest content that lies under its digest itself, in bytes.
 const SMALL: usize = 64 << 10;
 /// What stands before it, and all that stands for large content.
-const SMALL_HEAD: &[u8] = b"conex small\n";
+const SMALL_HEAD: &str = "conex small ";
 const DATA_HEAD: &str = "conex data ";
+/// How long a head is at most, in bytes.
+pub(super) const HEAD: usize = 128;
+/// What lies under a digest is no longer, in bytes.
+pub(super) const LONGEST: usize = HEAD + SMALL;
 /// How long an address serves that a client was sent to.
 const ADDRESS_LIFE: Duration = Duration::from_secs(900);
 /// How often the name of content is written that others change.
@@ -76,19 +83,28 @@ impl Located {
         }
     }
 
-    fn parse(bytes: &Bytes) -> Option<Self> {
-        if bytes.starts_with(SMALL_HEAD) {
-            return Some(Self::Small(bytes.slice(SMALL_HEAD.len()..)));
+    pub(super) fn parse(bytes: &Bytes) -> Option<Self> {
+        let end = bytes.iter().take(HEAD).position(|byte| *byte == b'\n')?;
+        let head = std::str::from_utf8(&bytes[..end]).ok()?;
+        let is_mark = |mark: &str| mark.parse::<Uuid>().is_ok();
+        if let Some(mark) = head.strip_prefix(SMALL_HEAD) {
+            return is_mark(mark).then(|| Self::Small(bytes.slice(end + 1..)));
         }
-        let text = std::str::from_utf8(bytes).ok()?.strip_prefix(DATA_HEAD)?;
-        let (id, size) = text.strip_suffix('\n')?.split_once(' ')?;
-        Some(Self::Data(Data { id: id.parse().ok()?, size: size.parse().ok()? }))
+        let mut words = head.strip_prefix(DATA_HEAD)?.split(' ');
+        let (id, size, mark) = (words.next()?, words.next()?, words.next()?);
+        let fits = is_mark(mark) && words.next().is_none() && bytes.len() == end + 1;
+        let data = Data { id: id.parse().ok()?, size: size.parse().ok()? };
+        fits.then_some(Self::Data(data))
     }
 
-    fn print(&self) -> Bytes {
+    /// The same content under another mark each time.
+    pub(super) fn print(&self) -> Bytes {
+        let mark = Uuid::new_v4().simple();
         match self {
-            Self::Small(bytes) => [SMALL_HEAD, bytes].concat().into(),
-            Self::Data(Data { id, size }) => format!("{DATA_HEAD}{id} {size}\n").into(),
+            Self::Small(bytes) => {
+                [format!("{SMALL_HEAD}{mark}\n").as_bytes(), bytes].concat().into()
+            }
+            Self::Data(Data { id, size }) => format!("{DATA_HEAD}{id} {size} {mark}\n").into(),
         }
     }
 }
@@ -122,7 +138,7 @@ impl Inner {
         if let Some(data) = self.places().get(digest) {
             return Ok(Some(Located::Data(*data)));
         }
-        let found = self.bucket.get(&name(digest)?, SMALL_HEAD.len() + SMALL).await?;
+        let found = self.bucket.get(&name(digest)?, LONGEST).await?;
         let located = found.and_then(|object| Located::parse(&object.bytes));
         let located = located.filter(|located| is_sound(located, digest));
         if let Some(Located::Data(data)) = &located {
@@ -156,25 +172,25 @@ impl Inner {
         if let Some(lease) = &self.lease {
             lease.check()?;
         }
-        let (name, body) = (name(digest)?, located.print());
+        let (name, mut body) = (name(digest)?, located.print());
         let mut mode = if self.lease.is_none() { PutMode::Create } else { PutMode::Overwrite };
         let mut told = None;
+        let _guard = self.guard().await;
         for _ in 0..TRIES {
             match self.bucket.put(&name, body.clone(), mode.clone()).await {
                 Ok(_) => return Ok(()),
                 Err(Refused::Condition) => {}
                 Err(Refused::Fault(err)) => told = Some(err),
             }
-            let Some(there) = self.bucket.get(&name, SMALL_HEAD.len() + SMALL).await? else {
+            let Some(there) = self.bucket.get(&name, LONGEST).await? else {
                 continue;
             };
-            let sound = match Located::parse(&there.bytes) {
-                Some(found) => is_sound(&found, digest) && self.is_whole(&found).await?,
-                None => false,
-            };
-            if sound {
+            if there.bytes == body {
                 return Ok(());
             }
+            // What is sound stays, but who collects must see that it is wanted.
+            let sound = self.sound(digest, &there.bytes).await?;
+            body = sound.as_ref().unwrap_or(located).print();
             if self.lease.is_none() {
                 mode = unchanged(&there.tag);
             }
@@ -185,6 +201,14 @@ impl Inner {
                 format!("{name} cannot be written: the store does not settle"),
             )
         }))
+    }
+
+    /// What lies under a digest, if it is what it should be.
+    pub(super) async fn sound(&self, digest: &Digest, bytes: &Bytes) -> Result<Option<Located>> {
+        let Some(found) = Located::parse(bytes).filter(|found| is_sound(found, digest)) else {
+            return Ok(None);
+        };
+        Ok(if self.is_whole(&found).await? { Some(found) } else { None })
     }
 
     async fn is_whole(&self, located: &Located) -> Result<bool> {
@@ -228,10 +252,19 @@ struct RemoteData {
 impl Remote for RemoteData {
     async fn stream(&self, part: Range<u64>) -> Result<BoxStream<'static, io::Result<Bytes>>> {
         let whole = part == (0..self.data.size);
-        let stream = self.home.stream(self.data.id, part).await.inspect_err(|_| {
-            // Someone may have collected it, and someone else pushed it again.
-            self.home.places().remove(&self.digest);
-        })?;
+        let stream = match self.home.stream(self.data.id, part.clone()).await {
+            Ok(stream) => stream,
+            Err(err) => {
+                // Someone may have collected it, and someone else pushed it again.
+                self.home.places().remove(&self.digest);
+                match self.home.locate(&self.digest).await? {
+                    Some(Located::Data(now)) if now.id != self.data.id => {
+                        self.home.stream(now.id, part).await?
+                    }
+                    _ => return Err(err),
+                }
+            }
+        };
         if !whole {
             return Ok(stream);
         }
@@ -300,10 +333,21 @@ mod tests {
             Located::Small(Bytes::from("conex data\n\n")),
             Located::Data(data),
         ] {
-            assert_eq!(Located::parse(&located.print()), Some(located));
+            assert_eq!(Located::parse(&located.print()), Some(located.clone()));
+            assert_ne!(located.print(), located.print());
         }
-        for bad in ["", "conex small", "conex data x 1\n", "conex data  \n", "{}"] {
-            assert_eq!(Located::parse(&Bytes::from(bad)), None, "{bad}");
+        let mark = Uuid::nil();
+        for bad in [
+            String::new(),
+            "conex small".into(),
+            "conex small \n".into(),
+            format!("conex data x 1 {mark}\n"),
+            format!("conex data {mark} 1\n"),
+            format!("conex data {mark} 1 {mark}\nx"),
+            "conex data  \n".into(),
+            "{}".into(),
+        ] {
+            assert_eq!(Located::parse(&Bytes::from(bad.clone())), None, "{bad}");
         }
     }
 

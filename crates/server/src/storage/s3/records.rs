@@ -161,7 +161,7 @@ fn record(object: &Object) -> Option<Record> {
 }
 
 /// That of a file fits no object.
-fn tag(version: &Version) -> &str {
+pub(super) fn tag(version: &Version) -> &str {
     match version {
         Version::Object { tag, .. } => tag,
         Version::File(_) => "",

@@ -105,6 +105,17 @@ impl S3Home {
 }
 
 impl Inner {
+    /// The object of an upload's bytes.
+    pub(super) async fn session_data(
+        &self,
+        repository: &Repository,
+        id: Uuid,
+    ) -> Result<Option<Uuid>> {
+        let name = repository.upload(id);
+        let Some(record) = self.read(&name).await? else { return Ok(None) };
+        Ok(Some(parse(&name, &record.bytes)?.0.data))
+    }
+
     pub(super) async fn uploaded(&self, repository: &Repository, id: Uuid) -> Result<Option<u64>> {
         let name = repository.upload(id);
         let Some(record) = self.read(&name).await? else { return Ok(None) };
