@@ -8,7 +8,7 @@ use std::process::{Command, Output};
 
 use serde_json::Value;
 
-const COMMANDS: [&[&str]; 36] = [
+const COMMANDS: [&[&str]; 38] = [
     &[],
     &["inspect"],
     &["copy"],
@@ -42,6 +42,8 @@ const COMMANDS: [&[&str]; 36] = [
     &["auth", "list"],
     &["auth", "check"],
     &["serve"],
+    &["registry", "gc"],
+    &["registry", "user"],
     &["demo"],
     &["completion"],
     &["man"],

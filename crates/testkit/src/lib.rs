@@ -7,6 +7,7 @@
 //! | what a client must stand between itself and a registry | [`faults`] |
 //! | a token server that signs what registries check | [`token_server`] |
 //! | servers of S3, started for a test | [`s3_server`] |
+//! | what clients did to a registry, and whether its laws hold | [`history`] |
 //! | a wire that cuts, stalls, throttles and lies | [`proxy`] |
 #![allow(
     clippy::unwrap_used,
@@ -17,6 +18,7 @@
 
 pub mod conformance;
 pub mod faults;
+pub mod history;
 pub mod images;
 pub mod proxy;
 pub mod s3_server;
