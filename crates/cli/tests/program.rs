@@ -8,7 +8,7 @@ use std::process::{Command, Output};
 
 use serde_json::Value;
 
-const COMMANDS: [&[&str]; 38] = [
+const COMMANDS: [&[&str]; 41] = [
     &[],
     &["inspect"],
     &["copy"],
@@ -43,6 +43,9 @@ const COMMANDS: [&[&str]; 38] = [
     &["auth", "check"],
     &["serve"],
     &["registry", "gc"],
+    &["registry", "du"],
+    &["registry", "scrub"],
+    &["registry", "repair"],
     &["registry", "user"],
     &["demo"],
     &["completion"],

@@ -26,7 +26,9 @@ mod report;
 mod repository;
 mod retention;
 pub(crate) mod schedule;
+pub(crate) mod scrub;
 mod uploads;
+pub(crate) mod usage;
 
 use std::time::Duration;
 
@@ -35,6 +37,8 @@ use conex_spec::Result;
 pub use self::keeper::Keeper;
 pub use self::report::{Count, Removed, Report, Untagged};
 pub use self::retention::Retention;
+pub use self::scrub::{Fault, Problem, Scrub};
+pub use self::usage::{Share, Usage};
 
 use self::keys::Keys;
 use crate::paths::Repository;

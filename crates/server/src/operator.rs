@@ -1,5 +1,5 @@
 //! What the operator asks at an address of its own, `/metrics`, `/healthz` and `/readyz`, and what it
-//! orders there or at a socket in the folder: `POST /gc`.
+//! orders there or at a socket in the folder: `POST /gc`, `/du`, `/scrub`.
 
 use std::convert::Infallible;
 use std::sync::Arc;
@@ -18,6 +18,8 @@ use tokio::sync::{AcquireError, OwnedSemaphorePermit, Semaphore};
 use tokio::time::sleep;
 
 use crate::app::App;
+use crate::gc::scrub::scrub;
+use crate::gc::usage::usage;
 use crate::metrics;
 
 /// The most connections at a time; others wait.
@@ -74,6 +76,19 @@ async fn answer(
             })
             .await
         }
+        "/du" => {
+            ordered(&request, "application/json", async |_| {
+                usage(app.storage.home()).await.and_then(|report| json(&report))
+            })
+            .await
+        }
+        "/scrub" => {
+            ordered(&request, "application/json", async |dry_run| {
+                let _alone = app.collecting.lock().await;
+                scrub(&app.storage, dry_run).await.and_then(|report| json(&report))
+            })
+            .await
+        }
         "/metrics" => {
             let text = app.metrics.as_ref().map(|metrics| metrics.text()).unwrap_or_default();
             (StatusCode::OK, metrics::TYPE, text)
@@ -86,7 +101,7 @@ async fn answer(
         _ => (
             StatusCode::NOT_FOUND,
             "text/plain",
-            "see /metrics, /healthz, /readyz and /gc\n".into(),
+            "see /metrics, /healthz, /readyz; /gc, /du and /scrub\n".into(),
         ),
     };
     let mut response = Response::new(Full::new(text.into()));

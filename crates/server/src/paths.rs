@@ -9,6 +9,7 @@
 //!     lock                         held by the one server of this folder
 //!     control                      a socket where the server takes orders of its operator
 //!     clock                        empty; its time is that of the file system's clock
+//!     damaged/ALGORITHM-ENCODED    content that was found to be something else, for people to look at
 //!     collected                    empty; its time is that of the last collection
 //!     stage/UUID                   a small file being written
 //!   blobs/ALGORITHM/ENCODED        content, once for all repositories; manifests too
@@ -204,6 +205,11 @@ pub(crate) fn probe(id: Uuid) -> String {
 /// Only a registered algorithm has an encoded part that is known to be safe in a path.
 fn parts(digest: &Digest) -> Result<String> {
     Ok(format!("{}/{}", digest.algorithm()?, digest.encoded()))
+}
+
+/// Where damaged content of a folder is set aside.
+pub(crate) fn damaged(digest: &Digest) -> Result<String> {
+    Ok(format!(".conex/damaged/{}", flat(digest)?))
 }
 
 /// The digest that the end of a link's or of content's path names: `ALGORITHM/ENCODED`.

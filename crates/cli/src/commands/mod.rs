@@ -162,7 +162,9 @@ async fn dispatch(args: &Args, output: &Output, progress: &Arc<dyn Show>) -> Res
         Command::Logout(command) => command.run(&context(), output).await?,
         Command::Auth(command) => command.run(&context(), output).await?,
         Command::Serve(command) => command.run(output).await?,
-        Command::Registry(command) => command.run(!global.no_sync, output).await?,
+        Command::Registry(command) => {
+            return command.run(context, !global.no_sync, output).await;
+        }
         Command::Completion(command) => command.run(output)?,
         Command::Man(command) => command.run(output)?,
         Command::Complete(command) => {

@@ -1,9 +1,11 @@
 //! `conex registry`
 
 use std::path::PathBuf;
+use std::process::ExitCode;
 
 use clap::{Args, Subcommand};
 
+use conex_ops::Context;
 use conex_server::gc::Keeper;
 use conex_server::settings::Settings;
 use conex_server::{Config, Place, S3};
@@ -12,22 +14,37 @@ use conex_spec::{Error, Kind, Result};
 use crate::environment;
 use crate::output::Output;
 
+mod du;
 mod gc;
+mod repair;
+mod scrub;
 mod user;
 
 /// Look after a registry of `conex serve`
 #[derive(Debug, Subcommand)]
 pub enum RegistryCommand {
     Gc(gc::Gc),
+    Du(du::Du),
+    Scrub(scrub::Scrub),
+    Repair(repair::Repair),
     User(user::User),
 }
 
 impl RegistryCommand {
-    pub async fn run(&self, durable: bool, output: &Output) -> Result<()> {
+    pub async fn run(
+        &self,
+        context: impl FnOnce() -> Context,
+        durable: bool,
+        output: &Output,
+    ) -> Result<ExitCode> {
         match self {
-            Self::Gc(command) => command.run(output).await,
-            Self::User(command) => command.run(durable, output).await,
+            Self::Gc(command) => command.run(output).await?,
+            Self::Du(command) => command.run(output).await?,
+            Self::Scrub(command) => return command.run(output).await,
+            Self::Repair(command) => return command.run(&context(), output).await,
+            Self::User(command) => command.run(durable, output).await?,
         }
+        Ok(ExitCode::SUCCESS)
     }
 }
 

@@ -2,9 +2,10 @@
 //! orders to its server.
 
 use conex_spec::{Error, Kind, Result};
+use conex_store::ByteStream;
 
 use super::control::Control;
-use super::{Collection, Report};
+use super::{Collection, Fault, Report, Scrub, Usage, scrub, usage};
 use crate::config::{Config, Place};
 use crate::paths;
 use crate::storage::Storage;
@@ -76,6 +77,40 @@ impl Keeper {
                 Collection::run(&own.storage, &own.uploads, rules, dry_run).await
             }
             Hands::Server(server) => server.order(&format!("/gc?dry-run={dry_run}")).await,
+        }
+    }
+
+    /// Tells what each repository takes up.
+    ///
+    /// # Errors
+    /// As [`Keeper::gc`].
+    pub async fn usage(&self) -> Result<Usage> {
+        match &self.0 {
+            Hands::Own(own) => usage::usage(own.storage.home()).await,
+            Hands::Server(server) => server.order("/du").await,
+        }
+    }
+
+    /// Hashes everything, and sets aside what is damaged unless it is a `dry_run`.
+    ///
+    /// # Errors
+    /// As [`Keeper::gc`].
+    pub async fn scrub(&self, dry_run: bool) -> Result<Scrub> {
+        match &self.0 {
+            Hands::Own(own) => scrub::scrub(&own.storage, dry_run).await,
+            Hands::Server(server) => server.order(&format!("/scrub?dry-run={dry_run}")).await,
+        }
+    }
+
+    /// Puts sound content in the place of what is damaged or missing. Returns its size in bytes.
+    ///
+    /// # Errors
+    /// Those of the content and of the storage; `Conflict` where the registry is being served.
+    pub async fn mend(&self, fault: &Fault, content: ByteStream) -> Result<u64> {
+        match &self.0 {
+            Hands::Own(own) => scrub::mend(&own.storage, fault, content).await,
+            Hands::Server(_) => Err(Error::new(Kind::Conflict, "the registry is being served")
+                .hint("stop its server, or push the images again: `conex copy --full`")),
         }
     }
 

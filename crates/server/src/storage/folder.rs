@@ -200,6 +200,16 @@ impl Home for FolderHome {
         self.work(Inner::sessions).await
     }
 
+    async fn check(&self, digest: &Digest) -> Result<Option<(bool, u64)>> {
+        let digest = digest.clone();
+        self.work(move |inner| inner.check(&digest)).await
+    }
+
+    async fn set_aside(&self, digest: &Digest) -> Result<bool> {
+        let digest = digest.clone();
+        self.work(move |inner| inner.set_aside(&digest)).await
+    }
+
     async fn tidy(&self, _: Stamp) -> Result<u64> {
         self.work(|inner| Ok(inner.folder.sweep() as u64)).await
     }

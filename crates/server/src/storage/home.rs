@@ -144,6 +144,17 @@ pub(crate) trait Home: Debug + Send + Sync {
         Err(uncollectable())
     }
 
+    /// Hashes content, whatever is known of it: whether it is what it should be, and its size in
+    /// bytes. Nothing if there is none.
+    async fn check(&self, _digest: &Digest) -> Result<Option<(bool, u64)>> {
+        Err(uncollectable())
+    }
+
+    /// Takes damaged content from under its digest. Returns whether it did.
+    async fn set_aside(&self, _digest: &Digest) -> Result<bool> {
+        Err(uncollectable())
+    }
+
     /// All open sessions, with when each last received something.
     async fn sessions(&self) -> Result<Vec<(Repository, Uuid, Stamp)>> {
         Err(uncollectable())

@@ -196,6 +196,14 @@ impl Home for S3Home {
         self.0.sessions().await
     }
 
+    async fn check(&self, digest: &Digest) -> Result<Option<(bool, u64)>> {
+        self.0.check(digest).await
+    }
+
+    async fn set_aside(&self, digest: &Digest) -> Result<bool> {
+        self.0.set_aside(digest).await
+    }
+
     async fn tidy(&self, before: Stamp) -> Result<u64> {
         self.0.tidy(before).await
     }

@@ -29,6 +29,7 @@ impl Random {
 /// get in each other's way.
 #[derive(Debug)]
 pub struct Load {
+    /// What sends its requests.
     pub client: Client,
     random: Random,
     /// What tells its manifests from those of others.

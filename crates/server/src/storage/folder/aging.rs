@@ -10,7 +10,7 @@ use std::os::unix::fs::MetadataExt;
 use std::sync::{PoisonError, RwLockReadGuard, RwLockWriteGuard};
 
 use conex_spec::{Algorithm, Digest, Result};
-use conex_store::blobs::{self, BLOBS};
+use conex_store::blobs::{self, BLOBS, Blobs};
 use conex_store::commit::Identity;
 use rustix::fs::{Timespec, Timestamps, UTIME_NOW, UTIME_OMIT, futimens};
 use uuid::Uuid;
@@ -151,6 +151,22 @@ impl Inner {
             }
         }
         Ok(found)
+    }
+
+    pub(super) fn check(&self, digest: &Digest) -> Result<Option<(bool, u64)>> {
+        let Some((size, _)) = Blobs(&self.folder).look(digest)? else { return Ok(None) };
+        Ok(Blobs(&self.folder).check(digest)?.map(|sound| (sound, size)))
+    }
+
+    pub(super) fn set_aside(&self, digest: &Digest) -> Result<bool> {
+        let (path, _leaving) = (blobs::path(digest)?, self.leaving(digest));
+        let Some(file) = self.folder.file(&path)? else { return Ok(false) };
+        if Blobs(&self.folder).check(digest)? != Some(false) {
+            return Ok(false);
+        }
+        self.folder.publish(&file, &path, &paths::damaged(digest)?)?;
+        self.folder.sync_all()?;
+        Ok(true)
     }
 
     /// Held while content comes under its digest or is held.

@@ -10,6 +10,7 @@ use std::collections::HashSet;
 
 use bytes::Bytes;
 use conex_spec::{Digest, Error, Kind, Result};
+use futures_util::TryStreamExt;
 use object_store::PutMode;
 use tokio::sync::MutexGuard;
 use uuid::Uuid;
@@ -111,6 +112,37 @@ impl Inner {
             self.bucket.delete(&paths::data(data.id)).await?;
         }
         Ok(true)
+    }
+
+    pub(super) async fn check(&self, digest: &Digest) -> Result<Option<(bool, u64)>> {
+        let there = self.bucket.get(&content::name(digest)?, content::LONGEST).await?;
+        let Some(there) = there.filter(|there| !there.bytes.is_empty()) else { return Ok(None) };
+        let Some(sound) = self.sound(digest, &there.bytes).await? else {
+            return Ok(Some((false, there.bytes.len() as u64)));
+        };
+        let size = sound.size();
+        let Located::Data(data) = sound else { return Ok(Some((true, size))) };
+        let mut hasher = digest.algorithm()?.hasher();
+        let mut stream = self.stream(data.id, 0..size).await?;
+        let fault = |err| Error::from_io(err, || format!("cannot read {digest}"));
+        while let Some(chunk) = stream.try_next().await.map_err(fault)? {
+            hasher.update(&chunk);
+        }
+        Ok(Some((hasher.finish() == *digest, size)))
+    }
+
+    /// Its data stays as an object that nothing leads to, until that is tidied away.
+    pub(super) async fn set_aside(&self, digest: &Digest) -> Result<bool> {
+        let name = content::name(digest)?;
+        let Some(there) = self.bucket.get(&name, content::LONGEST).await? else {
+            return Ok(false);
+        };
+        let Some(stamp) = self.bucket.stamp(&name).await? else { return Ok(false) };
+        if self.check(digest).await?.is_none_or(|(sound, _)| sound) {
+            return Ok(false);
+        }
+        self.places().remove(digest);
+        self.take_away(&name, stamp, &there.tag).await
     }
 
     /// Removes an object that was not written since it was listed.
