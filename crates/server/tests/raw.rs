@@ -112,6 +112,65 @@ async fn targets_are_decoded_once_and_never_normalised() {
     assert!((400..500).contains(&status(&exchange(&registry, connect.as_bytes()).await)));
 }
 
+/// Rule R15, by the dozen: each good path with something odd at each of its slashes. None of them may
+/// be taken for the path that it was made of, and none is the server's fault.
+#[tokio::test]
+async fn odd_paths_lead_nowhere() {
+    let registry = Registry::start().await;
+    let blob = registry.push_blob("a/b", b"blob").await.digest;
+    registry.push_image("a/b", "t", b"layer").await;
+    let odd = [
+        "//",
+        "/./",
+        "/../",
+        "/x/../",
+        "/%2e/",
+        "/%2e%2e/",
+        "%2f%2f",
+        "/%2f",
+        "%252f",
+        "\\",
+        "%5c",
+        "/;/",
+        ";x/",
+        "/%00/",
+        "%00",
+        "/ ",
+        "/%20",
+        "/%0d%0a",
+        "/.",
+        "/%ff",
+        "/\u{2215}",
+        "/%c0%af",
+        "?/",
+        "#/",
+        "/_",
+        "/~",
+    ];
+    let mut count = 0;
+    for good in [
+        format!("/v2/a/b/blobs/{blob}"),
+        "/v2/a/b/manifests/t".to_owned(),
+        "/v2/a/b/tags/list".into(),
+        format!("/v2/a/b/referrers/{blob}"),
+    ] {
+        assert_eq!(get(&registry, &good).await, 200, "{good}");
+        for (at, _) in good.match_indices('/') {
+            for odd in odd {
+                let path = format!("{}{odd}{}", &good[..at], &good[at + 1..]);
+                let found = get(&registry, &path).await;
+                // A query or a fragment ends the path, here that of the base.
+                let base = path.starts_with("/v2?/") || path.starts_with("/v2#/");
+                let fits = [400, 404].contains(&found) || (base && found == 200);
+                assert!(fits, "{path}: {found}");
+                count += 1;
+            }
+        }
+    }
+    assert!(count >= 400);
+    assert!(registry.log.0.lock().unwrap().iter().all(|access| access.status < 500));
+}
+
 #[tokio::test]
 async fn heads_that_two_servers_could_read_in_two_ways_are_refused() {
     let registry = Registry::start().await;

@@ -111,7 +111,7 @@ fn change(buildah: &dyn Fn(&[&str]) -> String, from: &str, to: &str, edit: impl 
     buildah(&["rm", &container]);
 }
 
-fn buildah(scratch: &Scratch) -> Command {
+pub fn buildah(scratch: &Scratch) -> Command {
     let mut command = partner("buildah");
     command.args([
         "--root",

@@ -23,6 +23,7 @@ mod debian;
 mod docker;
 mod docker_registry;
 mod fixture;
+mod homes;
 mod layers;
 mod logins;
 mod many;
@@ -76,6 +77,10 @@ const CASES: &[Case] = cases! {
     archives::docker_saves_and_loads_them, needs ROOT "dockerd" "docker" "tar";
     archives::podman_saves_and_loads_them, needs ROOT "podman" "tar";
     archives::standard_streams_hold_archives, needs "tar";
+    homes::four_tools_on_a_folder, needs ROOT "skopeo" "podman" "buildah" "dockerd" "docker";
+    homes::four_tools_on_a_bucket, needs ROOT "skopeo" "podman" "buildah" "dockerd" "docker" "moto_server";
+    homes::four_tools_on_a_layout, needs ROOT "skopeo" "podman" "buildah" "dockerd" "docker";
+    many::two_thousand_slow_clients;
     many::sixteen_copies_into_one_layout;
     many::sixteen_pulls_into_one_store;
 };

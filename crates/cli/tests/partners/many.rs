@@ -47,6 +47,43 @@ pub fn sixteen_pulls_into_one_store() {
     assert_eq!(fresh.json(&["images"]).as_array().unwrap().len(), 1);
 }
 
+/// Rule R10: connections that say nothing, or a byte now and then, are in nobody's way, and cost
+/// little memory.
+pub fn two_thousand_slow_clients() {
+    use std::io::Write;
+    use std::net::TcpStream;
+    let scratch = Scratch::new("slow");
+    let conex = Conex::new(&scratch);
+    let made = Handmade::new(scratch.join("image"));
+    let noise = conex_testkit::images::noise(3, 8 << 20);
+    let image = made.finish(&made.image(&[&noise]));
+    let registry = Registry::start(&scratch);
+    conex.ok(&["push", &registry.image("busy:1"), "--from", &image]);
+    let slow: Vec<_> = (0..2000)
+        .map(|number| {
+            let mut stream = TcpStream::connect(&registry.address).unwrap();
+            let begun: &[u8] = match number % 4 {
+                0 => b"",
+                1 => b"GET /v2/ HTTP/1.1\r\nHo",
+                2 => b"PUT /v2/busy/manifests/2 HTTP/1.1\r\nContent-Length: 1000\r\n\r\n{",
+                _ => b"POST /v2/busy/blobs/uploads/?digest=sha256:44136fa355b3678a1146ad16f7e8649e94fb4fc21fe77e8310c060f61caaff8a HTTP/1.1\r\nContent-Length: 1000000\r\n\r\nx",
+            };
+            let _ = stream.write_all(begun);
+            stream
+        })
+        .collect();
+    for number in 0..8 {
+        let to = format!("oci:{}:1", scratch.arg(&format!("copy-{number}")));
+        conex.ok(&["copy", &registry.image("busy:1"), &to]);
+    }
+    let status = std::fs::read_to_string(format!("/proc/{}/status", registry.pid())).unwrap();
+    let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
+    let peak: u64 = peak.trim().trim_end_matches(" kB").parse().unwrap();
+    assert!(peak <= 128 << 10, "{peak} KiB of memory");
+    drop(slow);
+    conex.ok(&["copy", &registry.image("busy:1"), &format!("oci:{}:1", scratch.arg("after"))]);
+}
+
 /// Images of two layers: one that all share, and one of their own.
 fn images(scratch: &Scratch) -> Vec<String> {
     let shared = vec![7; 4 << 20];

@@ -119,7 +119,11 @@ impl Registry {
     pub fn start_with(scratch: &Scratch, options: &[&str]) -> Self {
         let root = scratch.arg("registry");
         let words = ["serve", "--root", &root, "--listen", "127.0.0.1:0"];
-        let command = &mut Conex::new(scratch).command(&[&words, options].concat());
+        Self::of(scratch, &mut Conex::new(scratch).command(&[&words, options].concat()))
+    }
+
+    /// The same for any command line of `conex serve`.
+    pub fn of(scratch: &Scratch, command: &mut Command) -> Self {
         let mut daemon = Daemon::start(scratch, command);
         let address = daemon.after(" on http://");
         Self { daemon, address, read: 0 }
