@@ -36,6 +36,9 @@ pub struct Registries {
     /// Where a name is, whatever the name service says: HOST:PORT:ADDRESS[,ADDRESS]…
     #[arg(long, global = true, value_name = "WHERE", value_parser = typed::<Pin>)]
     pub resolve: Vec<Pin>,
+    /// Let a token server in another domain see what logs in to a registry: REGISTRY=HOST
+    #[arg(long, global = true, value_name = "PAIR", value_parser = token_server)]
+    pub token_server: Vec<(String, String)>,
     /// How many requests that read, and how many that write, one host gets at a time
     #[arg(long, global = true, value_name = "N", default_value_t = 16, value_parser = clap::value_parser!(u16).range(1..))]
     pub per_host: u16,
@@ -51,6 +54,7 @@ impl Registries {
             registries: environment::registry_files(self.registries_conf.as_deref()),
             proxies: self.proxies(),
             addresses: self.resolve.clone(),
+            token_servers: self.token_server.clone(),
             per_host: self.per_host.into(),
             ..options
         }
@@ -76,6 +80,15 @@ impl Registries {
     }
 }
 
+fn token_server(text: &str) -> Result<(String, String), String> {
+    match text.split_once('=') {
+        Some((registry, host)) if !registry.is_empty() && !host.is_empty() => {
+            Ok((registry.to_ascii_lowercase(), host.to_ascii_lowercase()))
+        }
+        _ => Err("expected REGISTRY=HOST, as in registry.example:5000=auth.example".into()),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use clap::Parser;
@@ -97,6 +110,9 @@ mod tests {
         assert_eq!(two.plain_http, PlainHttp::Hosts(hosts.to_vec()));
         let options = parse(&["--insecure", "a.example", "--per-host", "3"]);
         assert_eq!((options.insecure, options.per_host), (vec!["a.example".to_owned()], 3));
+        let pair = ("a.example:5000".to_owned(), "auth.example".to_owned());
+        assert_eq!(parse(&["--token-server", "a.example:5000=AUTH.example"]).token_servers, [pair]);
+        assert!(token_server("a.example").is_err() && token_server("=x").is_err());
         assert_eq!(parse(&["--resolve", "a.example:443:127.0.0.1"]).addresses.len(), 1);
     }
 

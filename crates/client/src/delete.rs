@@ -23,7 +23,7 @@ impl Repository {
     pub async fn untag(&self, tag: &Tag) -> Result<()> {
         let url = paths::manifest(self.origin().await?, self.name(), &Name::Tag(tag.clone()))?;
         let what = format!("cannot remove the tag {tag} in {}", self.location());
-        let hint = "the registry may only delete whole manifests: `conex delete`";
+        let hint = "the registry may only delete whole manifests, with every tag: `conex delete`";
         self.delete_at(url, &what, hint).await
     }
 
@@ -54,12 +54,22 @@ impl Repository {
     /// Takes away the list of referrers of a manifest that is gone, where that is a tag. "clients
     /// MAY also delete the referrers tag when it returns a valid image index".
     pub async fn forget_referrers(&self, subject: &Digest) -> Result<()> {
-        if self.keeps_referrers(subject).await? || self.referrers_tag(subject).await?.is_none() {
+        if self.keeps_referrers(subject).await? {
             return Ok(());
         }
-        match referrers_tag::name_of(subject)? {
-            Name::Tag(tag) => self.untag(&tag).await,
-            Name::Digest(_) => Ok(()),
+        let Some(list) = self.referrers_tag(subject).await? else { return Ok(()) };
+        let tag = referrers_tag::name_of(subject)?;
+        let url = paths::manifest(self.origin().await?, self.name(), &tag)?;
+        let what = format!("cannot remove the list of referrers {tag} in {}", self.location());
+        match self.delete_at(url, &what, "").await {
+            // Older registries delete by digest only; another empty list of the same digest that
+            // goes with it says as much as none.
+            Err(err) if err.kind() == Kind::Unsupported => {
+                let name = Name::Digest(Digest::sha256(list.index.bytes()));
+                let url = paths::manifest(self.origin().await?, self.name(), &name)?;
+                self.delete_at(url, &what, "its administrator can remove it there").await
+            }
+            deleted => deleted,
         }
     }
 

@@ -212,7 +212,7 @@ pub(crate) fn check_password(
     Err(Error::new(Kind::Denied, format!("{registry} wants its password sent to another domain"))
         .expected(format!("a token server in the domain of {}", origin.host))
         .found(shown(realm))
-        .hint(format!("if you trust it, allow the token server {host} for {registry}")))
+        .hint(format!("if you trust it: `--token-server {registry}={host}`")))
 }
 
 /// Whether two names lie in one domain that one party owns.

@@ -222,6 +222,12 @@ async fn docker_referrers_live_under_a_tag() {
     }
     let other = MediaType::new("application/vnd.example.sbom");
     assert!(repository.referrers_of_type(&subject.digest, Some(&other)).await.unwrap().is_empty());
+    // This registry deletes no tags.
+    repository.delete_manifest(&subject).await.unwrap();
+    repository.forget_referrers(&subject.digest).await.unwrap();
+    let list = repository.resolve(Some(&tag(&subject.digest.referrers_tag()))).await;
+    assert_eq!(list.unwrap_err().kind(), Kind::NotFound);
+    repository.forget_referrers(&subject.digest).await.unwrap();
 }
 
 async fn docker_basic_logins() {

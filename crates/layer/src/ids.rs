@@ -11,7 +11,7 @@ const MOST: usize = 5;
 
 /// Where owners are remembered that cannot be given: a message of rootlesscontaine.rs, which umoci
 /// and PRoot read and write.
-pub(crate) const OWNER: &[u8] = b"user.rootlesscontainers";
+pub const OWNER: &[u8] = b"user.rootlesscontainers";
 
 /// What stands there for a number that could be given.
 const GIVEN: u32 = u32::MAX;

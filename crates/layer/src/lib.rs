@@ -28,6 +28,6 @@ pub mod unpack;
 pub mod whiteout;
 mod xattr;
 
-pub use ids::{IdMap, Ids, Range as IdRange};
+pub use ids::{IdMap, Ids, OWNER as OWNER_NOTED, Range as IdRange};
 pub use name::Name;
 pub use root::{Folder, Root};

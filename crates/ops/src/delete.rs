@@ -5,7 +5,7 @@
 //! the tags that cosign makes of a digest. Blobs are collected by whoever
 //! keeps them: a registry by itself, a place of this machine by `conex gc`.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 
 use futures_util::TryStreamExt;
 use serde::Serialize;
@@ -39,6 +39,8 @@ pub struct Plan {
     pub root: Descriptor,
     /// Every tag that goes.
     pub tags: Vec<String>,
+    /// Tags of indexes that list it, and stay without it.
+    pub listed_in: Vec<String>,
     /// Manifests of the index that no other tag leads to.
     pub children: Vec<Descriptor>,
     /// What refers to any of these.
@@ -86,6 +88,7 @@ pub async fn plan(context: &Context, location: &Location, options: &Options) -> 
         true => orphans(source, &root, &roots).await?,
         false => Vec::new(),
     };
+    let listed_in = listed_in(source, &root, &roots).await?;
     let mut going = vec![root.clone()];
     going.extend(children.iter().cloned());
     let (referrers, signatures) = company(source, going, &roots).await?;
@@ -93,6 +96,7 @@ pub async fn plan(context: &Context, location: &Location, options: &Options) -> 
         location: location.clone(),
         root,
         tags,
+        listed_in,
         children,
         referrers,
         signatures,
@@ -205,6 +209,30 @@ async fn orphans(
     let below = walk_index(source, root).await?;
     let gone = |node: &Descriptor| node.digest != root.digest && !needed.contains(&node.digest);
     Ok(below.into_iter().filter(gone).collect())
+}
+
+/// The tags of indexes below which a manifest is.
+async fn listed_in(
+    source: &dyn Source,
+    root: &Descriptor,
+    roots: &[(Tag, Descriptor)],
+) -> Result<Vec<String>> {
+    let mut known: HashMap<&Digest, bool> = HashMap::from([(&root.digest, false)]);
+    let mut found = Vec::new();
+    for (tag, other) in roots.iter().filter(|(_, other)| other.media_type.is_index()) {
+        let lists = match known.get(&other.digest) {
+            Some(lists) => *lists,
+            None => {
+                let below = walk_index(source, other).await?;
+                below.iter().any(|node| node.digest == root.digest)
+            }
+        };
+        known.insert(&other.digest, lists);
+        if lists {
+            found.push(tag.to_string());
+        }
+    }
+    Ok(found)
 }
 
 /// The manifests below an index, itself included; those that are missing need nothing.

@@ -9,10 +9,10 @@ use serde::Serialize;
 use conex_layer::Root;
 use conex_layer::pack::{Options as LayerOptions, Plan, pack, pack_changes};
 use conex_layer::tree::{
-    Aspect, Change as Altered, ContentHash, Difference, Listing, NodeId, Tree, compare, hash_file,
-    hashes,
+    Aspect, Change as Altered, ContentHash, Difference, Listing, NodeId, ROOT, Tree, compare,
+    hash_file, hashes,
 };
-use conex_spec::{Descriptor, Location, MediaType, Platform, Result};
+use conex_spec::{Descriptor, Error, Kind, Location, MediaType, Platform, Result};
 use conex_store::{Stage, bridge};
 
 use crate::copy::{CopyOptions, Summary, copy_to};
@@ -34,6 +34,8 @@ pub struct Recipe {
     pub content: bool,
     /// Whether all owners are as they were: they are not kept by an unpacking without privilege.
     pub ignore_owners: bool,
+    /// Whether set-ID bits that are gone are no change: nor are they kept without privilege.
+    pub ignore_set_id: bool,
     /// What the history says made the layer.
     pub created_by: String,
     /// When, as RFC 3339 writes it.
@@ -149,6 +151,7 @@ async fn plan(files: &Files, recipe: &Recipe) -> Result<Plan> {
     let (image, disk, mut changes, doubtful) = bridge::blocking(move || {
         let mut disk = Tree::default();
         disk.apply(Arc::new(Listing::of_folder(&folder)?))?;
+        check_owners(&disk, &folder)?;
         let mut doubtful = Vec::new();
         let changes = compare(&image, &disk, &mut |a, b| {
             doubtful.push((a, b));
@@ -158,7 +161,15 @@ async fn plan(files: &Files, recipe: &Recipe) -> Result<Plan> {
     })
     .await?;
     if ignore_owners {
-        changes.retain_mut(without_owner);
+        changes.retain_mut(|change| without(change, Aspect::Owner));
+    }
+    if recipe.ignore_set_id {
+        changes.retain_mut(|change| {
+            let modes = change.old.zip(change.new);
+            let modes = modes.map(|(old, new)| (image.entry(old).mode, disk.entry(new).mode));
+            let lost = modes.is_some_and(|(old, new)| old & 0o1777 == new && old != new);
+            !lost || without(change, Aspect::Mode)
+        });
     }
     if recipe.content {
         changes.extend(different(files, &image, &disk, doubtful, &recipe.folder).await?);
@@ -166,10 +177,25 @@ async fn plan(files: &Files, recipe: &Recipe) -> Result<Plan> {
     Ok(Plan::new(&disk, &image, &changes))
 }
 
-fn without_owner(change: &mut Altered) -> bool {
+/// Owners that only an attribute tells would become root's in the layer, and the attribute with them.
+fn check_owners(disk: &Tree, folder: &Path) -> Result<()> {
+    let noted = |node: &NodeId| {
+        disk.entry(*node).xattrs.iter().any(|xattr| xattr.name == conex_layer::OWNER_NOTED)
+    };
+    let Some(node) = disk.walk(ROOT).find(noted) else { return Ok(()) };
+    let name = String::from_utf8_lossy(&disk.path(node)).into_owned();
+    let what = format!("{} was unpacked with --rootless", folder.display());
+    Err(Error::new(Kind::Unsupported, what)
+        .expected("owners that files have themselves")
+        .found(format!("an owner noted in an attribute of {}", name.escape_debug()))
+        .hint("unpack without --rootless, as root, to repack"))
+}
+
+/// Whether anything changed but this aspect, which is taken out.
+fn without(change: &mut Altered, ignored: Aspect) -> bool {
     match &mut change.difference {
         Difference::Changed(aspects) => {
-            aspects.retain(|aspect| *aspect != Aspect::Owner);
+            aspects.retain(|aspect| *aspect != ignored);
             !aspects.is_empty()
         }
         _ => true,

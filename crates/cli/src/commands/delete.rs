@@ -14,7 +14,7 @@ use crate::terminal;
 ///
 /// With a manifest go all of its tags and, of an index, the manifests that no other tag leads to.
 /// What refers to it goes with --referrers, signatures under cosign's tags too. All of that is
-/// named first.
+/// named first, and the tagged indexes that list it and stay without it.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
@@ -93,6 +93,9 @@ fn text(plan: &Plan) -> String {
     let mut text = format!("{verb} {} of {}\n", plan.root.digest, plan.location.place());
     for tag in &plan.tags {
         text += &format!("  its tag      {}\n", escape(tag));
+    }
+    for index in &plan.listed_in {
+        text += &format!("  missing then in the index {}\n", escape(index));
     }
     for child in &plan.children {
         text += &format!("  in the index {}\n", described(child));

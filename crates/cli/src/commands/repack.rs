@@ -27,8 +27,8 @@ Examples:
   conex repack ./rootfs oci:./build:1.3 --base oci:./build:1.2    1.2 stays as it is
   conex repack --overlay-upper ./upper oci:./build:1.3 --base oci:./build:1.2
 
-Without root an unpacked tree has lost its owners: then they are taken to be unchanged, and what is new
-belongs to 0:0, unless --owner or --uid-map says otherwise.")]
+Without root an unpacked tree has lost its owners and set-ID bits: then these are taken to be unchanged,
+and what is new belongs to 0:0, unless --owner or --uid-map says otherwise.")]
 pub struct Repack {
     /// Where the image was unpacked to: a root file system, or a bundle with one
     dir: PathBuf,
@@ -70,6 +70,7 @@ impl Repack {
             platform: super::platform_or_host(self.platform.as_ref()),
             content: self.content,
             ignore_owners: unprivileged || self.layer.has_owners(),
+            ignore_set_id: unprivileged,
             created_by: "conex repack".into(),
             created: epoch.map(super::rfc3339),
             layer,

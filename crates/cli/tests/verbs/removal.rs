@@ -132,6 +132,9 @@ fn goes_with_all(scratch: &Scratch, repository: &str) {
     assert_eq!(digests("children"), std::slice::from_ref(&world.own));
     assert_eq!(digests("referrers"), std::slice::from_ref(&world.signature));
     assert_eq!((&plan["deleted"], &plan["withReferrers"]), (&json!(false), &json!(false)));
+    assert_eq!(plan["listedIn"], json!([]));
+    let shared = &conex.json(&["delete", "--dry-run", &format!("{repository}:shared")])[0];
+    assert_eq!(shared["listedIn"], json!(["1", "latest"]));
     assert!(there(&world.index));
     conex.ok(&["delete", "--yes", "--referrers", &format!("{repository}:1")]);
     assert!(!there(&world.index) && !there(&world.own) && !there(&world.signature));
