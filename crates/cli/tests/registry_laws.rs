@@ -21,12 +21,7 @@ use conex_testkit::history::{Client, History, Load, Random, judge};
 
 /// What clients were told of stays so long at least. The server keeps it longer: a request takes time.
 const LEASE: Duration = Duration::from_millis(1500);
-const SETTINGS: &str = r#"
-    [gc]
-    interval = "250ms"
-    grace = "2s"
-    uploads = "2s"
-"#;
+const GRACE: &str = "2s";
 const CLIENTS: u64 = 6;
 
 /// A registry in a process of its own; killed when it is dropped, as by `kill -9`.
@@ -36,8 +31,13 @@ struct Serving {
 
 impl Serving {
     fn start(dir: &Path, address: &str) -> Self {
+        Self::with(dir, address, GRACE)
+    }
+
+    fn with(dir: &Path, address: &str, grace: &str) -> Self {
         let settings = dir.join("settings.toml");
-        std::fs::write(&settings, SETTINGS).unwrap();
+        let text = format!("[gc]\ninterval = '250ms'\ngrace = '{grace}'\nuploads = '2s'\n");
+        std::fs::write(&settings, text).unwrap();
         let mut child = Command::new(env!("CARGO_BIN_EXE_conex"))
             .args(["serve", "--listen", address, "--config"])
             .arg(settings)
@@ -116,6 +116,23 @@ fn collecting_all_the_time_loses_nothing() {
     });
     check(&history);
     leaves_nothing(dir.path());
+}
+
+/// Without any grace promises are broken, which the checker finds; and nothing else is: what a manifest
+/// needs, that was acknowledged, stays whatever is collected meanwhile.
+#[test]
+fn without_grace_only_promises_are_broken() {
+    let dir = tempfile::tempdir().unwrap();
+    let history = under_load(dir.path(), |address| {
+        let serving = Serving::with(dir.path(), address, "0s");
+        std::thread::sleep(Duration::from_secs(8));
+        serving
+    });
+    let faults = judge(&history.events(), LEASE);
+    let others: Vec<_> = faults.iter().filter(|fault| !fault.contains("L6: ")).take(5).collect();
+    assert!(others.is_empty(), "{others:#?}");
+    assert!(!faults.is_empty());
+    eprintln!("{} promises were broken, as they may be", faults.len());
 }
 
 /// Scenario B1.

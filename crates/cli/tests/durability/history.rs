@@ -8,6 +8,7 @@ use conex_spec::Digest;
 use serde_json::Value;
 
 use crate::disk::Event;
+use crate::registry::{self, REGISTRY, Serving};
 use crate::support::layout;
 use crate::support::program::Conex;
 use crate::support::scratch::Scratch;
@@ -40,6 +41,8 @@ pub enum Place {
     Archives,
     /// A root file system for each name.
     Trees,
+    /// A registry, with a repository `app`.
+    Registry,
 }
 
 /// The folder of the disk in which everything lies.
@@ -49,10 +52,13 @@ impl History {
     /// Runs a step on the mounted disk.
     pub fn step(&self, step: usize, mounted: &Path) -> crate::support::program::Run {
         let mounted_as = mounted.display().to_string();
-        let arguments: Vec<_> = self.steps[step]
-            .arguments
+        let step = &self.steps[step].arguments;
+        let served = step.iter().any(|part| part.contains(REGISTRY));
+        let serving = served.then(|| Serving::start(&mounted.join(FOLDER)));
+        let address = serving.as_ref().map_or("", |serving| &serving.address);
+        let arguments: Vec<_> = step
             .iter()
-            .map(|part| part.replace("DISK", &mounted_as))
+            .map(|part| part.replace("DISK", &mounted_as).replace(REGISTRY, address))
             .collect();
         let arguments: Vec<_> = arguments.iter().map(String::as_str).collect();
         self.conex_on(mounted).run(&arguments)
@@ -86,6 +92,9 @@ impl History {
         if matches!(self.place, Place::Layout | Place::Store) {
             found.values().try_for_each(|digest| sound(&folder, digest))?;
         }
+        if self.place == Place::Registry {
+            found.values().try_for_each(|digest| registry::sound(&folder, digest))?;
+        }
         Ok(shown)
     }
 
@@ -96,7 +105,7 @@ impl History {
             Place::Layout => Some(format!("oci:{}:{name}", folder.display())),
             Place::Store => Some(format!("store:{name}")),
             Place::Archives => Some(format!("oci-archive:{}", folder.join(name).display())),
-            Place::Trees => None,
+            Place::Trees | Place::Registry => None,
         }
     }
 
@@ -107,6 +116,7 @@ impl History {
             Place::Store => store_names(&folder.join("refs")),
             Place::Archives => each(folder, archived),
             Place::Trees => each(folder, listing),
+            Place::Registry => registry::names(folder),
         }
     }
 }
@@ -219,7 +229,7 @@ fn sound(folder: &Path, digest: &str) -> Result<(), String> {
     }
 }
 
-fn intact(folder: &Path, digest: &str) -> Result<Vec<u8>, String> {
+pub fn intact(folder: &Path, digest: &str) -> Result<Vec<u8>, String> {
     let path: PathBuf = layout::blob(folder, digest);
     let bytes = std::fs::read(&path).map_err(|err| format!("{}: {err}", path.display()))?;
     let found = Digest::sha256(&bytes).to_string();

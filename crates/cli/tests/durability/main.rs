@@ -26,6 +26,7 @@ mod disk;
 mod filesystem;
 mod history;
 mod power;
+mod registry;
 mod replay;
 mod sweep;
 
@@ -47,6 +48,9 @@ const CASES: &[Case] = cases! {
     power::store_on_ext4, needs ROOT "mkfs.ext4" "mount" "/dev/fuse";
     power::store_on_xfs, needs ROOT "mkfs.xfs" "mount" "/dev/fuse";
     power::store_on_btrfs, needs ROOT "mkfs.btrfs" "mount" "/dev/fuse";
+    power::registry_on_ext4, needs ROOT "mkfs.ext4" "mount" "/dev/fuse";
+    power::registry_on_careless_ext4, needs ROOT "mkfs.ext4" "mount" "/dev/fuse";
+    power::registry_on_xfs, needs ROOT "mkfs.xfs" "mount" "/dev/fuse";
     sweep::of_a_copy, needs "strace";
     sweep::of_a_tag, needs "strace";
     sweep::of_rm, needs "strace";

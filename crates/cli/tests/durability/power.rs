@@ -12,9 +12,9 @@ use crate::support::program::{Conex, run};
 use crate::support::scratch::Scratch;
 
 /// How many states are looked at where nothing else is said, over all histories.
-const STATES: usize = 420;
+const STATES: usize = 525;
 /// How many histories there are: the cases below that call [`survives`].
-const HISTORIES: usize = 12;
+const HISTORIES: usize = 15;
 
 pub fn layout_on_ext4() {
     survives(&layout_history(), EXT4);
@@ -62,6 +62,18 @@ pub fn store_on_xfs() {
 
 pub fn store_on_btrfs() {
     survives(&store_history(), BTRFS);
+}
+
+pub fn registry_on_ext4() {
+    survives(&registry_history(), EXT4);
+}
+
+pub fn registry_on_careless_ext4() {
+    survives(&registry_history(), CARELESS_EXT4);
+}
+
+pub fn registry_on_xfs() {
+    survives(&registry_history(), XFS);
 }
 
 /// A copy that nobody made durable is lost, and that is noticed.
@@ -142,6 +154,24 @@ fn layout_history() -> History {
     steps.same(&["gc", "oci:DISK/place", "--grace", "0s"]);
     steps.add(&["copy", &images[1].0, "oci:DISK/place:d"], "d", &images[1].1);
     History { scratch, conex, steps: steps.steps, place: Place::Layout }
+}
+
+/// Images are pushed, a tag moves on, one goes, and so does what nobody needs any more; what went comes
+/// again.
+fn registry_history() -> History {
+    let scratch = Scratch::new("power-registry");
+    let conex = Conex::new(&scratch);
+    let images = images(&scratch);
+    let mut steps = Steps::default();
+    let gc = ["registry", "gc", "DISK/place", "--grace", "0s", "--untagged"];
+    steps.add(&["copy", &images[0].0, "REGISTRY/app:a"], "a", &images[0].1);
+    steps.add(&["copy", &images[1].0, "REGISTRY/app:b"], "b", &images[1].1);
+    steps.add(&["copy", &images[2].0, "REGISTRY/app:a"], "a", &images[2].1);
+    steps.same(&gc);
+    steps.remove(&["untag", "REGISTRY/app:b"], "b");
+    steps.same(&gc);
+    steps.add(&["copy", &images[1].0, "REGISTRY/app:c"], "c", &images[1].1);
+    History { scratch, conex, steps: steps.steps, place: Place::Registry }
 }
 
 /// The same in the local store.
