@@ -164,6 +164,67 @@ async fn nothing_is_mounted_from_where_one_may_not_read() {
     assert_eq!(guarded.status("alice", "POST", &own).await, 201);
 }
 
+/// Rules R1 to R4 together: whatever bob asks of what is alice's, with his password or with a token
+/// of his own, is answered as if it were not there, and leaves it as it was.
+#[tokio::test]
+async fn nobody_learns_or_changes_what_another_has() {
+    let guarded = Guarded::start(Tokens::Own(Own::default())).await;
+    guarded.push_image("alice", "a/x", "1").await;
+    let blob = guarded.push_blob("alice", "a/x", b"secret").await;
+    let location =
+        header(&guarded.ask("alice", "POST", "/v2/a/x/blobs/uploads/").await, "location");
+    let end = Digest::sha256(b"secret");
+    let manifest =
+        header(&guarded.ask("alice", "HEAD", "/v2/a/x/manifests/1").await, "docker-content-digest");
+    let none = Digest::sha256(b"none");
+    let token =
+        guarded.token("bob", "repository:a/x:pull,push,delete repository:b/x:pull,push").await;
+    let bearer = format!("Bearer {}", token["token"].as_str().unwrap());
+    for (there, missing) in [
+        ("/v2/a/x/manifests/1".to_owned(), "/v2/a/x/manifests/2".to_owned()),
+        (format!("/v2/a/x/manifests/{manifest}"), format!("/v2/a/x/manifests/{none}")),
+        (format!("/v2/a/x/blobs/{blob}"), format!("/v2/a/x/blobs/{none}")),
+        ("/v2/a/x/tags/list".into(), "/v2/a/none/tags/list".into()),
+        (format!("/v2/a/x/referrers/{manifest}"), format!("/v2/a/x/referrers/{none}")),
+        ("/v2/a/x/blobs/uploads/".into(), "/v2/a/none/blobs/uploads/".into()),
+        (
+            format!("{location}&digest={end}"),
+            "/v2/a/x/blobs/uploads/00000000-0000-4000-8000-000000000000".into(),
+        ),
+        (
+            format!("/v2/b/x/blobs/uploads/?mount={blob}&from=a/x"),
+            format!("/v2/b/x/blobs/uploads/?mount={none}&from=a/x"),
+        ),
+        (
+            location.replace("/a/x/", "/b/x/"),
+            "/v2/b/x/blobs/uploads/00000000-0000-4000-8000-000000000000".into(),
+        ),
+    ] {
+        for method in ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"] {
+            for credentials in [basic("bob"), bearer.clone()] {
+                let mut answers = Vec::new();
+                for path in [&there, &missing] {
+                    let request = guarded.registry.request(method, path);
+                    let request = request.header("authorization", &credentials).body("x");
+                    let answer = request.send().await.unwrap();
+                    let status = answer.status().as_u16();
+                    let length = answer.bytes().await.unwrap().len();
+                    assert!(status == 202 || status >= 400, "{method} {path}: {status}");
+                    assert!(status < 500, "{method} {path}: {status}");
+                    // A name that is longer may stand in the answer.
+                    answers.push((status, if there.len() == missing.len() { length } else { 0 }));
+                }
+                assert_eq!(answers[0], answers[1], "{method} {there}");
+            }
+        }
+    }
+    assert_eq!(guarded.status("bob", "GET", &format!("/v2/b/x/blobs/{blob}")).await, 404);
+    let got = guarded.ask("alice", "GET", &format!("/v2/a/x/blobs/{blob}")).await;
+    assert_eq!(got.bytes().await.unwrap(), "secret");
+    assert_eq!(guarded.status("alice", "GET", "/v2/a/x/manifests/1").await, 200);
+    assert_eq!(header(&guarded.ask("alice", "GET", &location).await, "range"), "0-0");
+}
+
 /// Rule R3.
 #[tokio::test]
 async fn an_upload_is_its_owners_alone() {
