@@ -22,6 +22,8 @@ fn everything_can_be_set() {
         root = "data"
         listen = "[::1]:80"
         deletes = false
+        sparse = true
+        warnings = ["moves on Monday"]
         [limits]
         manifest = 1
         header = 2
@@ -48,6 +50,7 @@ fn everything_can_be_set() {
         tags = ["v*"]
     "#;
     let config = apply(text, dir.path()).unwrap();
+    assert!(config.sparse && config.warnings == ["moves on Monday"]);
     let policies = &config.policies;
     assert_eq!((policies.quotas[0].prefix(), policies.quotas[0].bytes()), ("team", 1_000_000));
     assert!(policies.keeps("team/x", "v1") && !policies.keeps("team/x", "w"));

@@ -47,7 +47,7 @@ const SECTIONS: &[(&str, usize)] = &[
 ];
 
 /// Words that stand for cases where the registry is not bound: the client is, or nobody.
-const OTHERS: &[&str] = &["client", "definition", "not claimed"];
+const OTHERS: &[&str] = &["client", "definition", "not claimed", "collector"];
 
 struct Sentence {
     section: &'static str,
