@@ -99,7 +99,7 @@ impl Place {
         let text = if output.stdout.is_empty() { output.stderr } else { output.stdout };
         let value = serde_json::from_slice(&text);
         let text = String::from_utf8_lossy(&text);
-        (output.status.code().unwrap(), value.unwrap_or_else(|_| panic!("{text}")))
+        (output.status.code().unwrap(), value.expect(&text))
     }
 }
 

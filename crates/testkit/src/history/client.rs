@@ -88,7 +88,7 @@ impl Client {
     ) -> io::Result<Outcome> {
         let kind = "application/octet-stream";
         let uploads = format!("/v2/{repository}/blobs/uploads/");
-        if way % 3 == 0 {
+        if way.is_multiple_of(3) {
             let path = format!("{uploads}?digest={digest}");
             return Ok(done(ask(&self.address, "POST", &path, kind, bytes)?.status));
         }

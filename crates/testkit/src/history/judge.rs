@@ -35,10 +35,12 @@ struct Manifest {
 struct Register {
     /// The digest, or nothing where it was deleted.
     writes: Vec<(Option<String>, Span)>,
-    reads: Vec<(Option<String>, u64, u64)>,
+    reads: Vec<Read>,
 }
 
 type Key = (String, String);
+/// What a tag was read as, from when to when.
+type Read = (Option<String>, u64, u64);
 
 /// All that happened, sorted by what it happened to: repository and name.
 #[derive(Debug, Default)]
@@ -295,7 +297,7 @@ impl Register {
         };
         let mut reads: Vec<_> = self.reads.iter().filter(|(value, ..)| value.is_some()).collect();
         reads.sort_by_key(|(_, start, _)| *start);
-        let mut newest: Option<(u64, &(Option<String>, u64, u64))> = None;
+        let mut newest: Option<(u64, &Read)> = None;
         let mut faults = Vec::new();
         let mut ended: Vec<_> = reads.clone();
         ended.sort_by_key(|(_, _, end)| *end);
