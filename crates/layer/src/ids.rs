@@ -78,6 +78,17 @@ impl IdMap {
         })
     }
 
+    /// What a number of this machine is in the image; nothing where the map does not say.
+    pub fn container(&self, id: u32) -> Option<u32> {
+        if self.is_empty() {
+            return Some(id);
+        }
+        self.ranges().find_map(|range| {
+            let at = id.checked_sub(range.host).filter(|at| *at < range.size)?;
+            Some(range.container + at)
+        })
+    }
+
     /// The ranges.
     pub fn ranges(&self) -> impl Iterator<Item = Range> {
         self.ranges.iter().copied().flatten()

@@ -151,11 +151,11 @@ fn volume_options(volume: &str, root: &Root, ids: &Ids) -> Result<Vec<String>> {
     let mut options = ["nosuid", "nodev", "tmpcopyup"].map(str::to_owned).to_vec();
     let folder = root.folder(volume.as_bytes())?;
     options.push(format!("mode={:o}", folder.map_or(0o755, |folder| folder.mode)));
-    // With maps these would be numbers of the container.
-    if let Some(folder) = folder
-        && *ids == Ids::default()
-    {
-        options.extend([format!("uid={}", folder.uid), format!("gid={}", folder.gid)]);
+    // They are numbers of the container, in which the mount is made.
+    let owner =
+        folder.and_then(|f| Some((ids.users.container(f.uid)?, ids.groups.container(f.gid)?)));
+    if let Some((uid, gid)) = owner {
+        options.extend([format!("uid={uid}"), format!("gid={gid}")]);
     }
     Ok(options)
 }
@@ -204,6 +204,7 @@ fn annotations(config: &ImageConfig, execution: &Execution) -> IndexMap<String, 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use conex_layer::IdMap;
     use conex_spec::Document;
 
     fn convert(json: &str) -> Result<Value> {
@@ -294,6 +295,9 @@ mod tests {
         let config = Document::<ImageConfig>::parse(json.to_owned()).unwrap();
         let made = |ids| runtime_config(&config, &Root::open(dir.path()).unwrap(), &ids).unwrap();
         let mounts = &made(Ids::default())["mounts"];
+        let map = |container, host| IdMap::new(&[IdRange { container, host, size: 1 }]).unwrap();
+        let mapped =
+            Ids { users: map(1234, owner.uid()), groups: map(2345, owner.gid()), ..Ids::default() };
         let owner = [format!("uid={}", owner.uid()), format!("gid={}", owner.gid())];
         assert_eq!(mounts[6]["destination"], "/data");
         assert_eq!(
@@ -301,8 +305,11 @@ mod tests {
             json!(["nosuid", "nodev", "tmpcopyup", "mode=1770", owner[0], owner[1]])
         );
         assert_eq!(mounts[7]["options"], json!(["nosuid", "nodev", "tmpcopyup", "mode=755"]));
-        let rootless = &made(Ids::rootless())["mounts"][6]["options"];
-        assert_eq!(rootless, &json!(["nosuid", "nodev", "tmpcopyup", "mode=1770"]));
+        let options = |ids| made(ids)["mounts"][6]["options"].clone();
+        let as_root = json!(["nosuid", "nodev", "tmpcopyup", "mode=1770", "uid=0", "gid=0"]);
+        assert_eq!(options(Ids::rootless()), as_root);
+        let other = json!(["nosuid", "nodev", "tmpcopyup", "mode=1770", "uid=1234", "gid=2345"]);
+        assert_eq!(options(mapped), other);
     }
 
     #[test]

@@ -1,16 +1,16 @@
 //! `conex ls`
 
 use std::ffi::OsString;
-use std::os::unix::ffi::OsStrExt;
 
 use clap::Args;
 
 use conex_ops::Context;
 use conex_ops::files::Row;
 use conex_ops::ls::{Options, ls};
-use conex_spec::{Location, Platform, Result};
+use conex_spec::{Platform, Result};
 
 use crate::args::typed;
+use crate::inside::Inside;
 use crate::output::{Output, escape};
 
 /// List the files of an image, without unpacking it
@@ -19,6 +19,7 @@ use crate::output::{Output, escape};
 Examples:
   conex ls alpine                          what is in the root
   conex ls -l oci:./build:1.2 /etc         modes, owners, sizes, times, and the layer of each
+  conex ls -l oci:./build:1.2:/etc         the same
   conex ls -R --format json store:alpine
   conex ls --layer 2 oci:./build:1.2       one layer as it stands, with its whiteouts
 
@@ -26,8 +27,8 @@ Columns of -l: mode, names, user:group, bytes or device, time, number of the lay
 where no layer has an entry), name. Bytes that are not UTF-8 are written \\xNN.")]
 pub struct Ls {
     /// The image
-    #[arg(value_parser = typed::<Location>)]
-    location: Location,
+    #[arg(value_parser = typed::<Inside>)]
+    location: Inside,
     /// Where to look, from the root of the image; links on the way are followed inside it
     path: Option<OsString>,
     /// The platform; this machine's without it: OS[(VERSION)]/ARCH[/VARIANT]
@@ -50,13 +51,14 @@ pub struct Ls {
 impl Ls {
     pub async fn run(&self, context: &Context, output: &Output) -> Result<()> {
         let platform = super::platform_or_host(self.platform.as_ref());
+        let (location, path) = self.location.with(self.path.as_deref())?;
         let options = Options {
-            path: self.path.as_ref().map(|path| path.as_bytes().to_vec()).unwrap_or_default(),
+            path,
             recursive: self.recursive,
             directory: self.directory,
             layer: self.layer,
         };
-        let rows = ls(context, &self.location, &platform, &options).await?;
+        let rows = ls(context, &location, &platform, &options).await?;
         output.report(&rows, |rows| self.text(rows))
     }
 

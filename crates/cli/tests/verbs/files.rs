@@ -46,6 +46,8 @@ pub fn files_are_listed_and_read() {
     assert_eq!(all[1]["layer"], 2);
     assert_eq!(all[2]["target"], "usr/lib");
     assert_eq!(conex.ok(&["ls", &image, "/lib"]), "binary\nlink\n");
+    assert_eq!(conex.ok(&["ls", &format!("{image}:/lib")]), "binary\nlink\n");
+    assert_eq!(conex.ok(&["cat", &format!("{image}:/lib/link")]), "one\nthree\n");
     assert_eq!(conex.ok(&["ls", "-d", &image, "lib"]), "lib\n");
     let layer = conex.json(&["ls", "--layer", "2", &image]);
     assert_eq!(paths(&layer), ["", "etc", "etc/.wh.old", "etc/text"]);

@@ -14,6 +14,7 @@ use conex_spec::Location;
 
 use super::locations;
 use crate::args::Args;
+use crate::inside::Inside;
 
 /// Longer lists help nobody, and keep the shell busy.
 const MOST: usize = 500;
@@ -136,6 +137,7 @@ fn value<'a>(arg: &Arg, prefix: &'a str, text: &'a str) -> Wanted<'a> {
     }
     let locations = [
         TypeId::of::<Location>(),
+        TypeId::of::<Inside>(),
         TypeId::of::<Place>(),
         TypeId::of::<Keep>(),
         TypeId::of::<Target>(),
