@@ -6,7 +6,8 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "tests stop at the first surprise")]
 #![allow(
     clippy::disallowed_methods,
-    reason = "the program itself is tested, as whoever runs it says"
+    clippy::print_stderr,
+    reason = "the program itself is tested, as whoever runs it says, and figures are told"
 )]
 
 use std::io::{BufRead, BufReader};

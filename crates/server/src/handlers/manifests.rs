@@ -132,7 +132,8 @@ impl App {
             if push.store(&manifest, &bytes, &inspected, seen).await? {
                 if self.storage.is_over(since) {
                     // Who collects may have looked before the manifest was there; now it is seen.
-                    push.check_children(&inspected.children).await?;
+                    let there = push.check_children(&inspected.children).await;
+                    there.map_err(|_| collected())?;
                     self.storage.confirm(&manifest.digest, since).await?;
                 }
                 drop(changing);
@@ -185,6 +186,13 @@ impl App {
             None => Ok(()),
         }
     }
+}
+
+/// The manifest is there already, so this is no refusal: the client may not think that nothing happened.
+fn collected() -> Failure {
+    Code::Unknown
+        .says("a blob was collected while its manifest was put; push both again")
+        .status(StatusCode::SERVICE_UNAVAILABLE)
 }
 
 fn immutable(tag: &Tag) -> Failure {
