@@ -60,12 +60,12 @@ async fn blobs_are_served_in_ranges() {
         assert_eq!(header(&answer, "content-length"), (end - start).to_string());
         assert!(answer.bytes().await.unwrap() == bytes[start..end], "{range}");
     }
-    for range in ["bytes=0-1,5-6", "lines=1-2", "bytes=9-1", "bytes=x"] {
+    for range in ["bytes=0-1,5-6", "lines=1-2", "bytes=x"] {
         let answer = registry.request("GET", &path).header("range", range).send().await.unwrap();
         assert_eq!(answer.status(), 200, "{range}");
         assert_eq!(answer.bytes().await.unwrap().len(), bytes.len());
     }
-    for range in ["bytes=1000000-", "bytes=-0", "bytes=2000000-2000001"] {
+    for range in ["bytes=1000000-", "bytes=-0", "bytes=2000000-2000001", "bytes=9-1"] {
         let answer = registry.request("GET", &path).header("range", range).send().await.unwrap();
         assert_eq!(answer.status(), 416, "{range}");
         assert_eq!(header(&answer, "content-range"), "bytes */1000000");
