@@ -97,6 +97,9 @@ fn layers_are_merged_as_they_are_unpacked() {
     check(&[base().end(), forge().dir("l").file("l/a", "x").link("l/b", "d/old").end()]);
     check(&[base().end(), forge().link("d/old", "f").link("again", "/d/old").end()]);
     check(&[forge().dir("d").symlink("l", "d").file("l/a", "").dir("l").file("l/b", "").end()]);
+    // Files in the place of directories, the inner one by another thread than the outer one.
+    let nested = forge().file("z", "").file("a/a", "1").file("a", "2");
+    check(&[forge().file("a/a/a", "").end(), nested.end()]);
     check(&[forge().file("../x", "").end()]);
     check(&[forge().symlink("loop", "loop").file("loop/x", "").end()]);
     check(&[forge().link("a", "nothing").end()]);

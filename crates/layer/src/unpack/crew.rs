@@ -331,10 +331,7 @@ impl Crew {
             return Err(stopped());
         };
         let mut duplicates = self.returned.duplicates.lock().map_err(|_| stopped())?;
-        for mut parcel in files.drain(..) {
-            parcel.work_late(trash, &mut duplicates)?;
-        }
-        Ok(())
+        Parcel::work_late(&std::mem::take(&mut *files), trash, &mut duplicates)
     }
 }
 

@@ -152,21 +152,29 @@ impl Parcel {
         Ok(back)
     }
 
-    /// Makes the files that came back. Their directories may have their times already.
+    /// Makes the files that came back, of all parcels in the order of the layer: one may take the
+    /// place of a directory that another one belongs in. Directories may have their times already.
     pub(super) fn work_late(
-        &mut self,
+        parcels: &[Self],
         trash: &SharedTrash,
         duplicates: &mut Duplicates,
     ) -> Result<()> {
-        for (at, work) in &self.items {
-            let (_, dir) = &self.dirs[*at];
-            let Work::File(packed) = work else { continue };
+        let mut files: Vec<_> = parcels.iter().flat_map(Self::files).collect();
+        files.sort_by_key(|(_, file, _)| file.offset);
+        for (dir, file, content) in files {
             let stat = fstat(dir).map_err(|errno| failed("look at", b"a directory", errno))?;
-            let (file, content) = packed.unpack(&self.bytes);
             file.make(dir, content, Some(trash), duplicates)?;
             set_time(dir, Time { secs: stat.st_mtime, nanos: stat.st_mtime_nsec as u32 })?;
         }
         Ok(())
+    }
+
+    fn files(&self) -> impl Iterator<Item = (&Arc<OwnedFd>, NewFile<'_>, &[u8])> {
+        self.items.iter().filter_map(|(at, work)| {
+            let Work::File(packed) = work else { return None };
+            let (file, content) = packed.unpack(&self.bytes);
+            Some((&self.dirs[*at].1, file, content))
+        })
     }
 }
 
