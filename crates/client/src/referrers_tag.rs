@@ -84,7 +84,10 @@ impl Repository {
                 Some(list) => list.index,
                 None => Document::new(ImageIndex::new(Vec::new()))?,
             };
-            let Some(changed) = change.edit(self, &list).await? else { return Ok(()) };
+            let Some(mut changed) = change.edit(self, &list).await? else { return Ok(()) };
+            if refused.as_ref().is_some_and(|err: &Error| err.kind() == Kind::NotFound) {
+                changed = self.without_lost(&changed).await?;
+            }
             let condition = condition(etag).filter(|it| useless.as_ref() != Some(it));
             let put =
                 self.put_if(&tag, &MediaType::INDEX, changed.bytes(), condition.clone()).await;
@@ -96,7 +99,7 @@ impl Repository {
                     tokio::time::sleep(PAUSE * round).await;
                 }
                 // docker-registry misses a listed manifest while someone puts it there anew.
-                Err(err) if err.kind() == Kind::Invalid => {
+                Err(err) if matches!(err.kind(), Kind::Invalid | Kind::NotFound) => {
                     refused = Some(err);
                     tokio::time::sleep(PAUSE * (round + 1)).await;
                 }
@@ -108,6 +111,19 @@ impl Repository {
             Error::new(Kind::Conflict, text)
         };
         Err(refused.unwrap_or_else(changing))
+    }
+
+    /// The list without entries whose manifests were deleted: a registry that checks what an index
+    /// names takes none of them. One that was only missed for a moment is put back later, as every
+    /// entry that was seen.
+    async fn without_lost(&self, list: &Document<ImageIndex>) -> Result<Document<ImageIndex>> {
+        let mut held = Vec::new();
+        for entry in &list.manifests {
+            if self.holds(entry).await? {
+                held.push(entry.clone());
+            }
+        }
+        list.edit(|list| list.manifests = held)
     }
 }
 

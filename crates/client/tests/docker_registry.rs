@@ -3,6 +3,7 @@
 
 mod common;
 
+use bytes::Bytes;
 use common::docker::{self, DockerRegistry, USER};
 use common::{all, blob, noise, quick, repository, stream};
 use conex_client::{Client, Credentials, Secret};
@@ -11,6 +12,7 @@ use conex_spec::{
 };
 use conex_store::{Memory, Sink, Source, SourceExt};
 use conex_testkit::faults::Pair;
+use conex_testkit::history::ask;
 use conex_testkit::images;
 use futures_util::TryStreamExt;
 
@@ -34,6 +36,7 @@ fn main() -> std::process::ExitCode {
         docker::case("docker_referrers_live_under_a_tag", docker_referrers_live_under_a_tag),
         docker::case("docker_basic_logins", docker_basic_logins),
         docker::case("docker_deletes", docker_deletes),
+        docker::case("docker_lists_lose_what_is_gone", docker_lists_lose_what_is_gone),
         docker::case("docker_behind_a_bad_wire", docker_behind_a_bad_wire),
     ];
     libtest_mimic::run(&libtest_mimic::Arguments::from_args(), cases.into()).exit_code()
@@ -197,16 +200,7 @@ async fn docker_referrers_live_under_a_tag() {
     assert!(repository.referrers(&subject.digest).await.unwrap().is_empty());
     let config = Descriptor::empty();
     repository.put(&config, stream(&"{}".into(), 2)).await.unwrap();
-    let signature = |note: &str| {
-        let mut manifest = ImageManifest::new(config.clone(), vec![config.clone()]);
-        manifest.artifact_type = Some(MediaType::new("application/vnd.example.signature"));
-        manifest.subject = Some(subject.bare());
-        manifest.annotations.insert("note".into(), note.into());
-        let document = Document::new(manifest).unwrap();
-        let descriptor = document.descriptor(MediaType::MANIFEST);
-        (descriptor, document.bytes().clone())
-    };
-    let signatures = ["a", "b", "c", "d"].map(signature);
+    let signatures = ["a", "b", "c", "d"].map(|note| signature(&subject, note));
     let puts = signatures
         .iter()
         .chain(&signatures)
@@ -228,6 +222,36 @@ async fn docker_referrers_live_under_a_tag() {
     let list = repository.resolve(Some(&tag(&subject.digest.referrers_tag()))).await;
     assert_eq!(list.unwrap_err().kind(), Kind::NotFound);
     repository.forget_referrers(&subject.digest).await.unwrap();
+}
+
+fn signature(subject: &Descriptor, note: &str) -> (Descriptor, Bytes) {
+    let empty = Descriptor::empty();
+    let mut manifest = ImageManifest::new(empty.clone(), vec![empty]);
+    manifest.artifact_type = Some(MediaType::new("application/vnd.example.signature"));
+    manifest.subject = Some(subject.bare());
+    manifest.annotations.insert("note".into(), note.into());
+    let document = Document::new(manifest).unwrap();
+    (document.descriptor(MediaType::MANIFEST), document.bytes().clone())
+}
+
+/// The registry takes no index that names what is gone, and others delete without a look at lists.
+async fn docker_lists_lose_what_is_gone() {
+    let docker = DockerRegistry::start(false).await;
+    let (options, _) = quick();
+    let repository = repository(options, &docker.reference("subject"));
+    let memory = Memory::new();
+    let subject = images::two_platforms(&memory);
+    push_all(&memory, &subject, &repository).await;
+    repository.put(&Descriptor::empty(), stream(&"{}".into(), 2)).await.unwrap();
+    let [gone, kept] = ["gone", "kept"].map(|note| signature(&subject, note));
+    repository.put(&gone.0, stream(&gone.1, 1000)).await.unwrap();
+    let path = format!("/v2/subject/manifests/{}", gone.0.digest);
+    let deleted = ask(&docker.address, "DELETE", &path, "text/plain", b"").unwrap();
+    assert_eq!(deleted.status, 202);
+    repository.put(&kept.0, stream(&kept.1, 1000)).await.unwrap();
+    let listed = repository.referrers(&subject.digest).await.unwrap();
+    let listed: Vec<_> = listed.iter().map(|entry| &entry.digest).collect();
+    assert_eq!(listed, [&kept.0.digest]);
 }
 
 async fn docker_basic_logins() {
