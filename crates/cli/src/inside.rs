@@ -22,11 +22,7 @@ impl FromStr for Inside {
         let split = text.rfind(":/").and_then(|at| {
             let (location, path) = (&text[..at], &text[at + 1..]);
             // `oci:/folder` is a place, not the image `oci`.
-            let is_kind = !location.contains([':', '/'])
-                && format!("{location}:x")
-                    .parse::<Location>()
-                    .is_ok_and(|it| !matches!(it, Location::Registry(_)));
-            let taken = path.starts_with("//") || is_kind;
+            let taken = path.starts_with("//") || Location::is_kind(location);
             Some((location.parse().ok().filter(|_| !taken)?, path.to_owned()))
         });
         match text.parse() {
@@ -74,6 +70,8 @@ mod tests {
             assert_eq!(parts(text, path), (expected, inside.to_owned()), "{text}");
         }
         assert!("R:/".parse::<Inside>().is_err());
+        let folder = "dir:/srv/a".parse::<Inside>().unwrap_err();
+        assert!(folder.hint_text().is_some_and(|hint| hint.contains("oci:DIR")), "{folder}");
         let both = "r.example/a:/etc".parse::<Inside>().unwrap();
         assert!(both.with(Some(OsStr::new("/usr"))).is_err());
     }

@@ -21,10 +21,9 @@ impl Repository {
     /// # Errors
     /// `Unsupported` where the registry deletes no tags.
     pub async fn untag(&self, tag: &Tag) -> Result<()> {
-        let url = paths::manifest(self.origin().await?, self.name(), &Name::Tag(tag.clone()))?;
         let what = format!("cannot remove the tag {tag} in {}", self.location());
         let hint = "the registry may only delete whole manifests, with every tag: `conex delete`";
-        self.delete_at(url, &what, hint).await
+        self.delete_name(&Name::Tag(tag.clone()), &what, hint).await
     }
 
     /// Deletes a manifest, and with it all its tags. Where the registry keeps no list of referrers,
@@ -42,9 +41,9 @@ impl Repository {
             None => false,
         };
         let name = Name::Digest(root.digest.clone());
-        let url = paths::manifest(self.origin().await?, self.name(), &name)?;
         let what = format!("cannot delete {name} in {}", self.location());
-        self.delete_at(url, &what, "its administrator can allow it, or remove it there").await?;
+        self.delete_name(&name, &what, "its administrator can allow it, or remove it there")
+            .await?;
         if let Some(subject) = subject.filter(|_| unlist) {
             self.unlist_referrer(&root.digest, &subject.digest).await?;
         }
@@ -59,15 +58,14 @@ impl Repository {
         }
         let Some(list) = self.referrers_tag(subject).await? else { return Ok(()) };
         let tag = referrers_tag::name_of(subject)?;
-        let url = paths::manifest(self.origin().await?, self.name(), &tag)?;
         let what = format!("cannot remove the list of referrers {tag} in {}", self.location());
-        match self.delete_at(url, &what, "").await {
+        let hint = "its administrator can remove it there";
+        match self.delete_name(&tag, &what, hint).await {
             // Older registries delete by digest only; another empty list of the same digest that
             // goes with it says as much as none.
             Err(err) if err.kind() == Kind::Unsupported => {
-                let name = Name::Digest(Digest::sha256(list.index.bytes()));
-                let url = paths::manifest(self.origin().await?, self.name(), &name)?;
-                self.delete_at(url, &what, "its administrator can remove it there").await
+                let digest = Name::Digest(Digest::sha256(list.index.bytes()));
+                self.delete_name(&digest, &what, hint).await
             }
             deleted => deleted,
         }
@@ -82,6 +80,11 @@ impl Repository {
         let what = format!("cannot delete {digest} in {}", self.location());
         self.delete_at(url, &what, "most registries collect blobs that nothing needs by themselves")
             .await
+    }
+
+    async fn delete_name(&self, name: &Name, what: &str, hint: &'static str) -> Result<()> {
+        let url = paths::manifest(self.origin().await?, self.name(), name)?;
+        self.delete_at(url, what, hint).await
     }
 
     /// "If […] deletion is disabled, the registry MUST respond with either a `400 Bad Request` or a

@@ -6,6 +6,7 @@
 //! keeps them: a registry by itself, a place of this machine by `conex gc`.
 
 use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
 
 use futures_util::TryStreamExt;
 use serde::Serialize;
@@ -84,11 +85,13 @@ pub async fn plan(context: &Context, location: &Location, options: &Options) -> 
     let roots = roots(source, options.jobs.max(1)).await?;
     let of_root = |(_, other): &&(Tag, Descriptor)| other.digest == root.digest;
     let tags: Vec<String> = roots.iter().filter(of_root).map(|(tag, _)| tag.to_string()).collect();
+    let others = others(source, &root, &roots).await?;
+    let lists = |(_, below): &&(&Tag, Arc<HashSet<Digest>>)| below.contains(&root.digest);
+    let listed_in = others.iter().filter(lists).map(|(tag, _)| tag.to_string()).collect();
     let children = match root.media_type.is_index() && !options.keep_children {
-        true => orphans(source, &root, &roots).await?,
+        true => orphans(source, &root, &others).await?,
         false => Vec::new(),
     };
-    let listed_in = listed_in(source, &root, &roots).await?;
     let mut going = vec![root.clone()];
     going.extend(children.iter().cloned());
     let (referrers, signatures) = company(source, going, &roots).await?;
@@ -189,50 +192,42 @@ async fn roots(source: &dyn Source, jobs: usize) -> Result<Vec<(Tag, Descriptor)
     Ok(roots.into_iter().flatten().collect())
 }
 
+/// What each tag leads to, other than those of a root: of an index all manifests below it, which are
+/// read once however many tags it has.
+async fn others<'a>(
+    source: &dyn Source,
+    root: &Descriptor,
+    roots: &'a [(Tag, Descriptor)],
+) -> Result<Vec<(&'a Tag, Arc<HashSet<Digest>>)>> {
+    let mut known: HashMap<&Digest, Arc<HashSet<Digest>>> = HashMap::new();
+    let mut found = Vec::new();
+    for (tag, other) in roots.iter().filter(|(_, other)| other.digest != root.digest) {
+        let below = match known.get(&other.digest) {
+            Some(below) => Arc::clone(below),
+            None => {
+                let nodes = match other.media_type.is_index() {
+                    true => walk_index(source, other).await?,
+                    false => vec![other.clone()],
+                };
+                Arc::new(nodes.into_iter().map(|node| node.digest).collect())
+            }
+        };
+        known.insert(&other.digest, Arc::clone(&below));
+        found.push((tag, below));
+    }
+    Ok(found)
+}
+
 /// The manifests below an index that no other tag leads to.
 async fn orphans(
     source: &dyn Source,
     root: &Descriptor,
-    roots: &[(Tag, Descriptor)],
+    others: &[(&Tag, Arc<HashSet<Digest>>)],
 ) -> Result<Vec<Descriptor>> {
-    let mut needed = HashSet::new();
-    for (_, other) in roots.iter().filter(|(_, other)| other.digest != root.digest) {
-        if needed.contains(&other.digest) {
-            continue;
-        }
-        needed.insert(other.digest.clone());
-        if other.media_type.is_index() {
-            let graph = walk_index(source, other).await?;
-            needed.extend(graph.into_iter().map(|node| node.digest));
-        }
-    }
+    let needed = |digest: &Digest| others.iter().any(|(_, below)| below.contains(digest));
     let below = walk_index(source, root).await?;
-    let gone = |node: &Descriptor| node.digest != root.digest && !needed.contains(&node.digest);
+    let gone = |node: &Descriptor| node.digest != root.digest && !needed(&node.digest);
     Ok(below.into_iter().filter(gone).collect())
-}
-
-/// The tags of indexes below which a manifest is.
-async fn listed_in(
-    source: &dyn Source,
-    root: &Descriptor,
-    roots: &[(Tag, Descriptor)],
-) -> Result<Vec<String>> {
-    let mut known: HashMap<&Digest, bool> = HashMap::from([(&root.digest, false)]);
-    let mut found = Vec::new();
-    for (tag, other) in roots.iter().filter(|(_, other)| other.media_type.is_index()) {
-        let lists = match known.get(&other.digest) {
-            Some(lists) => *lists,
-            None => {
-                let below = walk_index(source, other).await?;
-                below.iter().any(|node| node.digest == root.digest)
-            }
-        };
-        known.insert(&other.digest, lists);
-        if lists {
-            found.push(tag.to_string());
-        }
-    }
-    Ok(found)
 }
 
 /// The manifests below an index, itself included; those that are missing need nothing.

@@ -11,7 +11,7 @@ use serde::Serialize;
 use conex_spec::{Descriptor, Digest, Result};
 use conex_store::blobs::{BLOBS, Blobs};
 use conex_store::commit::Folder;
-use conex_store::{Collection, bridge};
+use conex_store::{Collection, Problem, bridge};
 
 use crate::copy::Count;
 use crate::reach::{self, Kept, kept, reach_all};
@@ -39,16 +39,6 @@ pub struct Fault {
     /// How they describe it; nothing where none needs it.
     #[serde(skip)]
     pub wanted: Option<Descriptor>,
-}
-
-/// What may be the matter with content.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "camelCase")]
-pub enum Problem {
-    /// It is there, but not what its digest names.
-    Damaged,
-    /// It is not there.
-    Missing,
 }
 
 /// Hashes everything that a place holds, on as many threads as the machine has cores.

@@ -9,8 +9,8 @@ use serde::Serialize;
 use conex_layer::Root;
 use conex_layer::pack::{Options as LayerOptions, Plan, pack, pack_changes};
 use conex_layer::tree::{
-    Aspect, Change as Altered, ContentHash, Difference, Listing, NodeId, ROOT, Tree, compare,
-    hash_file, hashes,
+    Aspect, Change as Altered, ContentHash, Difference, Listing, NodeId, Tree, compare, hash_file,
+    hashes,
 };
 use conex_spec::{Descriptor, Error, Kind, Location, MediaType, Platform, Result};
 use conex_store::{Stage, bridge};
@@ -151,12 +151,12 @@ async fn plan(files: &Files, recipe: &Recipe) -> Result<Plan> {
     let (image, disk, mut changes, doubtful) = bridge::blocking(move || {
         let mut disk = Tree::default();
         disk.apply(Arc::new(Listing::of_folder(&folder)?))?;
-        check_owners(&disk, &folder)?;
         let mut doubtful = Vec::new();
         let changes = compare(&image, &disk, &mut |a, b| {
             doubtful.push((a, b));
             Ok(true)
         })?;
+        check_owners(&disk, &changes, &folder)?;
         Ok((image, disk, changes, doubtful))
     })
     .await?;
@@ -178,11 +178,14 @@ async fn plan(files: &Files, recipe: &Recipe) -> Result<Plan> {
 }
 
 /// Owners that only an attribute tells would become root's in the layer, and the attribute with them.
-fn check_owners(disk: &Tree, folder: &Path) -> Result<()> {
+/// An image has no such attribute, so that every file with one is a change.
+fn check_owners(disk: &Tree, changes: &[Altered], folder: &Path) -> Result<()> {
     let noted = |node: &NodeId| {
         disk.entry(*node).xattrs.iter().any(|xattr| xattr.name == conex_layer::OWNER_NOTED)
     };
-    let Some(node) = disk.walk(ROOT).find(noted) else { return Ok(()) };
+    let Some(node) = changes.iter().filter_map(|change| change.new).find(noted) else {
+        return Ok(());
+    };
     let name = String::from_utf8_lossy(&disk.path(node)).into_owned();
     let what = format!("{} was unpacked with --rootless", folder.display());
     Err(Error::new(Kind::Unsupported, what)

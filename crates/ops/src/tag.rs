@@ -48,10 +48,7 @@ async fn make_durable(from: &dyn Source, root: &Descriptor, to: &dyn Sink) -> Re
     let mut below = Walk::new(from, None);
     below.add(root, None)?;
     let Ok(graph) = below.run().await else { return Ok(()) };
-    for manifest in graph.manifests.iter().map(|node| &node.descriptor) {
-        to.has(manifest).await?;
-    }
-    for blob in &graph.blobs {
+    for blob in graph.content() {
         to.has(blob).await?;
     }
     Ok(())

@@ -29,6 +29,13 @@ pub struct Graph {
     pub attached: Vec<Attached>,
 }
 
+impl Graph {
+    /// The leaves and the manifests.
+    pub fn content(&self) -> impl Iterator<Item = &Descriptor> {
+        self.blobs.iter().chain(self.manifests.iter().map(|node| &node.descriptor))
+    }
+}
+
 /// A manifest or an index.
 #[derive(Debug)]
 pub struct Node {

@@ -37,7 +37,7 @@ use conex_spec::Result;
 pub use self::keeper::Keeper;
 pub use self::report::{Count, Removed, Report, Untagged};
 pub use self::retention::Retention;
-pub use self::scrub::{Fault, Problem, Scrub};
+pub use self::scrub::{Fault, Scrub};
 pub use self::usage::{Share, Usage};
 
 use self::keys::Keys;

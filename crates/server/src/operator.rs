@@ -2,7 +2,9 @@
 //! orders there or at a socket in the folder: `POST /gc`, `/du`, `/scrub`.
 
 use std::convert::Infallible;
+use std::future::poll_fn;
 use std::sync::Arc;
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -29,23 +31,23 @@ const REST: Duration = Duration::from_millis(50);
 
 /// Answers until it is dropped. Also while the server stops, so that this can be seen.
 pub(crate) async fn serve(app: Arc<App>, listener: TcpListener) -> Infallible {
-    let room = Arc::new(Semaphore::new(CONNECTIONS));
-    loop {
-        let permit = Arc::clone(&room).acquire_owned().await;
-        match listener.accept().await {
-            Ok((stream, _)) => drop(tokio::spawn(connection(Arc::clone(&app), stream, permit))),
-            Err(_) => sleep(REST).await,
-        }
-    }
+    serve_all(app, |cx| listener.poll_accept(cx).map_ok(|(stream, _)| stream)).await
 }
 
 /// The same at the socket in the folder that is served.
 pub(crate) async fn take_orders(app: Arc<App>, listener: UnixListener) -> Infallible {
+    serve_all(app, |cx| listener.poll_accept(cx).map_ok(|(stream, _)| stream)).await
+}
+
+async fn serve_all<S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(
+    app: Arc<App>,
+    accept: impl Fn(&mut Context<'_>) -> Poll<std::io::Result<S>>,
+) -> Infallible {
     let room = Arc::new(Semaphore::new(CONNECTIONS));
     loop {
         let permit = Arc::clone(&room).acquire_owned().await;
-        match listener.accept().await {
-            Ok((stream, _)) => drop(tokio::spawn(connection(Arc::clone(&app), stream, permit))),
+        match poll_fn(&accept).await {
+            Ok(stream) => drop(tokio::spawn(connection(Arc::clone(&app), stream, permit))),
             Err(_) => sleep(REST).await,
         }
     }

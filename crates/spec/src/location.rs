@@ -117,6 +117,11 @@ impl Location {
         !matches!(self, Self::Layout { .. }) && self.path() == Some(Path::new("-"))
     }
 
+    /// Whether `WORD:…` names a kind of place, of this program or of another one, and no image.
+    pub fn is_kind(word: &str) -> bool {
+        PREFIXES.contains(&word) || FOREIGN.iter().any(|(foreign, _)| *foreign == word)
+    }
+
     /// The word for this kind of place: what stands before the colon, or `registry`, or `memory`.
     pub fn kind_str(&self) -> &'static str {
         match self {
@@ -318,9 +323,8 @@ impl fmt::Display for Location {
         match self {
             Self::Registry(reference) => {
                 let host = reference.host();
-                let known = PREFIXES.iter().chain(FOREIGN.iter().map(|(foreign, _)| foreign));
                 // A registry `store:5000` would read as the local store.
-                if reference.port().is_some() && known.into_iter().any(|prefix| *prefix == host) {
+                if reference.port().is_some() && Self::is_kind(host) {
                     f.write_str("docker://")?;
                 }
                 write!(f, "{reference}")

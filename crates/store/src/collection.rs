@@ -1,5 +1,7 @@
 //! Places of this machine that keep many images: layouts and the local store.
 
+use std::fmt;
+
 use serde::{Deserialize, Serialize};
 
 use conex_spec::{Descriptor, Name, Result, Tag};
@@ -15,6 +17,25 @@ pub struct Entry {
     pub name: String,
     /// What it stands for.
     pub root: Descriptor,
+}
+
+/// What may be the matter with content that a place keeps.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Problem {
+    /// It is there, but not what its digest names.
+    Damaged,
+    /// It is not there, although something needs it.
+    Missing,
+}
+
+impl fmt::Display for Problem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Damaged => "damaged",
+            Self::Missing => "missing",
+        })
+    }
 }
 
 /// A place of this machine that keeps many images, as its upkeep sees it. All of it blocks.

@@ -37,7 +37,7 @@ pub mod source;
 pub mod stage;
 pub mod verify;
 
-pub use collection::{Collection, Entry};
+pub use collection::{Collection, Entry, Problem};
 pub use home::Access;
 pub use layout::Layout;
 pub use local::LocalStore;

@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use clap::Args;
 
 use conex_ops::Context;
-use conex_ops::fsck::{Fault, Problem, Report, fsck};
+use conex_ops::fsck::{Fault, Report, fsck};
 use conex_ops::open::Keep;
 use conex_spec::Result;
 
@@ -50,15 +50,11 @@ fn text(report: &Report, place: &Keep) -> String {
 /// Each fault on a line, and what it breaks.
 pub fn faults(faults: &[Fault]) -> String {
     let line = |fault: &Fault| {
-        let problem = match fault.problem {
-            Problem::Damaged => "damaged",
-            Problem::Missing => "missing",
-        };
         let images = match fault.images.len() {
             0 => "needed by no image".into(),
             _ => escape(&fault.images.join(", ")),
         };
-        format!("{problem}  {}  {images}\n", fault.digest)
+        format!("{}  {}  {images}\n", fault.problem, fault.digest)
     };
     faults.iter().map(line).collect()
 }

@@ -1,13 +1,15 @@
 //! The files of images: listed, read, compared, and packed anew after a change.
 
 use std::fs;
-use std::os::unix::fs::{PermissionsExt, symlink};
+use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
+use std::os::unix::process::CommandExt;
 use std::path::PathBuf;
+use std::process::Command;
 
 use serde_json::Value;
 
 use crate::support::layout::{document, tagged};
-use crate::support::program::{Conex, run_partner};
+use crate::support::program::{Conex, run, run_partner};
 use crate::support::scratch::Scratch;
 
 /// An image of two layers: the second hides a file, changes one and adds one through a link.
@@ -155,6 +157,34 @@ pub fn changes_become_a_layer() {
     fs::write(root.join("etc/newer"), "").unwrap();
     let report = conex.json(&["repack", &tree, &next]);
     assert_eq!(report["changed"], 2, "{report}");
+}
+
+/// Without privilege no file gets a set-ID bit, so that its absence is no change.
+pub fn lost_set_id_bits_are_no_change_without_privilege() {
+    let scratch = Scratch::new("repack-nobody");
+    let conex = Conex::new(&scratch);
+    let (tree, home) = (scratch.folder("tree"), scratch.folder("home"));
+    fs::write(tree.join("su"), "x").unwrap();
+    fs::set_permissions(tree.join("su"), fs::Permissions::from_mode(0o4755)).unwrap();
+    fs::set_permissions(&home, fs::Permissions::from_mode(0o777)).unwrap();
+    let image = format!("oci:{}:1", scratch.arg("layout"));
+    conex.ok(&["pack", tree.to_str().unwrap(), &image]);
+    let (rootfs, next) = (home.join("rootfs"), format!("oci:{}:2", home.join("next").display()));
+    let rootfs = rootfs.to_str().unwrap();
+    let nobody = |args: &[&str]| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_conex"));
+        run(command.args(args).uid(65_534).gid(65_534).env("HOME", &home).env_remove("CONEX_STORE"))
+    };
+    nobody(&["unpack", &image, rootfs]);
+    assert_eq!(PathBuf::from(rootfs).join("su").metadata().unwrap().mode() & 0o7777, 0o755);
+    let told = nobody(&["repack", rootfs, &next, "--base", &image, "--format", "json"]);
+    let report: Value = serde_json::from_str(&told).unwrap();
+    assert!(report["layer"].is_null(), "{report}");
+    fs::set_permissions(PathBuf::from(rootfs).join("su"), fs::Permissions::from_mode(0o700))
+        .unwrap();
+    let told = nobody(&["repack", rootfs, &next, "--base", &image, "--format", "json"]);
+    let report: Value = serde_json::from_str(&told).unwrap();
+    assert_eq!(report["changed"], 1, "{report}");
 }
 
 pub fn packed_as_asked_and_alike_everywhere() {

@@ -41,6 +41,7 @@ const CASES: &[Case] = cases! {
     files::cat_reads_the_newest_layers_only;
     files::differences_are_told, needs "tar";
     files::changes_become_a_layer;
+    files::lost_set_id_bits_are_no_change_without_privilege, needs ROOT;
     files::packed_as_asked_and_alike_everywhere;
     packing::layers_go_on_top_of_an_image;
     packing::several_folders_become_one_layer;

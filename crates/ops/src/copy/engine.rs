@@ -169,8 +169,7 @@ impl<'a> Engine<'a> {
         let there = self.copy_blobs(&graph, &mut summary).await?;
         self.copy_manifests(&graph, tasks, &there, &mut summary).await?;
         self.publish(&graph, tasks, &there).await?;
-        let manifests = graph.manifests.iter().map(|node| &node.descriptor);
-        self.done.extend(graph.blobs.iter().chain(manifests).map(|blob| blob.digest.clone()));
+        self.done.extend(graph.content().map(|blob| blob.digest.clone()));
         self.summary.merge(summary);
         Ok(())
     }

@@ -4,7 +4,7 @@
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use futures_util::{StreamExt, TryStreamExt, stream};
+use futures_util::{StreamExt, TryStreamExt, future, stream};
 use tokio::sync::OnceCell;
 
 use conex_spec::{Descriptor, Digest, Location, MediaType, Result, Tag};
@@ -67,17 +67,11 @@ impl Engine<'_> {
         let mut below = Walk::new(there, None);
         below.add(&task.root, task.only.as_deref())?;
         let Ok(graph) = below.run().await else { return Ok(None) };
-        let manifests = graph.manifests.into_iter().map(|node| node.descriptor);
-        let content: Vec<_> = graph.blobs.into_iter().chain(manifests).collect();
+        let content: Vec<_> = graph.content().cloned().collect();
         let looks = content.iter().map(|blob| self.has(blob));
-        let mut looks = stream::iter(looks).buffer_unordered(self.options.jobs);
-        while let Some(there) = looks.try_next().await? {
-            if !there {
-                return Ok(None);
-            }
-        }
-        drop(looks);
-        Ok(Some(content))
+        let looks = stream::iter(looks).buffer_unordered(self.options.jobs);
+        let whole = looks.try_all(future::ready).await?;
+        Ok(whole.then_some(content))
     }
 
     /// Whether the destination has what belongs to a root itself at the source.

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use conex_spec::{Descriptor, Digest, Error, Kind, MediaType, Result};
-use conex_store::ByteStream;
+use conex_store::{ByteStream, Problem};
 use futures_util::{StreamExt, TryStreamExt, stream};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
@@ -50,16 +50,6 @@ pub struct Fault {
     pub wanted: Option<Descriptor>,
     /// The repositories that have it.
     pub repositories: Vec<String>,
-}
-
-/// What is wrong with content.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub enum Problem {
-    /// It has other bytes.
-    Damaged,
-    /// It is not there, although a repository has it or a manifest needs it.
-    Missing,
 }
 
 /// Hashes everything, and sets aside what is damaged unless it is a `dry_run`.

@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use clap::Args;
 
-use conex_server::gc::{Fault, Problem, Scrub as Report};
+use conex_server::gc::{Fault, Scrub as Report};
 use conex_spec::Result;
 
 use super::Which;
@@ -63,15 +63,11 @@ fn text(report: &Report) -> String {
 /// Each fault on a line, and the repositories that it breaks.
 pub fn faults(faults: &[Fault]) -> String {
     let line = |fault: &Fault| {
-        let problem = match fault.problem {
-            Problem::Damaged => "damaged",
-            Problem::Missing => "missing",
-        };
         let repositories = match fault.repositories.len() {
             0 => "in no repository".to_owned(),
             _ => escape(&fault.repositories.join(", ")),
         };
-        format!("{problem}  {}  {repositories}\n", fault.digest)
+        format!("{}  {}  {repositories}\n", fault.problem, fault.digest)
     };
     faults.iter().map(line).collect()
 }
