@@ -18,12 +18,15 @@ use std::sync::Arc;
 use conex_store::{Event, Observer};
 
 use crate::args::Progress;
+use crate::commands::size_in;
 use crate::output::escape;
+use meter::Meter;
 
 /// How the progress of one command is shown.
 pub trait Show: Observer {
-    /// Sums up, once all is done or has failed.
-    fn finish(&self) {}
+    /// Sums up. `failed` says that not all is done: the command failed or was interrupted, and will
+    /// tell no sum of its own.
+    fn finish(&self, failed: bool);
 }
 
 /// What shows progress in the form that was asked for, and where `verbose` every request as well.
@@ -62,8 +65,8 @@ impl Observer for Terse {
 }
 
 impl Show for Terse {
-    fn finish(&self) {
-        self.0.finish();
+    fn finish(&self, failed: bool) {
+        self.0.finish(failed);
     }
 }
 
@@ -94,4 +97,54 @@ impl Observer for Silent {
     }
 }
 
-impl Show for Silent {}
+impl Show for Silent {
+    fn finish(&self, _: bool) {}
+}
+
+/// What moved before a command failed, on one line; nothing where nothing had moved.
+fn before_failure(meter: &Meter) -> Option<String> {
+    let mut parts = Vec::new();
+    for (what, count) in [
+        ("moved", meter.moved),
+        ("resumed after", meter.resumed),
+        ("already there", meter.reused),
+        ("taken over", meter.mounted),
+        ("broken off after", meter.broken_off()),
+    ] {
+        if count.blobs > 0 {
+            parts.push(format!("{what} {}", size_in(count.bytes, count.blobs)));
+        }
+    }
+    (!parts.is_empty()).then(|| format!("before it failed: {}", parts.join(", ")))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::{Duration, Instant};
+
+    use super::*;
+    use conex_spec::{Descriptor, MediaType};
+
+    #[test]
+    fn what_was_moved_before_a_failure() {
+        let mut meter = Meter::default();
+        assert_eq!(before_failure(&meter), None);
+        let blobs = [b"a".as_slice(), b"bc", b"def"];
+        let [moved, there, broken] = blobs.map(|bytes| Descriptor::of(MediaType::LAYER, bytes));
+        for event in [
+            Event::Started(&moved),
+            Event::Progress(&moved, 1),
+            Event::Done(&moved),
+            Event::Present(&there),
+            Event::Started(&broken),
+            Event::Progress(&broken, 2),
+        ] {
+            meter.note(event, Instant::now(), Duration::ZERO);
+        }
+        assert_eq!(
+            before_failure(&meter).unwrap(),
+            "before it failed: moved 1 B in 1 blob, already there 2 B in 1 blob, \
+             broken off after 2 B in 1 blob"
+        );
+    }
+}

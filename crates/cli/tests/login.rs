@@ -168,6 +168,29 @@ fn a_login_for_a_part_has_a_file_of_its_own() {
     assert_eq!(home.json(&["auth", "list"], ""), serde_json::json!([]));
 }
 
+/// Whoever is refused is told which login it was: one for a part is not replaced by one for all.
+#[test]
+fn a_refused_login_is_named() {
+    let (home, registry) = (Home::new(), registry(false));
+    let file = home.path("auth.json");
+    let part = format!("{registry}/team");
+    // alice:other
+    let entry = serde_json::json!({"auth": "YWxpY2U6b3RoZXI="});
+    fs::write(&file, serde_json::json!({"auths": {part.as_str(): entry}}).to_string()).unwrap();
+    let option = ["--auth-file", file.to_str().unwrap()];
+    for words in [&["auth", "check", &format!("{part}/app")][..], &["tags", &format!("{part}/app")]]
+    {
+        let (code, err) = home.fails(&[words, &option].concat(), "");
+        assert_eq!(code, 5, "{err}");
+        let found = format!("found    the password of user \"alice\" from auths.\"{part}\" in ");
+        assert!(err.contains(&found), "{err}");
+        assert!(err.contains(&format!("hint: `conex login {part}` keeps another login")), "{err}");
+    }
+    let (code, err) = home.fails(&["login", &part, "-u", "alice"], "wrong");
+    assert_eq!(code, 5, "{err}");
+    assert!(err.contains("hint: check the user name and the password"), "{err}");
+}
+
 #[test]
 fn the_auth_file_is_the_one_that_is_named() {
     let (home, registry) = (Home::new(), registry(false));
@@ -205,6 +228,12 @@ fn a_store_keeps_what_the_file_does_not() {
     assert!(fs::read_to_string(home.path("kept")).unwrap().contains(PASSWORD));
     let check = home.json(&["auth", "check", &registry], "");
     assert_eq!((&check["helper"], &check["checked"]), (&"box".into(), &true.into()));
+    assert_eq!(check["file"], file.display().to_string());
+    let told = home.ok(&["auth", "check", &registry], "");
+    assert!(told.ends_with(&format!(
+        "takes password of alice from docker-credential-box, named in {}\n",
+        file.display()
+    )));
     home.ok(&["logout", &registry], "");
     assert!(!home.path("kept").exists());
     fs::remove_file(home.path("bin/docker-credential-box")).unwrap();

@@ -8,6 +8,7 @@ use http::header::{CONTENT_LENGTH, CONTENT_TYPE, HeaderName, LOCATION};
 use http::{HeaderMap, StatusCode};
 use reqwest::{Response, Url};
 
+use crate::credentials::Shown;
 use crate::hosts::failure;
 use crate::options::Timeouts;
 use crate::origin::shown;
@@ -25,7 +26,7 @@ pub(crate) struct Answer {
     pub(crate) elsewhere: bool,
     pub(crate) timeouts: Timeouts,
     /// Whether a login was sent, and whose; an anonymous token is nobody's.
-    pub(crate) sent: Option<Option<String>>,
+    pub(crate) sent: Option<Option<Shown>>,
 }
 
 impl Answer {

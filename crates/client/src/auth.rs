@@ -19,7 +19,7 @@ use base64::engine::general_purpose::STANDARD as BASE64;
 
 use crate::answer::Answer;
 use crate::challenge::{self, Challenge};
-use crate::credentials::{Credential, Found, Proof};
+use crate::credentials::{Credential, Found, Proof, Shown};
 use crate::fault::fault;
 use crate::registry::Registry;
 use crate::scope::Access;
@@ -37,7 +37,7 @@ const MAX_TOGETHER: usize = 4;
 pub(crate) struct Sent {
     pub(crate) header: HeaderValue,
     /// The credential as people may see it; nothing for an anonymous token.
-    pub(crate) by: Option<String>,
+    pub(crate) by: Option<Shown>,
 }
 
 /// What is known of a registry's logins.
@@ -136,13 +136,10 @@ impl Registry {
 
     /// The fault of a request that was refused in spite of all.
     pub(crate) async fn refused(&self, answer: Answer) -> Error {
-        let known = answer.sent.clone().flatten().is_some();
+        let sent = answer.sent.clone().flatten();
         let err = fault(answer, format!("{} refuses the request", self.name)).await;
-        if known {
-            return err.hint(format!(
-                "`conex login {}` keeps another login; or the user may not do this",
-                self.name
-            ));
+        if let Some(Shown { advice, .. }) = sent {
+            return err.hint(format!("{advice}; or the user may not do this"));
         }
         let unasked = self.auth.state().found.unasked();
         no_login(err, &self.name, unasked.as_deref())
@@ -253,20 +250,19 @@ impl Registry {
     fn wants_password(&self, credential: Option<&Credential>) -> Error {
         let what = format!("{} takes passwords only", self.name);
         let err = Error::new(Kind::Unauthorized, what).expected("a user name and a password");
-        let err = match credential {
-            Some(credential) => err.found(credential),
+        match credential.map(Credential::shown) {
+            Some(Shown { by, advice }) => err.found(by).hint(advice),
             None => err,
-        };
-        err.hint(format!("`conex login {}` keeps another login", self.name))
+        }
     }
 
     /// Says whose credential a token server refused.
     fn explain(&self, err: Error, found: &Found) -> Error {
         match &found.credential {
-            Some(credential) if is_refusal(&err) => err.found(credential).hint(format!(
-                "`conex login {}` keeps another login; or the user may not do this",
-                self.name
-            )),
+            Some(credential) if is_refusal(&err) => {
+                let Shown { by, advice } = credential.shown();
+                err.found(by).hint(format!("{advice}; or the user may not do this"))
+            }
             None if is_refusal(&err) => no_login(err, &self.name, found.unasked.as_deref()),
             _ => err,
         }
@@ -274,7 +270,7 @@ impl Registry {
 }
 
 fn sent(header: HeaderValue, credential: Option<&Credential>) -> Sent {
-    Sent { header, by: credential.map(ToString::to_string) }
+    Sent { header, by: credential.map(Credential::shown) }
 }
 
 /// Whether a token server said no.

@@ -77,8 +77,17 @@ pub(crate) enum Proof {
 pub(crate) enum Place {
     /// A file, and the key of the entry.
     File(PathBuf, String),
-    /// A helper, and what it calls the server.
-    Helper(helper::Helper, String),
+    /// A helper, what it calls the server, and the file that names the helper.
+    Helper(helper::Helper, String, PathBuf),
+}
+
+/// A credential as people may see it.
+#[derive(Clone, Debug)]
+pub(crate) struct Shown {
+    /// Whose it is, and where it came from.
+    pub(crate) by: String,
+    /// What helps where it is refused.
+    pub(crate) advice: String,
 }
 
 /// What was found for a registry.
@@ -159,6 +168,13 @@ impl Credentials {
     /// The files that are asked, in their order.
     pub fn files(&self) -> &[PathBuf] {
         &self.files
+    }
+
+    /// Whether no folder lies where a file is meant, as Docker makes one for a bind mount of a file
+    /// that is missing.
+    pub(crate) fn check_files(&self) -> Result<()> {
+        let folder = self.files.iter().find(|path| path.is_dir());
+        folder.map_or(Ok(()), |path| Err(crate::files::is_folder(path)))
     }
 
     /// What is known for a repository of a registry. Blocking.
@@ -248,6 +264,23 @@ impl Credential {
             Proof::Password(user, _) | Proof::Identity(Some(user), _) => Some(user),
             Proof::Identity(None, _) | Proof::Token(_) => None,
         }
+    }
+
+    pub(crate) fn shown(&self) -> Shown {
+        Shown { by: self.to_string(), advice: self.advice() }
+    }
+
+    /// What helps where it is refused: a new login in the place of this very one.
+    fn advice(&self) -> String {
+        let key = match &self.place {
+            Some(Place::File(_, key)) => key,
+            Some(Place::Helper(_, server, _)) => server,
+            None => return format!("give another login in {}", self.found_in),
+        };
+        // A key that is a URL is good for all of its host, whatever its path.
+        let key = keys::host_of(key).unwrap_or(key);
+        let domain = key.parse::<Domain>().map_or_else(|_| key.to_owned(), |it| it.to_string());
+        format!("`conex login {}` keeps another login", crate::fault::escaped(&domain))
     }
 }
 

@@ -5,6 +5,7 @@ use http::StatusCode;
 use serde::Deserialize;
 
 use crate::answer::Answer;
+use crate::credentials::Shown;
 use crate::origin::shown;
 use crate::paths;
 
@@ -36,16 +37,23 @@ struct Item {
 pub(crate) async fn fault(answer: Answer, what: impl std::fmt::Display) -> Error {
     let (status, place) = (answer.status(), shown(&answer.url));
     let host = escaped(&paths::registry_at(&answer.url));
-    let by = answer.sent.clone().flatten().unwrap_or_else(|| "no credentials".into());
+    let (sent, elsewhere) = (answer.sent.clone().flatten(), answer.elsewhere);
     let body = answer.read(MAX_BODY, "error").await.unwrap_or_default();
     let told = explain(&body);
     let told = if told.is_empty() { String::new() } else { format!(": {told}") };
     let kind = if lacks_content(&body) { Kind::NotFound } else { kind(status) };
     let err = Error::new(kind, format!("{what}: {place} answers {status}{told}"));
     match status.as_u16() {
-        401 | 403 => err.found(by).hint(format!(
-            "the user may not do this, or not here; `conex login {host}` keeps another login"
+        // No login goes along when a redirect leaves the registry.
+        401 | 403 if elsewhere => err.found("no credentials").hint(format!(
+            "the registry sends whoever asks to {host}, which refuses; no login helps there"
         )),
+        401 | 403 => match sent {
+            Some(Shown { by, advice }) => {
+                err.found(by).hint(format!("the user may not do this, or not here; {advice}"))
+            }
+            None => err.found("no credentials").hint(format!("`conex login {host}` keeps a login")),
+        },
         404 => err.hint("check the name of the registry, the repository and the tag or digest"),
         429 => err.hint("the registry limits how often it is asked; a login may raise the limit"),
         _ => err,

@@ -17,6 +17,9 @@ pub(crate) fn bounded(path: &Path, limit: u64) -> Result<Option<Vec<u8>>> {
         Err(err) if err.kind() == io::ErrorKind::NotFound => return Ok(None),
         Err(err) => return Err(fault(err)),
     };
+    if file.metadata().is_ok_and(|meta| meta.is_dir()) {
+        return Err(is_folder(path));
+    }
     let mut bytes = Vec::new();
     file.take(limit + 1).read_to_end(&mut bytes).map_err(fault)?;
     if bytes.len() as u64 > limit {
@@ -24,6 +27,13 @@ pub(crate) fn bounded(path: &Path, limit: u64) -> Result<Option<Vec<u8>>> {
             .expected(format!("at most {limit} bytes")));
     }
     Ok(Some(bytes))
+}
+
+/// The fault of a folder in the place of a file.
+pub(crate) fn is_folder(path: &Path) -> Error {
+    Error::new(Kind::Io, format!("cannot read {}", path.display()))
+        .expected("a file")
+        .found("a folder")
 }
 
 #[cfg(test)]

@@ -96,7 +96,16 @@ impl Client {
             .with_proof(domain.registry(), proof.clone(), "this login")
             .wanting_identity();
         let client = Client::new(Options { credentials, ..self.options().clone() });
-        let asked = client.check_login(domain).await?;
+        let asked = client.check_login(domain).await.map_err(|err| match (err.kind(), with) {
+            (Kind::Unauthorized, LoginProof::Password { .. }) => {
+                err.hint("check the user name and the password")
+            }
+            (Kind::Unauthorized, LoginProof::IdentityToken(_)) => err.hint(
+                "check the token, and whether the registry takes identity tokens: most take \
+                 them as passwords, with a user name",
+            ),
+            _ => err,
+        })?;
         let identity = client.repository(&domain.reference()?).registry().auth.identity();
         let proof = match (identity, proof) {
             (Some(token), Proof::Password(user, _)) => Proof::Identity(Some(user), token),

@@ -45,9 +45,14 @@ impl Shared {
         Self { options, transport, room, registries: OnceLock::new() }
     }
 
-    /// What is configured about registries, read when first asked for.
+    /// What is configured about registries, read when first asked for. A folder in the place of a file
+    /// with logins is told then, whether the registry wants a login or not.
     pub(crate) fn registries(&self) -> Result<&Registries, &Error> {
-        self.registries.get_or_init(|| self.options.registries.load()).as_ref()
+        let load = || {
+            self.options.credentials.check_files()?;
+            self.options.registries.load()
+        };
+        self.registries.get_or_init(load).as_ref()
     }
 
     /// The credentials, with the helpers that are named for all registries.

@@ -143,9 +143,10 @@ impl Question {
 
     /// Whether an answer says that the server knows no forms. "If the request to the endpoint
     /// returns 404 using the HTTP POST method, refer to Token Documentation for using the HTTP GET
-    /// method" ("OAuth2 Token Authentication"); Artifactory answers 401 instead.
+    /// method" ("OAuth2 Token Authentication"). A 401 is a refusal: the token is not tried as a
+    /// password after it, which may count as an attack on the account.
     fn is_unknown(&self, status: StatusCode) -> bool {
-        self.form.is_some() && matches!(status.as_u16(), 401 | 404 | 405 | 501)
+        self.form.is_some() && matches!(status.as_u16(), 404 | 405 | 501)
     }
 
     fn in_the_old_way(self, service: Option<&str>, scopes: &[String]) -> Result<Self> {

@@ -138,14 +138,16 @@ async fn tokens_that_the_registry_finds_ended() {
 
 async fn tokens_for_a_wrong_password() {
     let (server, registry) = start().await;
+    let mut hints = Vec::new();
     for client in [client(&registry, "canary-wrong"), Client::new(quick().0)] {
         let repository = client.repository(&registry.reference("a").parse().unwrap());
         let err = repository.has(&blob(b"x")).await.unwrap_err();
         assert_eq!(err.kind(), Kind::Unauthorized, "{err}");
         assert!(!format!("{err} {err:?}").contains("canary"), "{err:?}");
-        let hint = err.hint_text().unwrap();
-        assert!(hint.contains(&format!("conex login {}", registry.address)), "{hint}");
+        hints.push(err.hint_text().unwrap().to_owned());
     }
+    assert!(hints[0].starts_with("give another login in the test; "), "{hints:?}");
+    assert!(hints[1].contains(&format!("conex login {}", registry.address)), "{hints:?}");
     let asked = server.asked();
     assert_eq!(asked[0].user.as_deref(), Some("alice"));
     assert!(!asked[0].granted);
@@ -202,4 +204,13 @@ async fn tokens_for_an_identity_token() {
     assert_eq!(err.kind(), Kind::Unauthorized);
     assert!(err.found_value().unwrap().starts_with("the identity token of user \"alice\""));
     assert!(!format!("{err} {err:?}").contains("canary"), "{err:?}");
+
+    // One that is refused is not tried as a password too.
+    server.behave(|manners| manners.takes_forms = true);
+    server.asked();
+    let repository = from_file(&file).repository(&registry.reference("a").parse().unwrap());
+    let err = repository.has(&blob(&bytes)).await.unwrap_err();
+    assert_eq!(err.kind(), Kind::Unauthorized);
+    let methods: Vec<_> = server.asked().into_iter().map(|asked| asked.method).collect();
+    assert_eq!(methods, ["POST"]);
 }

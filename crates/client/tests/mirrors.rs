@@ -407,7 +407,10 @@ async fn who_was_tried_is_told() {
     assert_eq!(err.kind(), Kind::Network);
     assert!(err.message().contains(&primary), "{err}");
     assert!(err.message().contains("registries.conf, line 1"), "{err}");
-    assert_eq!(err.found_value(), Some("nor did the mirrors before it serve"));
+    assert_eq!(
+        err.found_value(),
+        Some("the mirrors that were asked before it did not serve it either")
+    );
     assert!(err.hint_text().unwrap().contains("check the port"), "{err:?}");
     assert!(world.notes.warnings()[0].contains(&mirror));
 }

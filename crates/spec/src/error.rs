@@ -83,6 +83,13 @@ impl Error {
         Self::from_io(err, || format!("{action} {}", path.display()))
     }
 
+    /// As [`Error::io`], where something was to be made or written: a place that cannot hold it, as
+    /// `/proc`, is no content that is missing.
+    pub fn making(action: &str, path: &Path, err: io::Error) -> Self {
+        let err = Self::io(action, path, err);
+        if err.kind() == Kind::NotFound { err.with_kind(Kind::Io) } else { err }
+    }
+
     /// As [`Error::io`], for streams that have no path.
     pub fn from_io(err: io::Error, message: impl FnOnce() -> String) -> Self {
         let err = match err.downcast::<Self>() {
@@ -236,6 +243,13 @@ mod tests {
         let err =
             Error::new(Kind::Mismatch, "blob a").expected("x").found("y").context("cannot copy");
         assert_eq!(err.to_string(), "cannot copy: blob a (expected x, found y)");
+    }
+
+    #[test]
+    fn a_place_that_holds_nothing_is_nothing_that_is_missing() {
+        let err = || io::Error::from(io::ErrorKind::NotFound);
+        assert_eq!(Error::io("cannot open", Path::new("/x"), err()).kind(), Kind::NotFound);
+        assert_eq!(Error::making("cannot write", Path::new("/x"), err()).kind(), Kind::Io);
     }
 
     #[test]

@@ -327,7 +327,7 @@ impl Folder {
                 self.make_folder(parent(name))?;
                 self.make_folder(name)
             }
-            Err(err) => Err(self.fault("cannot make folder", name, err.into())),
+            Err(err) => Err(Error::making("cannot make folder", &self.path.join(name), err.into())),
         }
     }
 
@@ -429,10 +429,8 @@ fn create_all(path: &Path) -> Result<()> {
             return Err(cannot_open(path, Errno::NOTDIR));
         }
         Err(err) => {
-            let err = Error::io("cannot make folder", path, err);
             // What is above it is there: `/proc` has no room for folders of others.
-            let is_odd = err.kind() == Kind::NotFound;
-            return Err(if is_odd { err.with_kind(Kind::Io) } else { err });
+            return Err(Error::making("cannot make folder", path, err));
         }
     }
     Folder::open(above)?.sync_folder("")

@@ -62,10 +62,12 @@ pub struct Copy {
     /// Copy the tags that match as a whole
     #[arg(long, value_name = "REGEX", value_parser = typed::<Regex>)]
     tags_regex: Vec<Regex>,
-    /// Copy the tags that are versions in a range, as '>=1.2, <2'; pre-releases only if named
+    /// Copy the tags that are versions in a range, as '>=1.2, <2 || ^3': a comma is `and`, `||` is
+    /// `or`, and so is this option again; pre-releases only if named
     #[arg(long, value_name = "RANGE", value_parser = typed::<Versions>)]
     tags_semver: Vec<Versions>,
-    /// Leave out the tags that match. May be repeated
+    /// Leave out the tags that match, and copy all the others, or those of them that the other
+    /// options choose. May be repeated
     #[arg(long, value_name = "GLOB", value_parser = typed::<Glob>)]
     exclude: Vec<Glob>,
     /// Give it this name at the destination too. May be repeated
@@ -247,10 +249,12 @@ fn what(report: &Report) -> String {
         [Copied { tag: None, root, images, .. }] if root.media_type.is_index() => match images {
             Some(images) => match report.extent {
                 Extent::Whole => {
-                    format!("the whole index of {images} images (`--platform` narrows it)")
+                    format!("the whole index of {} (`--platform` narrows it)", count(*images))
                 }
-                Extent::Trimmed => format!("the index trimmed to {images} images"),
-                Extent::Sparse => format!("the index of {images} images, and the chosen of them"),
+                Extent::Trimmed => format!("the index trimmed to {}", count(*images)),
+                Extent::Sparse => {
+                    format!("the index of {}, and the chosen of them", count(*images))
+                }
             },
             None => "the index, which was there,".into(),
         },
@@ -258,6 +262,10 @@ fn what(report: &Report) -> String {
         [_] => "one tag".into(),
         many => format!("{} tags", many.len()),
     }
+}
+
+fn count(images: usize) -> String {
+    format!("{images} {}", if images == 1 { "image" } else { "images" })
 }
 
 fn line(copied: &Copied) -> String {

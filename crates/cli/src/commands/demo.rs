@@ -56,7 +56,7 @@ impl Demo {
                 environment::temporary_folder().join(format!("conex-demo-{}", std::process::id()))
             }
         };
-        fs::create_dir_all(&dir).map_err(|err| Error::io("cannot make folder", &dir, err))?;
+        fs::create_dir_all(&dir).map_err(|err| Error::making("cannot make folder", &dir, err))?;
         dir.canonicalize().map_err(|err| Error::io("cannot open folder", &dir, err))
     }
 }

@@ -20,7 +20,8 @@ Examples:
   conex logout --all
 
 Exit codes:
-  0 forgotten; 3 there was no such login; 4 a file is broken; 7 a file or a helper failed")]
+  0 forgotten, or --all where there was none; 3 there was no login for what is named; 4 a file is
+  broken; 7 a file or a helper failed")]
 pub struct Logout {
     /// The registry, or the namespace or repository that the login is for
     #[arg(value_name = "REGISTRY[/PATH]", value_parser = typed::<Domain>, required_unless_present = "all")]
@@ -51,7 +52,10 @@ impl Logout {
                 .hint("`conex auth list` shows those that there are"));
         }
         let rows: Vec<_> = erased.into_iter().map(Row::from).collect();
-        output.report(&rows, |rows| rows.iter().map(text).collect())
+        output.report(&rows, |rows| match rows {
+            [] => "there was no login\n".to_owned(),
+            rows => rows.iter().map(text).collect(),
+        })
     }
 }
 

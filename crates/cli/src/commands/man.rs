@@ -25,7 +25,7 @@ pub struct Man {
 impl Man {
     pub fn run(&self, output: &Output) -> Result<()> {
         fs::create_dir_all(&self.output)
-            .map_err(|err| Error::io("cannot make", &self.output, err))?;
+            .map_err(|err| Error::making("cannot make", &self.output, err))?;
         let mut root = crate::args::Args::command();
         root.build();
         let mut pages = Vec::new();
@@ -43,14 +43,17 @@ fn write(command: &Command, name: &str, folder: &Path, pages: &mut Vec<PathBuf>)
         write(sub, &format!("{name}-{}", sub.get_name()), folder, pages)?;
     }
     let path = folder.join(format!("{name}.1"));
-    fs::write(&path, page(command, name)).map_err(|err| Error::io("cannot write", &path, err))?;
+    fs::write(&path, page(command, name))
+        .map_err(|err| Error::making("cannot write", &path, err))?;
     pages.push(path);
     Ok(())
 }
 
 fn page(command: &Command, name: &str) -> Vec<u8> {
     let after = command.get_after_help().map(ToString::to_string).unwrap_or_default();
-    let page = Page::new(command.clone().display_name(name));
+    let page = Page::new(command.clone().display_name(name))
+        .source(concat!("conex ", env!("CARGO_PKG_VERSION")))
+        .manual("Manual of conex");
     let mut text = Vec::new();
     // A vector takes whatever is written to it.
     let _ = page

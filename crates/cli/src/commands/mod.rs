@@ -61,6 +61,8 @@ const VALIDATORS: usize = 4;
 const LOOKS: usize = 8;
 /// The exit code of content that was looked at and is not sound.
 const UNSOUND: u8 = 4;
+/// That of a command that a signal stopped, as a shell tells it: 128 and SIGINT.
+const INTERRUPTED: u8 = 130;
 /// How long threads may take to put away what they were doing.
 const SHUTDOWN: Duration = Duration::from_secs(5);
 
@@ -82,7 +84,10 @@ pub fn run(args: &Args, output: &Output) -> Result<ExitCode> {
         .map_err(|err| Error::new(Kind::Io, "cannot start threads").source(err))?;
     let progress = progress::show(args.global.progress, args.global.verbose);
     let result = runtime.block_on(until_interrupted(args, output, &progress));
-    progress.finish();
+    progress.finish(match &result {
+        Ok(code) => *code == ExitCode::from(INTERRUPTED),
+        Err(_) => true,
+    });
     // What still moves when a command has failed is dropped, and its writers remove what they staged.
     runtime.shutdown_timeout(SHUTDOWN);
     result
@@ -103,7 +108,7 @@ async fn until_interrupted(
         result = dispatch(args, output, progress) => result,
         () = stop_signal() => {
             progress.event(Event::Warning("interrupted; the same command goes on from here"));
-            Ok(ExitCode::from(130))
+            Ok(ExitCode::from(INTERRUPTED))
         }
     }
 }
@@ -257,7 +262,7 @@ fn mode(kind: &str, mode: u32) -> String {
 }
 
 /// `1.0 KiB in 2 blobs`
-fn size_in(bytes: u64, blobs: u64) -> String {
+pub fn size_in(bytes: u64, blobs: u64) -> String {
     format!("{} in {blobs} {}", size(bytes), if blobs == 1 { "blob" } else { "blobs" })
 }
 

@@ -63,7 +63,7 @@ pub async fn write(
     let cannot = |err: Error| err.context(path.display());
     let mut file = Replacement::create(path, durable).map_err(cannot)?;
     while let Some(chunk) = content.next().await {
-        file.write_all(&chunk?).map_err(|err| Error::io("cannot write", path, err))?;
+        file.write_all(&chunk?).map_err(|err| Error::making("cannot write", path, err))?;
     }
     file.finish().map_err(cannot)?;
     Ok(true)

@@ -14,7 +14,7 @@ use crate::output::{Output, escape, size};
 ///
 /// Date, size, digest and platforms are shown with each name where that costs no requests. For a
 /// repository of a registry they cost some for each tag, and are shown with --details, or where
-/// the list is sorted by them. The size is that of all content as it is stored, for all platforms.
+/// the list is sorted by them; that holds for --format json too. The size is that of all content as it is stored, for all platforms.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
@@ -30,7 +30,7 @@ pub struct Tags {
     /// REGISTRY/REPOSITORY, oci:DIR, oci-archive:FILE, docker-archive:FILE, store:NAME or store:
     #[arg(value_parser = typed::<Place>, value_name = "LOCATION")]
     place: Place,
-    /// Show date, size, digest and platforms too
+    /// Show date, size, digest and platforms too, in text and in JSON
     #[arg(short, long, conflicts_with = "quiet")]
     details: bool,
     /// Show names only

@@ -17,7 +17,7 @@ pub fn registry_files(named: Option<&Path>) -> RegistryFiles {
 }
 
 fn files(named: Option<PathBuf>, system: &Path, home: Option<&Path>) -> RegistryFiles {
-    let own = home.map(|home| home.join("registries.conf")).filter(|own| own.is_file());
+    let own = home.map(|home| home.join("registries.conf")).filter(|own| own.exists());
     let drop_ins = |folder: &Path| folder.join("registries.conf.d");
     let home_drop_ins = home.map(drop_ins);
     match (named, own) {

@@ -2,23 +2,31 @@
 
 use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 
 use conex_spec::Digest;
 use conex_store::{Event, Observer};
 
-use super::{NOTABLE, Show, remark};
+use super::meter::Meter;
+use super::{NOTABLE, Show, before_failure, remark};
 
 /// Bars on a terminal; elsewhere there is nothing to see of them.
 #[derive(Default)]
 pub struct Bars {
     all: MultiProgress,
     moving: Mutex<HashMap<Digest, ProgressBar>>,
+    meter: Mutex<Meter>,
 }
 
 impl Observer for Bars {
     fn event(&self, event: Event<'_>) {
+        self.meter.lock().unwrap_or_else(PoisonError::into_inner).note(
+            event,
+            Instant::now(),
+            Duration::MAX,
+        );
         let mut moving = self.moving.lock().unwrap_or_else(PoisonError::into_inner);
         match event {
             Event::Started(blob) if blob.size >= NOTABLE => {
@@ -62,7 +70,14 @@ impl Bars {
     }
 }
 
-impl Show for Bars {}
+impl Show for Bars {
+    fn finish(&self, failed: bool) {
+        let meter = self.meter.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(line) = before_failure(&meter).filter(|_| failed) {
+            self.say(&line);
+        }
+    }
+}
 
 fn style() -> ProgressStyle {
     let template = "{msg} {bar:30} {bytes:>11} of {total_bytes:<11} {binary_bytes_per_sec}";

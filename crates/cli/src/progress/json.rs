@@ -10,11 +10,12 @@
 //! | `retry` | `error`, `seconds` |
 //! | `warning` | `message` |
 //! | `request` | `method`, `url`, `status` unless it failed, `seconds`; only with `--verbose` |
-//! | `summary` | `moved`, `resumed`, `reused`, `mounted`, each with `blobs` and `bytes`; `rate`, `seconds` |
+//! | `summary` | `moved`, `resumed`, `reused`, `mounted`, `brokenOff`, each with `blobs` and `bytes`; `failed`, `rate`, `seconds` |
 //!
 //! `done` and `total` are in bytes, `rate` in bytes per second. What an earlier command had left of a
 //! blob is `resumed`: it is `done`, but did not move now. A blob that breaks off and begins
-//! anew is `started` again.
+//! anew is `started` again. The summary is the last event, also of a command that failed or was
+//! interrupted; only one that had nothing to move and did not fail has none.
 
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -47,10 +48,10 @@ impl Observer for Json {
 }
 
 impl Show for Json {
-    fn finish(&self) {
+    fn finish(&self, failed: bool) {
         let meter = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if !meter.is_idle() {
-            say(&summary(&meter, meter.elapsed(Instant::now())).to_string());
+        if failed || !meter.is_idle() {
+            say(&summary(&meter, meter.elapsed(Instant::now()), failed).to_string());
         }
     }
 }
@@ -86,14 +87,17 @@ fn object(event: Event<'_>, state: Option<State>) -> Option<Value> {
     }
 }
 
-fn summary(meter: &Meter, elapsed: Duration) -> Value {
+fn summary(meter: &Meter, elapsed: Duration, failed: bool) -> Value {
+    let broken_off = meter.broken_off();
     json!({
         "event": "summary",
         "moved": meter.moved,
         "resumed": meter.resumed,
         "reused": meter.reused,
         "mounted": meter.mounted,
-        "rate": rate(meter.moved.bytes, elapsed),
+        "brokenOff": broken_off,
+        "failed": failed,
+        "rate": rate(meter.moved.bytes.saturating_add(broken_off.bytes), elapsed),
         "seconds": elapsed.as_secs_f64(),
     })
 }
@@ -132,9 +136,18 @@ mod tests {
         );
         let count = |blobs, bytes| json!({"blobs": blobs, "bytes": bytes});
         assert_eq!(
-            summary(&meter, Duration::from_secs(2)),
+            summary(&meter, Duration::from_secs(2), false),
             json!({"event": "summary", "moved": count(1, 10), "resumed": count(0, 0), "reused": count(1, 10),
-                "mounted": count(0, 0), "rate": 5, "seconds": 2.0})
+                "mounted": count(0, 0), "brokenOff": count(0, 0), "failed": false, "rate": 5,
+                "seconds": 2.0})
+        );
+        for event in [Event::Started(&blob), Event::Progress(&blob, 6)] {
+            meter.note(event, start, PAUSE);
+        }
+        let sum = summary(&meter, Duration::from_secs(2), true);
+        assert_eq!(
+            (&sum["brokenOff"], &sum["failed"], &sum["rate"]),
+            (&count(1, 6), &json!(true), &json!(8))
         );
     }
 }

@@ -81,6 +81,15 @@ impl Meter {
         }
     }
 
+    /// Of what broke off, the bytes that came now.
+    pub fn broken_off(&self) -> Count {
+        let mut count = Count::default();
+        for moving in self.moving.values() {
+            count.add_bytes(moving.done.saturating_sub(moving.resumed));
+        }
+        count
+    }
+
     /// Whether there was anything to move.
     pub fn is_idle(&self) -> bool {
         [self.moved, self.reused, self.mounted].iter().all(|count| count.blobs == 0)

@@ -107,6 +107,8 @@ pub fn pages_of_the_manual() {
     for part in [".TH conex-copy", ".SH \"EXAMPLES\"", "conex copy alpine", ".SH \"EXIT STATUS\""] {
         assert!(copy.contains(part), "{part}\n{copy}");
     }
+    let title = format!(".TH conex-copy 1  \"conex {}\"", env!("CARGO_PKG_VERSION"));
+    assert!(copy.contains(&title), "{copy}");
     assert!(page("conex-manifest-get.1").contains("conex manifest get alpine"));
     assert!(!scratch.join("pages/conex-__complete.1").exists());
 }

@@ -1,11 +1,16 @@
 //! Progress, and how fast content moves.
 
 use std::fs;
-use std::time::Instant;
+use std::io::Read;
+use std::process::{Command, Stdio};
+use std::thread;
+use std::time::{Duration, Instant};
 
-use serde_json::Value;
+use rustix::process::{Pid, Signal, kill_process};
+use serde_json::{Value, json};
 
 use crate::support::daemon::Registry;
+use crate::support::layout::Handmade;
 use crate::support::program::Conex;
 use crate::support::scratch::Scratch;
 
@@ -35,6 +40,50 @@ pub fn events_are_json_with_a_sum() {
     for how in ["bar", "plain", "none"] {
         conex.ok(&["copy", "--progress", how, &format!("{place}:1.9"), &registry.image("app:2")]);
     }
+}
+
+pub fn what_moved_is_told_of_a_failure_too() {
+    let scratch = Scratch::new("failure");
+    let conex = Conex::new(&scratch);
+    let nowhere = scratch.arg("nowhere");
+    let run = conex.run(&["copy", "--progress", "json", &format!("oci:{nowhere}:1"), "store:x"]);
+    assert_eq!(run.code, Some(3), "{}", run.err);
+    let sum: Value = serde_json::from_str(run.err.lines().next().unwrap()).unwrap();
+    assert_eq!((&sum["event"], &sum["failed"]), (&Value::from("summary"), &Value::from(true)));
+    let registry = Registry::start(&scratch);
+    let made = Handmade::new(scratch.join("large"));
+    let layer = made.blob("application/vnd.oci.image.layer.v1.tar", &vec![7; 2 << 20]);
+    let config = made.document(
+        "application/vnd.oci.image.config.v1+json",
+        &json!({"architecture": "amd64", "os": "linux",
+            "rootfs": {"type": "layers", "diff_ids": [layer["digest"]]}}),
+    );
+    let image = made.finish(&made.manifest(&config, &[layer]));
+    for how in ["json", "plain", "bar"] {
+        let to = registry.image(&format!("{how}:1"));
+        let args = ["copy", "--limit-rate", "256K", "--progress", how, &image, &to];
+        let (code, err) = interrupted(conex.command(&args));
+        assert_eq!(code, Some(130), "{err}");
+        let last = err.lines().last().unwrap();
+        if how == "json" {
+            let sum: Value = serde_json::from_str(last).unwrap();
+            assert_eq!((&sum["event"], &sum["failed"]), (&json!("summary"), &json!(true)), "{sum}");
+            assert!(sum["brokenOff"]["bytes"].as_u64().unwrap() > 100_000, "{sum}");
+        } else {
+            assert!(last.starts_with("before it failed: "), "{err}");
+            assert!(last.contains("broken off after "), "{err}");
+        }
+    }
+}
+
+/// Stops a command when it has moved something for a second.
+fn interrupted(mut command: Command) -> (Option<i32>, String) {
+    let mut child = command.stderr(Stdio::piped()).spawn().unwrap();
+    thread::sleep(Duration::from_millis(1500));
+    kill_process(Pid::from_raw(child.id().cast_signed()).unwrap(), Signal::TERM).unwrap();
+    let mut err = String::new();
+    child.stderr.take().unwrap().read_to_string(&mut err).unwrap();
+    (child.wait().unwrap().code(), err)
 }
 
 /// The exact measure is a test of its own under a clock that stands still; here only that the

@@ -107,13 +107,13 @@ fn folder_of(path: &Path) -> Result<PathBuf> {
         .recursive(true)
         .mode(0o700)
         .create(&folder)
-        .map_err(|err| Error::io("cannot make folder", &folder, err))?;
+        .map_err(|err| Error::making("cannot make folder", &folder, err))?;
     Ok(folder)
 }
 
 /// Locks a folder until the file is closed.
 fn lock(folder: &Path) -> Result<File> {
-    let fault = |err| Error::io("cannot lock", folder, err);
+    let fault = |err| Error::making("cannot lock", folder, err);
     let dir = File::open(folder).map_err(fault)?;
     let until = Instant::now() + PATIENCE;
     loop {
@@ -137,7 +137,7 @@ fn lock(folder: &Path) -> Result<File> {
 fn replace(path: &Path, folder: &Path, text: &[u8]) -> Result<()> {
     let name = path.file_name().unwrap_or_default().to_string_lossy();
     let next = folder.join(format!(".{name}.conex"));
-    let fault = |err| Error::io("cannot write", &next, err);
+    let fault = |err| Error::making("cannot write", &next, err);
     // One that is there was left behind by a process that died: the lock is ours.
     match fs::remove_file(&next) {
         Err(err) if err.kind() != io::ErrorKind::NotFound => return Err(fault(err)),
@@ -156,7 +156,7 @@ fn replace(path: &Path, folder: &Path, text: &[u8]) -> Result<()> {
         .and_then(|()| fs::rename(&next, path));
     if let Err(err) = written {
         let _ = fs::remove_file(&next);
-        return Err(Error::io("cannot write", path, err));
+        return Err(Error::making("cannot write", path, err));
     }
     File::open(folder)
         .and_then(|dir| dir.sync_all())

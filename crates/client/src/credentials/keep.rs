@@ -116,7 +116,7 @@ impl Credentials {
         };
         let proof = Proof::Identity(user.clone(), token.clone());
         match place {
-            Place::Helper(helper, server) => helper.store(server, &proof),
+            Place::Helper(helper, server, _) => helper.store(server, &proof),
             Place::File(path, key) => edit(path, |entries| {
                 // Someone may have logged in anew meanwhile: that one counts.
                 let config = Config::read(path)?.unwrap_or_default();

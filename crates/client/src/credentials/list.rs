@@ -9,7 +9,7 @@ use conex_store::bridge::blocking;
 
 use crate::credentials::config::Config;
 use crate::credentials::helper::Helper;
-use crate::credentials::keys::servers;
+use crate::credentials::keys::{host_of, servers};
 use crate::credentials::{Asked, Credential, Credentials, Domain, Found, Place, Proof};
 use crate::hosts::registries as hosts;
 
@@ -61,26 +61,26 @@ impl Credentials {
             // "the base64 encoded authentication will not be used" (containers-auth.json(5)).
             let member = format!("credHelpers in {}", path.display());
             let helper = self.helper(name, &member)?.ok_or_else(|| missing(name, &member))?;
-            let credential = ask(&helper, registry, &member)?;
+            let credential = ask(&helper, registry, &member, path)?;
             return Ok(Found { credential, ..Found::default() });
         }
         if let Some(credential) = config.find(registry, repository, path)? {
             return Ok(Found { credential: Some(credential), ..Found::default() });
         }
         let Some(name) = config.store() else { return Ok(Found::default()) };
-        self.find_kept(name, &format!("credsStore in {}", path.display()), registry)
+        self.find_kept(name, &format!("credsStore in {}", path.display()), path, registry)
     }
 
     /// What a helper of `registries.conf` keeps for a registry.
     pub(super) fn find_with(&self, name: &str, place: &hosts::Place, of: &str) -> Result<Found> {
-        self.find_kept(name, &format!("credential-helpers in {place}"), of)
+        self.find_kept(name, &format!("credential-helpers in {place}"), &place.file, of)
     }
 
     /// What a helper keeps that is named for every registry.
-    fn find_kept(&self, name: &str, member: &str, registry: &str) -> Result<Found> {
+    fn find_kept(&self, name: &str, member: &str, path: &Path, registry: &str) -> Result<Found> {
         Ok(match self.helper(name, member)? {
             Some(helper) => {
-                Found { credential: ask(&helper, registry, member)?, ..Found::default() }
+                Found { credential: ask(&helper, registry, member, path)?, ..Found::default() }
             }
             // It would be asked for every registry: what anyone may read can still be read.
             None => Found { unasked: Some(absent(name, member)), ..Found::default() },
@@ -92,6 +92,24 @@ impl Credentials {
     pub async fn logins(&self) -> Result<Vec<Login>> {
         let credentials = self.clone();
         blocking(move || credentials.all()).await
+    }
+
+    /// What there are logins for as far as files list it: no helper is run, which may ask a person for
+    /// a passphrase, and a file that cannot be read lists nothing. Blocking.
+    pub fn domains(&self) -> Vec<Domain> {
+        let mut domains = Vec::new();
+        for asked in self.asked() {
+            let Asked::Source(Ok(Some((path, config)))) = asked else { continue };
+            let kept = |key: &&str| {
+                config.store().is_some() || config.entry(key, path).is_ok_and(|it| it.is_some())
+            };
+            let helpers = config.helpers().map(|(key, _)| key);
+            for key in config.keys().filter(kept).chain(helpers) {
+                let key = host_of(key).unwrap_or(key);
+                domains.extend(key.parse::<Domain>().ok().filter(|it| !domains.contains(it)));
+            }
+        }
+        domains
     }
 
     /// The login that a repository of this domain would be asked with.
@@ -157,8 +175,8 @@ impl Credentials {
         let Some(credential) = found.credential else { return Ok(None) };
         let (key, file, helper) = match &credential.place {
             Some(Place::File(path, key)) => (key.clone(), path.display().to_string(), None),
-            Some(Place::Helper(helper, server)) => {
-                (server.clone(), credential.found_in.clone(), Some(helper.name().to_owned()))
+            Some(Place::Helper(helper, server, file)) => {
+                (server.clone(), file.display().to_string(), Some(helper.name().to_owned()))
             }
             None => (domain.to_string(), credential.found_in.clone(), None),
         };
@@ -179,7 +197,7 @@ impl Credentials {
             .and_then(|helper| {
                 let domain = server.parse::<Domain>();
                 let registry = domain.as_ref().map_or(server, Domain::registry);
-                ask(&helper, registry, &member)
+                ask(&helper, registry, &member, path)
             });
         match kept {
             Ok(credential) => Some(told(row, &credential?)),
@@ -194,11 +212,11 @@ impl Credentials {
 }
 
 /// Asks a helper for what it keeps under any of the registry's names.
-fn ask(helper: &Helper, registry: &str, member: &str) -> Result<Option<Credential>> {
+fn ask(helper: &Helper, registry: &str, member: &str, path: &Path) -> Result<Option<Credential>> {
     for server in servers(registry) {
         if let Some(proof) = helper.get(server).map_err(|err| err.context(registry))? {
             let found_in = format!("{helper} ({member})");
-            let place = Some(Place::Helper(helper.clone(), server.to_owned()));
+            let place = Some(Place::Helper(helper.clone(), server.to_owned(), path.to_owned()));
             return Ok(Some(Credential { proof, found_in, place }));
         }
     }

@@ -102,6 +102,60 @@ fn an_endless_file_is_not_read() {
 }
 
 #[test]
+fn a_folder_is_no_file_of_logins() {
+    let dir = tempfile::tempdir().unwrap();
+    let config = write(&dir, "config.json", "{}");
+    assert!(with(&dir, &[&config]).check_files().is_ok());
+    let credentials = with(&dir, &[&config, dir.path()]);
+    for err in [credentials.check_files(), credentials.find("r", "a").map(drop)] {
+        let err = err.unwrap_err();
+        assert_eq!((err.kind(), err.found_value()), (Kind::Io, Some("a folder")));
+    }
+}
+
+#[test]
+fn what_there_are_logins_for_is_told_without_helpers() {
+    let dir = tempfile::tempdir().unwrap();
+    let text = format!(
+        r#"{{"auths":{{"r.example/team":{{"auth":"{AUTH}"}},"empty.example":{{}},
+            "https://index.docker.io/v1/":{{"auth":"{AUTH}"}}}},"credHelpers":{{"h.example":"absent"}}}}"#
+    );
+    let config = write(&dir, "config.json", &text);
+    let domains = |files: &[&Path]| {
+        let domains = with(&dir, files).domains();
+        domains.iter().map(ToString::to_string).collect::<Vec<_>>().join(" ")
+    };
+    assert_eq!(domains(&[&config]), "docker.io r.example/team h.example");
+    let stored = r#"{"auths":{"s.example":{}},"credsStore":"absent"}"#;
+    let stored = write(&dir, "stored.json", stored);
+    assert_eq!(domains(&[&stored, &config]), "s.example docker.io r.example/team h.example");
+    let broken = write(&dir, "broken.json", "{");
+    assert_eq!(domains(&[&broken]), "");
+}
+
+#[test]
+fn advice_names_the_login_that_was_refused() {
+    let dir = tempfile::tempdir().unwrap();
+    let key = |key: &str| {
+        write(&dir, "config.json", &format!(r#"{{"auths":{{"{key}":{{"auth":"{AUTH}"}}}}}}"#))
+    };
+    for (listed, registry, named) in [
+        ("r.example/team", "r.example", "r.example/team"),
+        ("r.example", "r.example", "r.example"),
+        ("https://r.example/some/path", "r.example", "r.example"),
+        ("https://index.docker.io/v1/", "docker.io", "docker.io"),
+    ] {
+        let found = with(&dir, &[&key(listed)]).find(registry, "team/app").unwrap();
+        let shown = found.credential.unwrap().shown();
+        assert_eq!(shown.advice, format!("`conex login {named}` keeps another login"));
+    }
+    let text = Secret::new(format!(r#"{{"auths":{{"r":{{"auth":"{AUTH}"}}}}}}"#));
+    let found = Credentials::anonymous().with_docker_config_text(text, "DOCKER_AUTH_CONFIG");
+    let shown = found.find("r", "a").unwrap().credential.unwrap().shown();
+    assert_eq!(shown.advice, "give another login in auths.\"r\" in DOCKER_AUTH_CONFIG");
+}
+
+#[test]
 fn helpers_are_asked() {
     let dir = tempfile::tempdir().unwrap();
     helper(&dir, "own", HELPER);

@@ -19,6 +19,9 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use conex_spec::{Error, Kind, Result};
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::sign::CertifiedKey;
 
 use crate::files::bounded;
 
@@ -171,8 +174,32 @@ impl Certificates {
                 let what = format!("{} and its key are no client certificate", path.display());
                 Error::invalid(what).expected("a certificate and a key without passphrase, in PEM")
             })?;
+            check_pair(path, pem)?;
         }
         Ok(())
+    }
+}
+
+/// Whether the key is that of the certificate, so that nobody waits for a handshake to be told.
+fn check_pair(path: &Path, pem: &[u8]) -> Result<()> {
+    let key = path.with_extension("key");
+    // The parser's words are not shown: they may hold parts of a key.
+    let unsound = |_| {
+        Error::invalid(format!("{} and its key are no client certificate", path.display()))
+            .expected("a certificate and a key without passphrase, in PEM")
+    };
+    let chain = CertificateDer::pem_slice_iter(pem).collect::<Result<Vec<_>, _>>();
+    let keys = PrivateKeyDer::pem_slice_iter(pem).collect::<Result<Vec<_>, _>>();
+    let (chain, mut keys) = (chain.map_err(unsound)?, keys.map_err(unsound)?);
+    let Some(last) = keys.pop() else { return Ok(()) };
+    match CertifiedKey::from_der(chain, last, &rustls::crypto::ring::default_provider()) {
+        Err(rustls::Error::InconsistentKeys(_)) => {
+            Err(Error::invalid(format!("{} does not fit its certificate", key.display()))
+                .expected(format!("the key of {}", path.display()))
+                .found("the key of another certificate"))
+        }
+        // Whatever else there is to say of it, the handshake says.
+        _ => Ok(()),
     }
 }
 
@@ -183,6 +210,8 @@ mod tests {
     const ROOT: &[u8] = include_bytes!("../../tests/tls/ca.pem");
     /// A certificate and a key.
     const PAIR: &[u8] = include_bytes!("../../tests/tls/good.pem");
+    /// A certificate of another key.
+    const CLIENT: &[u8] = include_bytes!("../../tests/tls/client.cert");
 
     fn folders(root: &Path) -> CertificateFolders {
         CertificateFolders { folders: vec![root.join("one"), root.join("two")], given: None }
@@ -244,6 +273,7 @@ mod tests {
             (vec![("client.key", PAIR)], "client.cert"),
             (vec![("ca.crt", b"canary".as_slice())], "no certificate"),
             (vec![("x.cert", b"canary".as_slice()), ("x.key", b"canary")], "passphrase"),
+            (vec![("x.cert", CLIENT), ("x.key", PAIR)], "x.key does not fit its certificate"),
         ] {
             let dir = tempfile::tempdir().unwrap();
             for (name, bytes) in files {

@@ -243,10 +243,13 @@ impl Repository {
     }
 }
 
+/// What is said of a place that was asked last.
+const MIRRORS_TOO: &str = "the mirrors that were asked before it did not serve it either";
+
 /// Says that mirrors were of no use either.
 fn err_after(err: Error, mirrors: usize) -> Error {
     match (mirrors, err.found_value()) {
-        (1.., None) => err.found("nor did the mirrors before it serve"),
+        (1.., None) => err.found(MIRRORS_TOO),
         _ => err,
     }
 }

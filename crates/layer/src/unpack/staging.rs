@@ -96,7 +96,7 @@ impl Staging {
             .map_err(|errno| Error::io("cannot open", parent, errno.into()))?;
         check_target(&parent_fd, Path::new(last), target)?;
         sweep(&parent_fd);
-        let fail = |errno: Errno| Error::io("cannot make a folder in", parent, errno.into());
+        let fail = |errno: Errno| Error::making("cannot make a folder in", parent, errno.into());
         let (name, fd) = make_locked(&parent_fd).map_err(fail)?;
         let staging = Self { parent: parent_fd, name, fd, target: target.to_owned(), shape };
         staging.make_private().map_err(fail)?;
@@ -185,7 +185,7 @@ impl Staging {
         let last = self.target.file_name().unwrap_or_default();
         renameat(&self.fd, TREE, &self.parent, last).map_err(|errno| match errno {
             Errno::NOTEMPTY | Errno::EXIST | Errno::NOTDIR => occupied(&self.target),
-            errno => Error::io("cannot publish", &self.target, errno.into()),
+            errno => Error::making("cannot publish", &self.target, errno.into()),
         })
     }
 
@@ -195,7 +195,7 @@ impl Staging {
     }
 
     fn fail(&self, errno: Errno) -> Error {
-        Error::io("cannot prepare to unpack", &self.target, errno.into())
+        Error::making("cannot prepare to unpack", &self.target, errno.into())
     }
 }
 

@@ -72,9 +72,37 @@ pub(super) fn conflict(to: &Location, kept: &[Kept]) -> Result<()> {
     let Some(first) = kept.first() else { return Ok(()) };
     let shown: Vec<_> = kept.iter().take(MAX_SHOWN).map(|kept| kept.name.as_str()).collect();
     let more = if kept.len() > MAX_SHOWN { ", …" } else { "" };
-    let what = format!("kept what {}{more} stands for in {to}", shown.join(", "));
+    let (stands, was) = if kept.len() == 1 { ("stands", "was") } else { ("stand", "were") };
+    let what = format!(
+        "{}{more} in {} {stands} for something else, and {was} left so",
+        shown.join(", "),
+        to.place()
+    );
     Err(Error::new(Kind::Conflict, what)
         .expected(&first.root)
         .found(&first.found)
         .hint("without `--no-clobber` names are moved"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_that_were_left_are_told() {
+        let to: Location = "oci:mirror:9".parse().unwrap();
+        assert!(conflict(&to, &[]).is_ok());
+        let kept = |name: &str| {
+            let [root, found] = [name, "other"].map(|text| Digest::sha256(text.as_bytes()));
+            Kept { name: Tag::new(name).unwrap(), root, found }
+        };
+        let told = |names: &[&str]| {
+            let kept: Vec<_> = names.iter().map(|name| kept(name)).collect();
+            conflict(&to, &kept).unwrap_err().message().to_owned()
+        };
+        assert_eq!(told(&["1"]), "1 in oci:mirror stands for something else, and was left so");
+        let all = told(&["1", "2", "3", "4", "5", "6"]);
+        let start = "1, 2, 3, 4, 5, … in oci:mirror stand for something else, and were left so";
+        assert_eq!(all, start);
+    }
 }

@@ -96,11 +96,14 @@ fn check(request: &Request) -> Result<()> {
         // An archive of Docker's is told the repository that its tags are to be of.
         let named = location.name().is_some()
             && (location == &request.from || !archive_names::names_repository(location));
-        if named || matches!(location, Location::DockerDaemon(_)) {
-            return Err(usage(format!("{location} is no whole repository"))
-                .expected("a place without a tag, as `registry.example/team/app` or `oci:DIR`")
-                .found(location.kind_str()));
-        }
+        let what = match location {
+            Location::DockerDaemon(_) => "the images of an engine are copied one at a time".into(),
+            _ if named => format!("{location} names one image, where many tags are to be copied"),
+            _ => continue,
+        };
+        return Err(usage(what)
+            .expected("a place without a tag, as `registry.example/team/app` or `oci:DIR`")
+            .found(location));
     }
     Ok(())
 }

@@ -87,17 +87,20 @@ impl fmt::Debug for Regex {
     }
 }
 
-/// A range of versions as Cargo writes it: `>=1.2, <2`, `^1.4`, `~1.4.2`.
+/// A range of versions as Cargo writes it: `>=1.2, <2`, `^1.4`, `~1.4.2`; or several of them, with
+/// `||` between, of which one holds the version.
 #[derive(Clone, Debug)]
-pub struct Versions(VersionReq);
+pub struct Versions(Vec<VersionReq>);
 
 impl FromStr for Versions {
     type Err = Error;
 
     fn from_str(text: &str) -> Result<Self> {
-        text.parse().map(Self).map_err(|err: semver::Error| {
+        let ranges: Result<Vec<VersionReq>, semver::Error> =
+            text.split("||").map(str::parse).collect();
+        ranges.map(Self).map_err(|err| {
             Error::new(Kind::Usage, "not a range of versions")
-                .expected("comparisons as in `>=1.2, <2` or `^1.4`")
+                .expected("comparisons as in `>=1.2, <2` or `^1.4 || ^2.1`")
                 .found(text.escape_debug())
                 .source(err)
         })
@@ -107,7 +110,8 @@ impl FromStr for Versions {
 impl Versions {
     /// A tag that is no version is in no range; a pre-release only in one that names it.
     fn matches(&self, tag: &str) -> bool {
-        version(tag).is_some_and(|version| self.0.matches(&version))
+        let holds = |version: Version| self.0.iter().any(|range| range.matches(&version));
+        version(tag).is_some_and(holds)
     }
 }
 
@@ -171,7 +175,12 @@ mod tests {
             assert!(!range.matches(tag), "{tag}");
         }
         assert!(">=1.3.0-rc.1".parse::<Versions>().unwrap().matches("1.3.0-rc.2"));
-        assert!("newest".parse::<Versions>().is_err());
+        let either: Versions = "^1.4, <1.8 || 3.*".parse().unwrap();
+        assert!(["1.5", "3.0", "v3.7.1"].iter().all(|tag| either.matches(tag)));
+        assert!(!["1.3", "1.8", "2.0", "4.0"].iter().any(|tag| either.matches(tag)));
+        for bad in ["newest", "", "^1 ||", "^1 || x", "^1 | ^2"] {
+            assert!(bad.parse::<Versions>().is_err(), "{bad}");
+        }
     }
 
     #[test]

@@ -186,7 +186,7 @@ impl Beside {
     }
 
     fn fault(&self, err: io::Error) -> Error {
-        Error::io("cannot publish", &self.folder.path().join(&self.name), err)
+        Error::making("cannot publish", &self.folder.path().join(&self.name), err)
     }
 }
 
@@ -206,7 +206,7 @@ fn nameless_file(dir: &Path) -> Result<Option<File>> {
     match open(dir, flags, Mode::from_raw_mode(0o644)) {
         Ok(fd) => Ok(Some(fd.into())),
         Err(Errno::OPNOTSUPP | Errno::ISDIR | Errno::INVAL) => Ok(None),
-        Err(err) => Err(Error::io("cannot make a file in", dir, err.into())),
+        Err(err) => Err(Error::making("cannot make a file in", dir, err.into())),
     }
 }
 

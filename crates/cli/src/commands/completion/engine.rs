@@ -5,14 +5,16 @@ use std::path::PathBuf;
 
 use clap::{Arg, Command, CommandFactory};
 
+use conex_client::Domain;
 use conex_ops::Context;
 use conex_ops::diff::Operand;
 use conex_ops::json_file::{Target, Typed};
 use conex_ops::open::Keep;
+use conex_ops::repos::Holder;
 use conex_ops::tags::Place;
 use conex_spec::Location;
 
-use super::locations;
+use super::locations::{self, Which};
 use crate::args::Args;
 use crate::inside::Inside;
 
@@ -29,15 +31,17 @@ pub async fn candidates(context: &Context, words: &[String]) -> Vec<String> {
     };
     let mut found = match wanted(&root, before, last) {
         Wanted::Names(names) => names,
-        Wanted::Location(prefix, text) => {
-            let found = locations::candidates(context, text).await;
+        Wanted::Location(prefix, text, which) => {
+            let found = locations::candidates(context, text, which).await;
             found.into_iter().map(|location| format!("{prefix}{location}")).collect()
         }
+        Wanted::Registry => locations::registries(context),
+        Wanted::Login => locations::logins(context),
         Wanted::File(prefix, text) => {
             locations::files(text).into_iter().map(|file| format!("{prefix}{file}")).collect()
         }
         Wanted::Either(text) => {
-            let mut found = locations::candidates(context, text).await;
+            let mut found = locations::candidates(context, text, Which::Image).await;
             found.extend(locations::files(text));
             found
         }
@@ -54,7 +58,10 @@ pub async fn candidates(context: &Context, words: &[String]) -> Vec<String> {
 enum Wanted<'a> {
     Names(Vec<String>),
     /// A location, after what stands before it in the word.
-    Location(&'a str, &'a str),
+    Location(&'a str, &'a str, Which),
+    Registry,
+    /// What there is a login for.
+    Login,
     File(&'a str, &'a str),
     /// A folder or a location.
     Either(&'a str),
@@ -106,7 +113,23 @@ fn wanted<'a>(root: &Command, before: &[String], last: &'a str) -> Wanted<'a> {
         let many = |arg: &&Arg| arg.get_num_args().is_some_and(|range| range.max_values() > 1);
         arguments.last().copied().filter(many)
     });
-    argument.map_or(Wanted::Names(Vec::new()), |argument| value(argument, "", last))
+    let wanted = argument.map_or(Wanted::Names(Vec::new()), |argument| value(argument, "", last));
+    match wanted {
+        Wanted::Registry if command.get_name() == "logout" => Wanted::Login,
+        Wanted::Location(prefix, text, Which::Image) if copies_many(command, before) => {
+            Wanted::Location(prefix, text, Which::Place)
+        }
+        wanted => wanted,
+    }
+}
+
+/// Whether the words so far ask `conex copy` for the tags of a whole place.
+fn copies_many(command: &Command, before: &[String]) -> bool {
+    let is_one = |word: &String| {
+        ["--all-tags", "--tags", "--tags-regex", "--tags-semver", "--exclude"]
+            .contains(&word.split('=').next().unwrap_or_default())
+    };
+    command.get_name() == "copy" && before.iter().any(is_one)
 }
 
 fn find_option<'c>(command: &'c Command, word: &str) -> Option<&'c Arg> {
@@ -136,15 +159,18 @@ fn value<'a>(arg: &Arg, prefix: &'a str, text: &'a str) -> Wanted<'a> {
         return Wanted::Either(text);
     }
     let locations = [
-        TypeId::of::<Location>(),
-        TypeId::of::<Inside>(),
-        TypeId::of::<Place>(),
-        TypeId::of::<Keep>(),
-        TypeId::of::<Target>(),
-        TypeId::of::<Typed>(),
+        (TypeId::of::<Location>(), Which::Image),
+        (TypeId::of::<Inside>(), Which::Image),
+        (TypeId::of::<Target>(), Which::Image),
+        (TypeId::of::<Typed>(), Which::Image),
+        (TypeId::of::<Place>(), Which::Place),
+        (TypeId::of::<Keep>(), Which::Keep),
     ];
-    if locations.iter().any(|known| parser == *known) {
-        return Wanted::Location(prefix, text);
+    if let Some((_, which)) = locations.iter().find(|(known, _)| parser == *known) {
+        return Wanted::Location(prefix, text, *which);
+    }
+    if parser == TypeId::of::<Domain>() || parser == TypeId::of::<Holder>() {
+        return Wanted::Registry;
     }
     Wanted::Names(Vec::new())
 }
@@ -160,7 +186,10 @@ mod tests {
         let before: Vec<String> = before.iter().map(|word| (*word).to_owned()).collect();
         match wanted(&root, &before, last) {
             Wanted::Names(names) => names.join(" "),
-            Wanted::Location(prefix, text) => format!("location {prefix}|{text}"),
+            Wanted::Location(prefix, text, Which::Image) => format!("location {prefix}|{text}"),
+            Wanted::Location(prefix, text, which) => format!("{which:?} {prefix}|{text}"),
+            Wanted::Registry => "registry".into(),
+            Wanted::Login => "login".into(),
             Wanted::File(prefix, text) => format!("file {prefix}|{text}"),
             Wanted::Either(text) => format!("either {text}"),
         }
@@ -191,13 +220,18 @@ mod tests {
             (&["validate", "oci:"], "location |oci:"),
             (&["unpack", "oci:"], "location |oci:"),
             (&["push", "store:"], "location |store:"),
-            (&["tags", "oci:"], "location |oci:"),
-            (&["gc", "oci:"], "location |oci:"),
+            (&["tags", "oci:"], "Place |oci:"),
+            (&["copy", "--all-tags", "oci:"], "Place |oci:"),
+            (&["copy", "--tags=1*", "oci:a", "oci:"], "Place |oci:"),
+            (&["gc", "oci:"], "Keep |oci:"),
             (&["repair", "--from", "a"], "location |a"),
-            (&["repair", "oci:"], "location |oci:"),
+            (&["repair", "oci:"], "Keep |oci:"),
             (&["manifest", "get", "a"], "location |a"),
             (&["index", "create", "a", "b"], "location |b"),
-            (&["login", "a"], ""),
+            (&["login", "a"], "registry"),
+            (&["logout", "a"], "login"),
+            (&["auth", "check", "a"], "registry"),
+            (&["repos", "a"], "registry"),
             (&["rm", "a", "b", ""], "location |"),
             (&["--store", ""], "file |"),
             (&["tags", "--sort", ""], "name version date size"),

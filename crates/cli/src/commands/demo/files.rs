@@ -58,11 +58,11 @@ fn write(file: &Path, content: &[u8], mode: u32) -> Result<()> {
     }
     fs::write(file, content)
         .and_then(|()| fs::set_permissions(file, Permissions::from_mode(mode)))
-        .map_err(|err| Error::io("cannot write", file, err))
+        .map_err(|err| Error::making("cannot write", file, err))
 }
 
 fn make_folder(dir: &Path) -> Result<()> {
-    fs::create_dir_all(dir).map_err(|err| Error::io("cannot make folder", dir, err))
+    fs::create_dir_all(dir).map_err(|err| Error::making("cannot make folder", dir, err))
 }
 
 fn link(path: &Path, make: impl FnOnce() -> std::io::Result<()>) -> Result<()> {

@@ -58,7 +58,7 @@ impl User {
         };
         let password = if self.remove { None } else { Some(self.password().await?) };
         let text = htpasswd::changed(&text, &self.file, &self.name, password.as_deref())?;
-        let cannot = |err| Error::io("cannot write", &self.file, err);
+        let cannot = |err| Error::making("cannot write", &self.file, err);
         let mut file = Replacement::create(&self.file, durable)?;
         file.write_all(text.as_bytes()).map_err(cannot)?;
         file.finish()?;

@@ -5,7 +5,7 @@ use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use conex_spec::{Error, Kind, Name, Result};
+use conex_spec::{Error, Name, Result};
 use toml_edit::{Document, Item, TableLike};
 
 use super::{Helpers, Mirror, Place, Prefix, Registries, Serves, Spot, Table};
@@ -48,14 +48,7 @@ pub(super) fn parse(path: &Path, text: &str) -> Result<Registries> {
         .map_err(|err| file.fault(err.span(), Error::invalid(one_line(err.message()))))?;
     let root = document.as_table();
     if let Some(old) = root.get("registries") {
-        // "VERSION 1 FORMAT - DEPRECATED"
-        return Err(file.fault(
-            old.span(),
-            Error::new(Kind::Unsupported, "this is the format of version 1")
-                .expected("[[registry]] tables")
-                .found("[registries.…]")
-                .hint("write `[[registry]]` with `location` and `insecure` or `blocked` instead; see containers-registries.conf(5)"),
-        ));
+        return Err(file.version_1(old));
     }
     let tables = file.array(root, "registry")?;
     let mut found: Vec<Table> = Vec::new();
@@ -215,6 +208,22 @@ impl File<'_> {
             )),
         });
         tables.collect()
+    }
+
+    /// "VERSION 1 FORMAT - DEPRECATED": `[registries.search]`, `[registries.insecure]` and
+    /// `[registries.block]`.
+    fn version_1(&self, old: &Item) -> Error {
+        let first = old.as_table_like().and_then(|table| table.iter().next());
+        let key = first.map_or_else(
+            || "registries".to_owned(),
+            |(key, _)| format!("[registries.{}]", key.escape_debug()),
+        );
+        let span = first.and_then(|(_, item)| item.span()).or_else(|| old.span());
+        let fault = Error::invalid("this is the format of version 1")
+            .expected("[[registry]] tables")
+            .found(key)
+            .hint("write a [[registry]] with `location` and `insecure` or `blocked` for each of them; names are never searched for; see containers-registries.conf(5)");
+        self.fault(span, fault)
     }
 
     fn wrong(&self, key: &str, expected: &str, item: &Item) -> Error {

@@ -246,6 +246,9 @@ fn what_is_wrong_and_where() {
     }
     let err = registries("[registries.search]\n").unwrap_err();
     assert!(err.hint_text().unwrap().contains("[[registry]]"));
+    assert_eq!((err.kind(), err.found_value()), (Kind::Invalid, Some("[registries.search]")));
+    let err = registries("registries = 7\n").unwrap_err();
+    assert_eq!((err.kind(), err.found_value()), (Kind::Invalid, Some("registries")));
 }
 
 #[test]
