@@ -165,6 +165,12 @@ fn a_login_for_a_part_has_a_file_of_its_own() {
     assert_eq!(home.fails(&["auth", "check", &format!("{registry}/other")], "").0, 3);
     assert_eq!(home.fails(&["logout", &registry], "").0, 3);
     home.ok(&["logout", "--all"], "");
+    // One for all of the registry, in Docker's file, does not change where that one goes.
+    home.ok(&["login", &registry, "-u", "alice", "--password-stdin"], PASSWORD);
+    let report = home.json(&["login", &part, "-u", "alice", "--password-stdin"], PASSWORD);
+    assert!(report["file"].as_str().unwrap().ends_with("/.config/containers/auth.json"));
+    home.ok(&["auth", "check", &format!("{part}/app")], "");
+    home.ok(&["logout", "--all"], "");
     assert_eq!(home.json(&["auth", "list"], ""), serde_json::json!([]));
 }
 

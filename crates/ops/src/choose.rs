@@ -105,6 +105,10 @@ fn no_image(
     let there: BTreeSet<_> = platforms.map(Platform::to_string).collect();
     let found =
         if there.is_empty() { "no entry with a platform".into() } else { listed(there.iter()) };
+    let hint = match (there.len(), there.first()) {
+        (1, Some(other)) => format!("there is one for another platform: `--platform {other}`"),
+        _ => "choose one with `--platform OS/ARCH[/VARIANT]`".into(),
+    };
     Error::not_found(format!(
         "no image for this platform in {} at {}",
         root.digest.short(),
@@ -112,7 +116,7 @@ fn no_image(
     ))
     .expected(platform)
     .found(found)
-    .hint("choose one with `--platform OS/ARCH[/VARIANT]`")
+    .hint(hint)
 }
 
 /// Entries of which none says what it suits, each with what tells it from the others.

@@ -82,11 +82,20 @@ pub async fn copy(
 ) -> Result<Summary> {
     let from = Remembered::new(from);
     let task = Task::new(root, tag.cloned().into_iter().collect());
-    let summary = Engine::new(&from, to, options, observer).run(&[task]).await?;
-    if !options.dry_run {
-        to.finish().await?;
+    let summary = Engine::new(&from, to, options, observer).run(&[task]).await;
+    if options.dry_run { summary } else { ended(to, summary).await }
+}
+
+/// Ends the writing: what went well is finished, and what failed leaves nothing that is empty.
+async fn ended<T>(to: &dyn Sink, result: Result<T>) -> Result<T> {
+    let result = match result {
+        Ok(done) => to.finish().await.map(|()| done),
+        failed => failed,
+    };
+    if result.is_err() {
+        to.abandon().await;
     }
-    Ok(summary)
+    result
 }
 
 /// [`copy`] to where a location says, under the name that it gives there.

@@ -615,3 +615,32 @@ async fn names_of_one_place_need_not_fit_another() {
         assert_eq!(world.run(&world.all_tags(from, to)).await.unwrap_err().kind(), Kind::Usage);
     }
 }
+
+/// Of a copy that fails nothing stays but what the next one goes on with.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_failed_copy_leaves_no_empty_layout() {
+    let (world, memory) = (World::new().await, Memory::new());
+    let root = images::image(&memory, &amd64(), 3, 5000);
+    world.put(&memory, &root, "oci:DIR/from:1").await;
+    let blobs = world.dir.path().join("from/blobs/sha256");
+    let mut kept = Vec::new();
+    for entry in std::fs::read_dir(&blobs).unwrap() {
+        let path = entry.unwrap().path();
+        if path.file_name().unwrap() != root.digest.encoded() {
+            kept.push((path.clone(), std::fs::read(&path).unwrap()));
+            std::fs::remove_file(path).unwrap();
+        }
+    }
+    let request = world.request("oci:DIR/from:1", "oci:DIR/over/new:1");
+    assert_eq!(world.run(&request).await.unwrap_err().kind(), Kind::NotFound);
+    assert!(!world.dir.path().join("over").exists());
+    let new = world.dir.path().join("over/new");
+    std::fs::create_dir_all(&new).unwrap();
+    world.run(&request).await.unwrap_err();
+    assert_eq!(std::fs::read_dir(&new).unwrap().count(), 0, "the folder was there before");
+    for (path, bytes) in kept {
+        std::fs::write(path, bytes).unwrap();
+    }
+    world.run(&request).await.unwrap();
+    assert_eq!(world.digest("oci:DIR/over/new:1").await, root.digest.to_string());
+}

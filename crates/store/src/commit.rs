@@ -43,6 +43,7 @@ use conex_spec::{Digest, Error, Kind, Result};
 
 use crate::seal::{KEY_LENGTH, Key, seal};
 
+mod clear;
 mod lock;
 mod partial;
 mod stage;

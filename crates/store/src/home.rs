@@ -1,6 +1,8 @@
 //! The folder of a layout or of the local store, made when something is first put there: what is
 //! only read, or refused, leaves nothing behind.
 
+mod discard;
+
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
@@ -13,6 +15,11 @@ use crate::commit::Folder;
 use crate::seal::Key;
 use crate::sink::Reopen;
 use crate::source::ByteStream;
+
+use discard::Made;
+
+/// How often a folder is made again that another process took away in the same moment.
+const VANISHED: u32 = 10;
 
 /// How the stores of this machine are worked with.
 #[derive(Clone, Debug)]
@@ -59,17 +66,22 @@ pub(crate) struct Home {
     folder: OnceLock<Folder>,
     /// Held by who makes the folder; whether its stage was swept.
     swept: Mutex<bool>,
+    /// What this value made of the folder; nothing where it was one already.
+    made: OnceLock<Made>,
 }
 
 impl Home {
     /// Looks what is there.
     pub(crate) fn open(path: &Path, access: Access, sort: Sort) -> Result<Self> {
-        let (folder, swept) = (OnceLock::new(), Mutex::new(false));
-        let home = Self { path: path.into(), access, sort, folder, swept };
+        let (folder, swept, made) = (OnceLock::new(), Mutex::new(false), OnceLock::new());
+        let home = Self { path: path.into(), access, sort, folder, swept, made };
         match Folder::open(path) {
             Ok(folder) if (sort.is_one)(&folder)? => {
                 let folder = home.ready(folder)?;
-                home.folder.get_or_init(|| folder);
+                // Who had made it for nothing may just have taken it away.
+                if home.is_there(&folder) {
+                    home.folder.get_or_init(|| folder);
+                }
             }
             Ok(_) => {}
             Err(err) if err.kind() == Kind::NotFound => {}
@@ -89,10 +101,7 @@ impl Home {
         let folder = match self.folder.get() {
             Some(folder) => folder,
             None => {
-                let folder = Folder::create(&self.path)?;
-                // The folder itself is durable in any case: a later writer counts on it.
-                (self.sort.make)(&folder)?;
-                let folder = self.ready(folder)?;
+                let folder = self.make()?;
                 self.folder.get_or_init(|| folder)
             }
         };
@@ -100,6 +109,32 @@ impl Home {
             folder.sweep();
         }
         Ok(folder)
+    }
+
+    /// Makes the folder. Another process may take it away in the same moment, since it had made it
+    /// for nothing; then once more.
+    fn make(&self) -> Result<Folder> {
+        let made = Made::before(&self.path);
+        for _ in 0..VANISHED {
+            let folder = Folder::create(&self.path)?;
+            let was_one = (self.sort.is_one)(&folder)?;
+            // The folder itself is durable in any case: a later writer counts on it.
+            if let Err(err) = (self.sort.make)(&folder) {
+                if self.is_there(&folder) {
+                    return Err(err);
+                }
+                continue;
+            }
+            let folder = self.ready(folder)?;
+            if self.is_there(&folder) {
+                if !was_one {
+                    let _ = self.made.set(made);
+                }
+                return Ok(folder);
+            }
+        }
+        let message = format!("another process keeps taking {} away", self.path.display());
+        Err(Error::new(Kind::Conflict, message))
     }
 
     /// Puts a blob: on from where an earlier process came to. What that left is thrown away where it

@@ -362,6 +362,17 @@ impl Sink for Layout {
         let (layout, blob) = (self.clone(), blob.clone());
         blocking(move || Blobs(layout.home.folder()?).adopt(&blob, &file)).await
     }
+
+    async fn abandon(&self) {
+        let layout = self.clone();
+        let discarded = blocking(move || {
+            let is_empty = || layout.roots().is_ok_and(|roots| roots.is_empty());
+            layout.home.discard(1, &[MARKER_FILE, INDEX_FILE], is_empty);
+            Ok(())
+        });
+        // Only a thread that died is told here, and then nothing is removed.
+        let _ = discarded.await;
+    }
 }
 
 #[cfg(test)]
@@ -393,6 +404,51 @@ mod tests {
         assert!(found.contains(&entry(&two)) && !found.contains(&entry(&one)), "{found}");
         assert_eq!(layout.roots().unwrap()[1], three);
         assert!(!layout.change_roots(|_| Ok(None)).unwrap());
+    }
+
+    /// What was made for nothing goes; what is used, or has anything in it, stays.
+    #[tokio::test]
+    async fn an_abandoned_layout_goes_where_nothing_is_in_it() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("a/b");
+        let create = || Layout::create(&path, None).unwrap();
+        let layout = create();
+        layout.abandon().await;
+        layout.make().unwrap();
+        assert!(path.join(MARKER_FILE).exists());
+        layout.abandon().await;
+        assert!(!dir.path().join("a").exists(), "the folders above it were made too");
+
+        // Another has it open.
+        let (layout, other) = (create(), create());
+        layout.make().unwrap();
+        other.make().unwrap();
+        layout.abandon().await;
+        assert!(path.join(MARKER_FILE).exists());
+        drop((layout, other));
+
+        // It was there before.
+        let layout = create();
+        layout.make().unwrap();
+        layout.abandon().await;
+        assert!(path.join(MARKER_FILE).exists());
+        std::fs::remove_dir_all(&path).unwrap();
+
+        // A folder that was there stays, with what else is in it.
+        std::fs::create_dir(&path).unwrap();
+        std::fs::write(path.join("mine"), "x").unwrap();
+        let layout = create();
+        layout.make().unwrap();
+        layout.abandon().await;
+        assert_eq!(std::fs::read_dir(&path).unwrap().count(), 1);
+
+        let content = b"content";
+        let blob = Descriptor::of(MediaType::LAYER, content);
+        let layout = create();
+        let bytes = bytes::Bytes::from_static(content);
+        layout.put(&blob, crate::bridge::bytes_stream(bytes, 0..blob.size)).await.unwrap();
+        layout.abandon().await;
+        assert!(create().has(&blob).await.unwrap());
     }
 
     /// The other tool writes the moment after conex has read, once in place and once by a rename.

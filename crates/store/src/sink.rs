@@ -94,4 +94,8 @@ pub trait Sink: Place {
     async fn finish(&self) -> Result<()> {
         Ok(())
     }
+
+    /// Ends the writing after a failure. A place that was made for it goes again, if nothing is in it
+    /// that anyone was told of or that the next writer goes on with.
+    async fn abandon(&self) {}
 }

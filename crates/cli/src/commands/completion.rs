@@ -24,9 +24,10 @@ use crate::output::Output;
 
 /// Print the completion script of a shell
 ///
-/// Commands, options, folders and tags are completed: those of layouts and of the local store at
-/// once; those of a registry where it is on this machine or the local store has something of it,
-/// and where it answers within a second.
+/// Commands, options, folders, registries with a login, and tags are completed: those of layouts
+/// and of the local store at once; repositories and tags of a registry where it is on this machine,
+/// there is a login for it, or the local store has something of it, and where it answers within a
+/// second.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:

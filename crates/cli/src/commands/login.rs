@@ -27,8 +27,9 @@ Without a terminal, or with --password-stdin, the password is read from standard
 is an argument, which every process could see.
 
 Where it is kept:
-  the file that already has a login for the same, else --auth-file, REGISTRY_AUTH_FILE, config.json
-  in DOCKER_CONFIG, or ~/.docker/config.json, which docker, podman, skopeo and others read too.
+  --auth-file, REGISTRY_AUTH_FILE, config.json in DOCKER_CONFIG, or ~/.docker/config.json, which
+  docker, podman, skopeo and others read too, unless a file that is read before it has a login for
+  the same already.
   A login for a part of a registry goes to ~/.config/containers/auth.json, since Docker would take
   it for all of the registry. Where the file names a helper (credHelpers, credsStore), that one
   keeps the secret; so does the first of credential-helpers in registries.conf, unless the files come

@@ -52,7 +52,7 @@ impl Logout {
                 .hint("`conex auth list` shows those that there are"));
         }
         let rows: Vec<_> = erased.into_iter().map(Row::from).collect();
-        output.report(&rows, |rows| match rows {
+        output.report(&rows, |rows| match rows.as_slice() {
             [] => "there was no login\n".to_owned(),
             rows => rows.iter().map(text).collect(),
         })

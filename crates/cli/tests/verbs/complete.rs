@@ -97,6 +97,34 @@ pub fn live_tags() {
     }
 }
 
+pub fn logins_and_what_their_registries_hold() {
+    let scratch = Scratch::new("logins");
+    let conex = Conex::new(&scratch);
+    let registry = Registry::start(&scratch);
+    let place = crate::names::layout(&scratch, &conex);
+    crate::names::push(&conex, &place, &registry.image("team/app"));
+    let host = registry.image("").trim_end_matches('/').to_owned();
+    let port = host.rsplit_once(':').unwrap().1.to_owned();
+    // `u:p`
+    let login = serde_json::json!({"auth": "dTpw"});
+    let auths = serde_json::json!({"auths": {host.as_str(): login, "r.example/team": login}});
+    fs::write(conex.config().join("config.json"), auths.to_string()).unwrap();
+    let offered = |line: &str| offered(&conex, &scratch, line);
+    assert_eq!(offered("conex logout "), [host.as_str(), "r.example/team"]);
+    assert_eq!(offered("conex logout r"), ["r.example/team"]);
+    assert_eq!(offered("conex auth check r"), ["r.example/team"]);
+    assert_eq!(offered("conex login r"), ["r.example/team"]);
+    assert_eq!(offered("conex copy r.e"), ["r.example/team/"]);
+    assert_eq!(offered(&format!("conex copy {host}/te")), [format!("{port}/team/app:")]);
+    // What takes no tag is offered none.
+    assert_eq!(offered(&format!("conex tags {host}/te")), [format!("{port}/team/app")]);
+    assert!(offered(&format!("conex tags {host}/team/app:")).is_empty());
+    assert_eq!(offered("conex tags oci:lay"), ["layout"]);
+    assert!(offered("conex tags oci:layout:").is_empty());
+    assert_eq!(offered("conex gc oci:lay"), ["layout"]);
+    assert_eq!(offered("conex copy --all-tags oci:lay"), ["layout"]);
+}
+
 pub fn pages_of_the_manual() {
     let scratch = Scratch::new("man");
     let conex = Conex::new(&scratch);

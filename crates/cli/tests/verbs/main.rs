@@ -74,6 +74,7 @@ const CASES: &[Case] = cases! {
     complete::fish_offers_the_same, needs "fish";
     complete::zsh_reads_its_script, needs "zsh";
     complete::live_tags, needs "bash";
+    complete::logins_and_what_their_registries_hold, needs "bash";
     complete::pages_of_the_manual;
 };
 

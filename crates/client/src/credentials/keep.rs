@@ -32,10 +32,10 @@ pub struct Kept {
 pub type Erased = Kept;
 
 impl Credentials {
-    /// The file in which a new login for this domain is read first: the one that already has an
-    /// answer for it, else `usual`. Blocking.
+    /// The file in which a new login for this domain is read first: `usual`, or one before it that
+    /// already has an answer for it, which would hide the new one. Blocking.
     pub fn file_for(&self, domain: &Domain, usual: &Path) -> Result<PathBuf> {
-        for path in &self.files {
+        for path in self.files.iter().take_while(|path| *path != usual) {
             let Some(config) = Config::read(path)? else { continue };
             let path_in = domain.path().unwrap_or_default();
             if config.own_helper(domain.registry()).is_some()
@@ -44,6 +44,8 @@ impl Credentials {
                 return Ok(path.clone());
             }
         }
+        // A broken one is told before anything is typed.
+        Config::read(usual)?;
         Ok(usual.to_owned())
     }
 

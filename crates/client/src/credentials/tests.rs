@@ -262,6 +262,14 @@ fn a_new_login_goes_where_it_is_read_first() {
     assert!(fs::read_to_string(&docker).unwrap().contains("\"https://index.docker.io/v1/\": {"));
     assert_eq!(usual("docker.io"), runtime, "the other would not be read");
     assert_eq!(usual("docker.io/alice"), runtime);
+    // A login for all of a registry does not take one for a part of it to its own file.
+    let first = credentials.file_for(&domain("docker.io/alice"), &runtime).unwrap();
+    assert_eq!(first, runtime);
+    credentials.forget_one(&domain("docker.io")).unwrap();
+    credentials.keep(&domain("docker.io"), &password("u"), &docker).unwrap();
+    let first = credentials.file_for(&domain("docker.io/alice"), &runtime).unwrap();
+    assert_eq!(first, runtime, "read before what is for all of the registry");
+    credentials.keep(&domain("docker.io"), &password("podman"), &runtime).unwrap();
     assert_eq!(usual("r.example"), docker);
     let login = credentials.used_for(&domain("docker.io")).unwrap().unwrap();
     assert_eq!((login.user.as_deref(), login.kind), (Some("podman"), LoginKind::Password));

@@ -332,10 +332,11 @@ impl Job<'_> {
         let observer = &self.context.observer;
         let mut engine =
             Engine::new(self.from, sink.as_ref(), self.options, observer).with_tags(tags);
-        let summary = engine.run(tasks).await.map_err(|err| self.refused(err))?;
+        let mut ended = engine.run(tasks).await.map_err(|err| self.refused(err));
         if !self.options.dry_run {
-            sink.finish().await?;
+            ended = super::ended(sink.as_ref(), ended).await;
         }
+        let summary = ended?;
         // What is below an index that was there already was not looked at.
         let whole = summary.unchanged == 0 || !tasks.iter().any(|t| t.root.media_type.is_index());
         if !whole || !self.options.with.signatures {
