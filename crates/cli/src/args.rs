@@ -163,6 +163,9 @@ pub enum Command {
     Validate(commands::validate::Validate),
     #[command(subcommand)]
     Index(commands::index::Index),
+    #[command(subcommand)]
+    Artifact(commands::artifact::ArtifactCommand),
+    Discover(commands::discover::Discover),
     Images(commands::images::Images),
     Tag(commands::tag::Tag),
     Untag(commands::untag::Untag),

@@ -15,7 +15,7 @@
 mod archive_names;
 pub mod belongings;
 mod blob;
-mod budget;
+pub(crate) mod budget;
 mod engine;
 mod nowhere;
 mod remembered;
@@ -26,6 +26,7 @@ mod summary;
 pub mod tags;
 mod unchanged;
 
+use std::collections::HashSet;
 use std::sync::Arc;
 
 use conex_spec::{Descriptor, Error, Kind, Location, Result, Tag};
@@ -124,6 +125,35 @@ pub async fn copy_content(
 ) -> Result<Summary> {
     let task = Task { listed: false, ..Task::new(root, Vec::new()) };
     Engine::new(from, to, &options.alone(), observer).run(&[task]).await
+}
+
+/// Copies roots with all content below them, each under its names, and does not end the writing.
+pub(crate) async fn copy_all(
+    from: &dyn Source,
+    roots: Vec<(Descriptor, Vec<Tag>)>,
+    to: &dyn Sink,
+    options: &CopyOptions,
+    observer: &Arc<dyn Observer>,
+) -> Result<Summary> {
+    let from = Remembered::new(from);
+    let tasks: Vec<_> = roots.into_iter().map(|(root, names)| Task::new(&root, names)).collect();
+    Engine::new(&from, to, &options.alone(), observer).run(&tasks).await
+}
+
+/// Copies blobs whose manifest is yet to be made, each digest once. Those of up to `unasked` bytes are
+/// offered to a registry without a look for them first.
+pub(crate) async fn copy_blobs(
+    from: &dyn Source,
+    blobs: &[Descriptor],
+    to: &dyn Sink,
+    unasked: u64,
+    options: &CopyOptions,
+    observer: &Arc<dyn Observer>,
+) -> Result<Summary> {
+    let mut seen = HashSet::new();
+    let once = blobs.iter().filter(|blob| seen.insert(blob.digest.clone())).cloned().collect();
+    let options = options.alone();
+    Engine::new(from, to, &options, observer).unasked(unasked).run_blobs(once).await
 }
 
 /// Moves one blob or manifest, whatever the destination has in its place.

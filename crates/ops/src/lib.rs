@@ -20,11 +20,14 @@
 //! | `conex tags`, `conex repos`, `conex digest` | [`tags`], [`repos`], [`digest`] |
 //! | patterns and orders of names | [`glob`], [`order`] |
 //! | `conex manifest`, `conex blob` | [`manifest`], [`blob`] |
+//! | `conex artifact` | [`artifact`] |
+//! | `conex discover` | [`discover`] |
 //! | `conex untag`, `conex delete` | [`untag`], [`delete`] |
 //! | `conex gc`, `conex du` | [`gc`], [`du`] |
 //! | `conex fsck`, `conex repair` | [`fsck`], [`repair`] |
 //! | what the roots of a place need, damage or not | [`reach`] |
 
+pub mod artifact;
 pub mod blob;
 pub mod bundle;
 pub mod cat;
@@ -33,6 +36,7 @@ pub mod copy;
 pub mod delete;
 pub mod diff;
 pub mod digest;
+pub mod discover;
 pub mod du;
 pub mod export;
 pub mod files;

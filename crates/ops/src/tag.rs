@@ -6,7 +6,7 @@ use conex_spec::{Descriptor, Error, Kind, Location, Name, Reference, Result, Tag
 use conex_store::{Sink, Source, SourceExt};
 
 use crate::copy::tag_for;
-use crate::open::{Context, written_once};
+use crate::open::{Context, name_in, written_once};
 use crate::walk::Walk;
 
 /// What was named.
@@ -52,6 +52,22 @@ async fn make_durable(from: &dyn Source, root: &Descriptor, to: &dyn Sink) -> Re
         to.has(blob).await?;
     }
     Ok(())
+}
+
+/// The tags that new names mean beside a location, as [`tag`] takes them; archives take them too, while
+/// they are written.
+///
+/// # Errors
+/// `Usage` for what is no name there.
+pub fn more(location: &Location, new: &[String]) -> Result<Vec<Tag>> {
+    let tags = new.iter().map(|new| match location {
+        Location::OciArchive { .. } => Tag::new(new).map_err(|err| err.with_kind(Kind::Usage)),
+        _ => match name_in(&named(location, new)?)? {
+            Some(Name::Tag(tag)) => Ok(tag),
+            _ => Err(Error::new(Kind::Usage, "not a tag").found(new)),
+        },
+    });
+    tags.collect()
 }
 
 /// What a new name means beside an image: a tag, or in the local store any name, or the whole

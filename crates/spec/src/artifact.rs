@@ -7,7 +7,7 @@
 //!
 //! let sbom = Descriptor::of(MediaType::new("text/spdx"), b"SPDXVersion: SPDX-2.3");
 //! let manifest = manifest(MediaType::new("application/vnd.example.sbom"), Content::Files(vec![sbom]))?;
-//! assert_eq!(manifest.config, Descriptor::empty());
+//! assert_eq!(manifest.config, Descriptor::empty().bare());
 //! # Ok::<(), conex_spec::Error>(())
 //! ```
 
@@ -37,18 +37,30 @@ pub enum Content {
 
 /// The manifest of an artifact. Annotations and a subject may be set on it.
 ///
-/// Where it lists [`Descriptor::empty`], the two bytes `{}` are to be stored as a blob; the `data`
-/// of that descriptor spares readers the way, not the registry the blob.
+/// Where it lists the empty descriptor, the two bytes `{}` are to be stored as a blob. "The data field
+/// is optional": it is left out, as in the examples of the specification.
 ///
 /// # Errors
-/// `Invalid` where `artifact_type` or a type of the content is no media type (RFC 6838), and where
+/// `Invalid` where there is no type, neither `artifact_type` nor a config's ("If the `config.mediaType`
+/// is set to the empty value, the `artifactType` MUST be defined"); where `artifact_type` or a type of the content is no media type (RFC 6838), and where
 /// the config is empty or of an image: "the `config.mediaType` value should not be a known OCI image
 /// config media type" (image-spec, artifacts-guidance.md).
-pub fn manifest(artifact_type: MediaType, content: Content) -> Result<ImageManifest> {
-    artifact_type.check().map_err(|err| err.context("artifactType"))?;
+pub fn manifest(
+    artifact_type: impl Into<Option<MediaType>>,
+    content: Content,
+) -> Result<ImageManifest> {
+    let artifact_type = artifact_type.into();
+    match &artifact_type {
+        Some(artifact_type) => artifact_type.check().map_err(|err| err.context("artifactType"))?,
+        None if matches!(content, Content::Configured { .. }) => {}
+        None => {
+            return Err(Error::invalid("an artifact without a config has no artifactType")
+                .expected("a media type that says what sort of artifact it is"));
+        }
+    }
     let (config, files) = match content {
-        Content::Nothing => (Descriptor::empty(), Vec::new()),
-        Content::Files(files) => (Descriptor::empty(), files),
+        Content::Nothing => (empty(), Vec::new()),
+        Content::Files(files) => (empty(), files),
         Content::Configured { config, files } => {
             check_config(&config)?;
             (config, files)
@@ -58,13 +70,17 @@ pub fn manifest(artifact_type: MediaType, content: Content) -> Result<ImageManif
         file.media_type.check().map_err(|err| err.context("layer"))?;
     }
     let mut manifest = ImageManifest::new(config, or_empty(files));
-    manifest.artifact_type = Some(artifact_type);
+    manifest.artifact_type = artifact_type;
     Ok(manifest)
 }
 
 /// "If the artifact does not need layers, a single layer SHOULD be included with a non-zero size."
 fn or_empty(files: Vec<Descriptor>) -> Vec<Descriptor> {
-    if files.is_empty() { vec![Descriptor::empty()] } else { files }
+    if files.is_empty() { vec![empty()] } else { files }
+}
+
+fn empty() -> Descriptor {
+    Descriptor::empty().bare()
 }
 
 fn check_config(config: &Descriptor) -> Result<()> {
@@ -95,7 +111,7 @@ mod tests {
     #[test]
     fn each_branch_of_the_decision_tree() {
         let config = Descriptor::of(MediaType::new("application/vnd.example.meta+json"), b"[]");
-        let empty = Descriptor::empty();
+        let empty = Descriptor::empty().bare();
         for (content, expected_config, layers) in [
             (Content::Nothing, &empty, vec![empty.clone()]),
             (Content::Files(vec![]), &empty, vec![empty.clone()]),
@@ -117,6 +133,40 @@ mod tests {
             let document = Document::new(made.clone()).unwrap();
             let read = Manifest::parse(document.bytes().clone(), Some(&MediaType::MANIFEST));
             assert_eq!(read.unwrap().into_value(), Manifest::Image(made));
+        }
+    }
+
+    /// The examples of the decision tree come out member for member, in the same order.
+    #[test]
+    fn the_examples_of_the_specification() {
+        for text in [
+            include_str!("../testdata/artifact-minimal.json"),
+            include_str!("../testdata/artifact-without-config.json"),
+            include_str!("../testdata/artifact-with-config.json"),
+        ] {
+            let example = Manifest::parse(text, None).unwrap().into_value().into_image().unwrap();
+            let files = example.layers.iter().cloned();
+            let files = files.filter(|layer| layer.media_type != MediaType::EMPTY).collect();
+            let content = match example.config.media_type.role() {
+                Role::Empty => Content::Files(files),
+                _ => Content::Configured { config: example.config.clone(), files },
+            };
+            let mut made = manifest(example.artifact_type.clone(), content).unwrap();
+            made.annotations = example.annotations.clone();
+            let words = |text: &str| text.split_whitespace().collect::<String>();
+            let made = Document::new(made).unwrap();
+            assert_eq!(words(std::str::from_utf8(made.bytes()).unwrap()), words(text));
+        }
+    }
+
+    #[test]
+    fn only_a_config_stands_for_the_type() {
+        let config = Descriptor::of(MediaType::new("application/vnd.example.meta+json"), b"[]");
+        let made = manifest(None, Content::Configured { config, files: vec![] }).unwrap();
+        assert_eq!(made.artifact_type, None);
+        assert_eq!(made.artifact_type().as_str(), "application/vnd.example.meta+json");
+        for content in [Content::Nothing, Content::Files(vec![file("a")])] {
+            assert_eq!(manifest(None, content).unwrap_err().kind(), Kind::Invalid);
         }
     }
 

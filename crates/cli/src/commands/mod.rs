@@ -1,5 +1,6 @@
 //! One file for each command: arguments → verb → text or JSON.
 
+pub mod artifact;
 pub mod auth;
 pub mod blob;
 pub mod cat;
@@ -9,6 +10,7 @@ pub mod delete;
 pub mod demo;
 pub mod diff;
 pub mod digest;
+pub mod discover;
 pub mod du;
 pub mod export;
 pub mod fsck;
@@ -57,6 +59,8 @@ use crate::progress::{self, Show};
 
 /// How many layers are validated at a time: each takes memory for what unpacks it.
 const VALIDATORS: usize = 4;
+/// How many files of an artifact are listed.
+const MAX_SHOWN_FILES: usize = 20;
 /// How many names are looked into at a time, where nobody says it.
 const LOOKS: usize = 8;
 /// The exit code of content that was looked at and is not sound.
@@ -156,6 +160,10 @@ async fn dispatch(args: &Args, output: &Output, progress: &Arc<dyn Show>) -> Res
         }
         Command::Repos(command) => command.run(&context(), output).await?,
         Command::Digest(command) => command.run(&context(), output).await?,
+        Command::Artifact(command) => {
+            command.run(&context(), &options(global), !global.no_sync, output).await?;
+        }
+        Command::Discover(command) => command.run(&context(), output).await?,
         Command::Manifest(command) => command.run(&context(), !global.no_sync, output).await?,
         Command::Blob(command) => return command.run(&context(), !global.no_sync, output).await,
         Command::Rm(command) => command.run(&context(), output).await?,

@@ -43,6 +43,8 @@ pub struct Options {
     /// Whether the directory is the upper one of an overlay file system, whose marks of deleted files
     /// and opaque directories become whiteouts.
     pub overlay: bool,
+    /// The folder that everything is in, as tools of artifacts write a packed folder; none for a layer.
+    pub below: Option<Vec<u8>>,
 }
 
 /// A layer that was written.

@@ -130,7 +130,8 @@ impl<'a> Walker<'a> {
     ) -> Result<()> {
         self.write_waiting(writer, frames)?;
         let dir = frames.last().map(|frame| &frame.path[..]).unwrap_or_default();
-        let entry = Entry::new([dir, whiteout::PREFIX, name].concat(), Kind::File);
+        let mut entry = Entry::new([dir, whiteout::PREFIX, name].concat(), Kind::File);
+        self.put_below(&mut entry);
         self.walked.entries += 1;
         writer.append(&entry, io::empty())
     }
@@ -269,7 +270,8 @@ impl<'a> Walker<'a> {
         if opaque {
             // It stands before the siblings that it spares: "whiteout files MUST only apply to
             // resources in lower/parent layers".
-            let entry = Entry::new([&frame.path, whiteout::OPAQUE].concat(), Kind::File);
+            let mut entry = Entry::new([&frame.path, whiteout::OPAQUE].concat(), Kind::File);
+            self.put_below(&mut entry);
             self.walked.entries += 1;
             writer.append(&entry, io::empty())?;
         }
@@ -328,7 +330,21 @@ impl<'a> Walker<'a> {
         (entry.uid, entry.gid) = owner(&self.options.owners, stat, &entry.path)?;
         let mtime = Time { secs: stat.st_mtime, nanos: stat.st_mtime_nsec as u32 };
         entry.mtime = self.options.latest.map_or(mtime, |latest| mtime.min(latest));
+        self.put_below(&mut entry);
         self.walked.entries += 1;
         writer.append(&entry, content)
+    }
+
+    /// Names an entry, and what it is a hard link to, as things in the folder that all is in.
+    fn put_below(&self, entry: &mut Entry) {
+        let Some(folder) = &self.options.below else { return };
+        let below = |path: &[u8]| match path {
+            b"./" => [folder, &b"/"[..]].concat(),
+            path => [folder, &b"/"[..], path].concat(),
+        };
+        entry.path = below(&entry.path);
+        if let Kind::HardLink(first) = &mut entry.kind {
+            *first = below(first);
+        }
     }
 }

@@ -32,6 +32,14 @@ impl Budget {
         }
     }
 
+    /// The same for files of a folder, of which any number may come at a time.
+    pub(crate) fn for_files(jobs: usize) -> Self {
+        Self {
+            blobs: Semaphore::new(jobs.clamp(1, Semaphore::MAX_PERMITS)),
+            units: Semaphore::new((ROOM / UNIT) as usize),
+        }
+    }
+
     /// Waits until there is room for a blob; it is given back when the permits are dropped.
     pub(crate) async fn room_for(
         &self,

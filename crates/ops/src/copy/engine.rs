@@ -59,6 +59,8 @@ pub(crate) struct Engine<'a> {
     /// What was read there.
     looked: Mutex<HashSet<Digest>>,
     pub(super) same: Same,
+    /// Up to how many bytes a blob is offered to a registry without a look for it first.
+    unasked: u64,
     summary: Summary,
 }
 
@@ -85,8 +87,16 @@ impl<'a> Engine<'a> {
             done: HashSet::new(),
             looked: Mutex::default(),
             same: Same::default(),
+            unasked: 0,
             summary: Summary::default(),
         }
+    }
+
+    /// The same, but blobs of up to so many bytes are offered to a registry without a look for them
+    /// first: that saves a round trip where they are new, as what is made by this command mostly is.
+    pub(crate) fn unasked(mut self, bytes: u64) -> Self {
+        self.unasked = bytes;
+        self
     }
 
     /// The same, where the tags of the source were listed already.
@@ -106,6 +116,15 @@ impl<'a> Engine<'a> {
             self.batch(batch).await.map_err(|err| err.context(&route))?;
         }
         Ok(std::mem::take(&mut self.summary))
+    }
+
+    /// Copies blobs whose manifest is yet to be made. No digest may be there twice.
+    pub(crate) async fn run_blobs(&mut self, blobs: Vec<Descriptor>) -> Result<Summary> {
+        let (graph, mut summary) = (Graph { blobs, ..Graph::default() }, Summary::default());
+        let copied = self.copy_blobs(&graph, &mut summary).await;
+        copied.map_err(|err| err.context(format_args!("cannot write {}", self.to.location())))?;
+        self.done.extend(graph.blobs.into_iter().map(|blob| blob.digest));
+        Ok(summary)
     }
 
     /// Whether it is known that something is at the destination by now.
@@ -225,7 +244,8 @@ impl<'a> Engine<'a> {
             }
             self.mounts.store(false, Ordering::Relaxed);
         }
-        if self.has(blob).await? {
+        let asks = blob.size > self.unasked || !matches!(self.to.location(), Location::Registry(_));
+        if asks && self.has(blob).await? {
             self.observer.event(Event::Present(blob));
             return Ok(Some(Outcome::Present));
         }

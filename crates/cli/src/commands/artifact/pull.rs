@@ -1,0 +1,100 @@
+//! `conex artifact pull`
+
+use std::path::PathBuf;
+
+use clap::Args;
+
+use conex_ops::artifact::pull::{Pulled, Wanted, pull};
+use conex_ops::{Context, CopyOptions};
+use conex_spec::{Glob, Location, Platform, Result};
+
+use super::super::MAX_SHOWN_FILES;
+use crate::args::typed;
+use crate::output::{Output, escape, size};
+
+/// Pull the files of an artifact into a folder
+///
+/// Either all files get their names or none does. What broke off is gone on with next time.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+No title leads out of the folder, and no file is replaced unless --overwrite says so. Folders that were
+packed as one layer are unpacked, also those of oras.
+
+Examples:
+  conex artifact pull registry.example/team/report:1.2
+  conex artifact pull oci:./build:model ./model --overwrite
+  conex artifact pull registry.example/team/site:1 ./out --title '*.html'
+  conex artifact pull registry.example/team/app@sha256:… ./sbom --type 'application/spdx*'")]
+pub struct Pull {
+    /// The artifact
+    #[arg(value_parser = typed::<Location>)]
+    location: Location,
+    /// The folder; made where there is none
+    #[arg(default_value = ".")]
+    dir: PathBuf,
+    /// Of an index, the artifact for this platform: OS[(VERSION)]/ARCH[/VARIANT]
+    #[arg(long, value_name = "PLATFORM", value_parser = typed::<Platform>)]
+    platform: Option<Platform>,
+    /// Only layers of this type, in which `*` is any text; may be repeated
+    #[arg(long = "type", value_name = "GLOB", value_parser = typed::<Glob>)]
+    types: Vec<Glob>,
+    /// Only files with such a title; may be repeated
+    #[arg(long = "title", value_name = "GLOB", value_parser = typed::<Glob>)]
+    titles: Vec<Glob>,
+    /// Replace files that are there
+    #[arg(long)]
+    overwrite: bool,
+    /// Pull layers without a title too, under their digests
+    #[arg(long)]
+    untitled: bool,
+    /// Leave packed folders packed
+    #[arg(long)]
+    packed: bool,
+}
+
+impl Pull {
+    pub async fn run(
+        &self,
+        context: &Context,
+        options: &CopyOptions,
+        sync: bool,
+        output: &Output,
+    ) -> Result<()> {
+        let wanted = Wanted {
+            platform: self.platform.clone(),
+            types: self.types.clone(),
+            titles: self.titles.clone(),
+            overwrite: self.overwrite,
+            untitled: self.untitled,
+            packed: self.packed,
+            without_sync: !sync,
+        };
+        let pulled = pull(context, &self.location, &self.dir, &wanted, options).await?;
+        output.report(&pulled, text)
+    }
+}
+
+fn text(pulled: &Pulled) -> String {
+    let mut text = format!(
+        "pulled {} to {}\n  type {}\n",
+        pulled.location,
+        escape(&pulled.dir.display().to_string()),
+        pulled.artifact_type
+    );
+    for file in pulled.files.iter().take(MAX_SHOWN_FILES) {
+        let slash = if file.folder { "/" } else { "" };
+        let title = escape(&file.title);
+        text += &format!("  {:>10}  {title}{slash}\n", size(file.layer.size));
+    }
+    if pulled.files.len() > MAX_SHOWN_FILES {
+        text += &format!("  and {} more\n", pulled.files.len() - MAX_SHOWN_FILES);
+    }
+    let untitled = pulled.skipped.iter().filter(|skipped| skipped.why == "without a title");
+    for skipped in untitled.take(MAX_SHOWN_FILES) {
+        text += &format!(
+            "skipped {} ({}): it has no title; `--untitled` pulls it\n",
+            skipped.layer.digest, skipped.layer.media_type
+        );
+    }
+    text + &format!("{}\n", pulled.root.digest)
+}

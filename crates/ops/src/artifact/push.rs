@@ -1,0 +1,254 @@
+//! `conex artifact push`: files and folders of this machine as an artifact.
+
+use std::path::{Path, PathBuf};
+
+use bytes::Bytes;
+
+use conex_layer::pack;
+use conex_spec::{Annotations, Error, Kind, Location, MediaType, Result, Tag};
+use conex_store::bridge::blocking;
+
+use super::annotate::Sheet;
+use super::draft::{Draft, Part, Stored, folder_options};
+use super::kinds::{self, Kind as Sort, Known};
+use super::{contents, titles, types};
+use crate::copy::CopyOptions;
+use crate::open::Context;
+
+/// The largest config that is read, in bytes.
+const MAX_CONFIG: u64 = 8 << 20;
+/// What a config is where nobody says it, as oras has it.
+const UNKNOWN_CONFIG: MediaType = MediaType::from_static("application/vnd.unknown.config.v1+json");
+
+/// A file as people name it: `FILE[:TYPE]`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Input {
+    /// Where it is.
+    pub path: PathBuf,
+    /// What it is, where that was said.
+    pub media_type: Option<MediaType>,
+}
+
+impl Input {
+    /// Reads `FILE[:TYPE]`. What is after the last colon is a type if it is a media type and no file
+    /// has the whole name.
+    pub fn parse(text: &str) -> Self {
+        let typed = text.rsplit_once(':').filter(|(path, kind)| {
+            !path.is_empty()
+                && MediaType::new(*kind).check().is_ok()
+                && std::fs::symlink_metadata(text).is_err()
+        });
+        match typed {
+            Some((path, kind)) => {
+                Self { path: path.into(), media_type: Some(MediaType::new(kind)) }
+            }
+            None => Self { path: text.into(), media_type: None },
+        }
+    }
+}
+
+/// What becomes of a folder.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Folders {
+    /// One layer: a tar that keeps modes and links.
+    #[default]
+    Tar,
+    /// A layer for each of its files, whose modes are lost.
+    Files,
+}
+
+/// What a person wants to be packaged.
+#[derive(Clone, Debug, Default)]
+pub struct Recipe {
+    /// Files and folders, in this order.
+    pub files: Vec<Input>,
+    /// What sort of artifact it is; without it what the content tells.
+    pub artifact_type: Option<MediaType>,
+    /// The known kind that it is; without it what the content tells.
+    pub kind: Option<Sort>,
+    /// A file with metadata of the artifact's own.
+    pub config: Option<Input>,
+    /// Annotations of the manifest.
+    pub annotations: Annotations,
+    /// More of them, and those of files.
+    pub sheet: Option<Sheet>,
+    /// What becomes of folders.
+    pub folders: Folders,
+    /// How folders are packed; as [`folder_options`] says without it.
+    pub packing: Option<pack::Options>,
+    /// Whether a file's title is its name alone, and not its path.
+    pub flat: bool,
+}
+
+impl Recipe {
+    /// The artifact that it describes. Folders are listed and the config is read; no other file is.
+    ///
+    /// # Errors
+    /// `NotFound` for a file that is not there, `Usage` for a path that can be no title.
+    pub async fn draft(&self) -> Result<Draft> {
+        let recipe = self.clone();
+        blocking(move || recipe.make()).await
+    }
+
+    fn make(&self) -> Result<Draft> {
+        let mut draft = Draft {
+            artifact_type: self.artifact_type.clone(),
+            annotations: self.annotations.clone(),
+            ..Draft::default()
+        };
+        let mut known = Vec::new();
+        for input in &self.files {
+            self.add(&mut draft, input, &mut known)?;
+        }
+        if let Some(config) = &self.config {
+            let media_type = config.media_type.clone().unwrap_or(UNKNOWN_CONFIG);
+            draft.config = Some((media_type, read_config(&config.path)?));
+        }
+        if draft.config.is_none() {
+            kinds::complete(&mut draft, &known);
+        }
+        if draft.artifact_type.is_none() && draft.config.is_none() && draft.derived.is_none() {
+            draft.artifact_type = Some(MediaType::UNKNOWN_ARTIFACT);
+        }
+        if let Some(sheet) = &self.sheet {
+            sheet.apply(&mut draft)?;
+        }
+        draft.check()?;
+        Ok(draft)
+    }
+
+    fn add(&self, draft: &mut Draft, input: &Input, known: &mut Vec<Option<Known>>) -> Result<()> {
+        let path = &input.path;
+        if !contents::is_folder(path)? {
+            let title = self.title(path)?;
+            known.push(self.push_file(draft, path, title, input)?);
+            return Ok(());
+        }
+        if self.kind == Some(Sort::Model) || (self.kind.is_none() && input.media_type.is_none()) {
+            let files = files_below(path);
+            let is_model =
+                |files: &[(PathBuf, String)]| files.iter().any(|(_, name)| kinds::is_weights(name));
+            match files {
+                Ok(files) if self.kind.is_some() || is_model(&files) => {
+                    draft.layers.extend(files.into_iter().map(kinds::model_part));
+                    known.push(Some(Known::model()));
+                    return Ok(());
+                }
+                // It cannot be one, then.
+                Err(err) if self.kind.is_some() => return Err(err),
+                _ => {}
+            }
+        }
+        known.push(None);
+        match self.folders {
+            Folders::Tar => {
+                let options = self.packing.clone().unwrap_or_else(folder_options);
+                let mut part = Part::folder(path, options).titled(self.title(path)?);
+                part.media_type = input.media_type.clone().unwrap_or(part.media_type);
+                draft.layers.push(part);
+            }
+            Folders::Files => {
+                let title = if self.flat { String::new() } else { folder_title(path)? };
+                for (path, name) in files_below(path)? {
+                    let title = if title.is_empty() { name } else { format!("{title}/{name}") };
+                    self.push_file(draft, &path, title, input)?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Adds a file, of the type that was said, that its content tells, or that its name does.
+    fn push_file(
+        &self,
+        draft: &mut Draft,
+        path: &Path,
+        title: String,
+        input: &Input,
+    ) -> Result<Option<Known>> {
+        let seen = match &input.media_type {
+            Some(_) => None,
+            None => {
+                kinds::recognise(path)?.filter(|it| self.kind.is_none_or(|kind| kind == it.kind))
+            }
+        };
+        let known = match (seen, self.kind) {
+            (None, Some(kind)) => Some(Known::named(kind, &title)?),
+            (seen, _) => seen,
+        };
+        let told = known.as_ref().map(|known| known.media_type.clone());
+        let media_type = input.media_type.clone().or(told);
+        let media_type = media_type.unwrap_or_else(|| types::by_name(&title));
+        let mut part = Part::file(media_type, path).titled(title);
+        if let Some(predicate) = known.as_ref().and_then(|known| known.predicate.clone()) {
+            part.annotations.insert(kinds::PREDICATE_TYPE.to_owned(), predicate);
+        }
+        draft.layers.push(part);
+        Ok(known)
+    }
+
+    fn title(&self, path: &Path) -> Result<String> {
+        if self.flat { titles::of_name(path) } else { titles::of_path(path) }
+    }
+}
+
+/// Packages files and stores them under the name that a location gives, and under more tags.
+///
+/// # Errors
+/// Those of [`Recipe::draft`] and [`Draft::store`]; all that is wrong with files is told before
+/// anything is sent.
+pub async fn push(
+    context: &Context,
+    recipe: &Recipe,
+    to: &Location,
+    tags: &[Tag],
+    options: &CopyOptions,
+) -> Result<Stored> {
+    super::draft::check_place(to)?;
+    recipe.draft().await?.store(context, to, tags, options).await
+}
+
+/// The folder where one stands has no title: what is in it lies at the top.
+fn folder_title(path: &Path) -> Result<String> {
+    let here = path.components().all(|part| part == std::path::Component::CurDir);
+    if here { Ok(String::new()) } else { titles::of_path(path) }
+}
+
+fn read_config(path: &Path) -> Result<Bytes> {
+    let meta = std::fs::metadata(path).map_err(|err| Error::io("cannot read", path, err))?;
+    if !meta.is_file() || meta.len() > MAX_CONFIG {
+        return Err(Error::new(Kind::Usage, format!("{} cannot be a config", path.display()))
+            .expected(format!("a file of at most {MAX_CONFIG} bytes")));
+    }
+    std::fs::read(path).map(Bytes::from).map_err(|err| Error::io("cannot read", path, err))
+}
+
+/// All files below a folder and their paths in it, in the order of these.
+fn files_below(folder: &Path) -> Result<Vec<(PathBuf, String)>> {
+    let (mut found, mut left) = (Vec::new(), vec![(folder.to_owned(), String::new())]);
+    while let Some((dir, inside)) = left.pop() {
+        let entries = std::fs::read_dir(&dir).map_err(|err| Error::io("cannot read", &dir, err))?;
+        for entry in entries {
+            let entry = entry.map_err(|err| Error::io("cannot read", &dir, err))?;
+            let path = entry.path();
+            let name = titles::of_name(&path)?;
+            let title = if inside.is_empty() { name } else { format!("{inside}/{name}") };
+            let sort = entry.file_type().map_err(|err| Error::io("cannot read", &path, err))?;
+            if sort.is_dir() {
+                left.push((path, title));
+            } else if sort.is_file() {
+                found.push((path, title));
+            } else {
+                return Err(Error::new(
+                    Kind::Usage,
+                    format!("{} cannot be a layer of its own", path.display()),
+                )
+                .expected("a file")
+                .found("a link or something special")
+                .hint("`--folder tar` keeps links in a folder"));
+            }
+        }
+    }
+    found.sort_by(|a, b| a.1.cmp(&b.1));
+    Ok(found)
+}

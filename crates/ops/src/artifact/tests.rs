@@ -1,0 +1,228 @@
+//! Artifacts from files to a place and what lies there.
+
+use std::fs;
+use std::path::Path;
+use std::sync::Arc;
+
+use conex_client::{Client, Options};
+use conex_spec::annotations::TITLE;
+use conex_spec::{Descriptor, ImageManifest, Kind, Location, MediaType, Result, Tag};
+use conex_store::{Source, SourceExt};
+
+use super::push::{Folders, Input, Recipe, push};
+use super::*;
+use crate::{Context, CopyOptions};
+
+/// A person with some files, and a layout to put them into.
+pub(super) struct World {
+    pub(super) dir: tempfile::TempDir,
+    pub(super) context: Context,
+}
+
+impl World {
+    pub(super) fn new() -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let store = dir.path().join("store");
+        let client = Client::new(Options::default());
+        Self { context: Context::new(client, Some(store), Arc::new(())), dir }
+    }
+
+    pub(super) fn path(&self, name: &str) -> std::path::PathBuf {
+        self.dir.path().join(name)
+    }
+
+    pub(super) fn file(&self, name: &str, content: &str) -> Input {
+        let path = self.path(name);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(&path, content).unwrap();
+        Input { path, media_type: None }
+    }
+
+    pub(super) fn layout(&self, name: &str) -> Location {
+        format!("oci:{}:{name}", self.path("layout").display()).parse().unwrap()
+    }
+
+    pub(super) async fn push(&self, recipe: &Recipe, to: &Location) -> Result<Stored> {
+        push(&self.context, recipe, to, &[], &CopyOptions::default()).await
+    }
+
+    pub(super) async fn manifest(&self, at: &Location) -> (Arc<dyn Source>, ImageManifest) {
+        let (source, root) = self.context.resolve(at).await.unwrap();
+        let manifest = source.manifest(&root).await.unwrap();
+        (source, manifest.into_value().into_image().unwrap())
+    }
+}
+
+/// Titles are the names alone: the folder of a test is absolute.
+pub(super) fn of(files: Vec<Input>) -> Recipe {
+    Recipe { files, flat: true, ..Recipe::default() }
+}
+
+#[tokio::test]
+async fn files_are_layers_with_types_and_titles() {
+    let world = World::new();
+    let mut recipe = of(vec![world.file("a.json", "{}"), world.file("b", "b")]);
+    recipe.files[1].media_type = Some(MediaType::new("text/x-b"));
+    recipe.annotations.insert("k".into(), "v".into());
+    let at = world.layout("1");
+    let tags = [Tag::new("1").unwrap(), Tag::new("latest").unwrap()];
+    let stored = push(&world.context, &recipe, &at, &tags, &CopyOptions::default()).await.unwrap();
+    assert_eq!(stored.tags, tags);
+    assert_eq!((stored.summary.moved.blobs, stored.summary.present.blobs), (3, 0));
+    let (source, manifest) = world.manifest(&at).await;
+    assert_eq!(manifest.artifact_type, Some(MediaType::UNKNOWN_ARTIFACT));
+    assert_eq!(manifest.config, Descriptor::empty().bare());
+    assert_eq!(manifest.annotations["k"], "v");
+    let told: Vec<_> = manifest
+        .layers
+        .iter()
+        .map(|layer| (layer.media_type.as_str(), layer.annotations[TITLE].as_str(), layer.size))
+        .collect();
+    assert_eq!(told, [("application/json", "a.json", 2), ("text/x-b", "b", 1)]);
+    assert_eq!(source.read(&manifest.layers[1]).await.unwrap(), "b");
+    assert_eq!(source.read(&manifest.config).await.unwrap(), "{}");
+    let again = push(&world.context, &recipe, &at, &tags, &CopyOptions::default()).await.unwrap();
+    assert_eq!(again.root, stored.root);
+    assert_eq!(again.summary.present.blobs, 2);
+}
+
+#[tokio::test]
+async fn a_config_of_its_own_says_what_it_is() {
+    let world = World::new();
+    let mut recipe = of(vec![world.file("a.txt", "a")]);
+    recipe.config = Some(world.file("meta.json", r#"{"a":1}"#));
+    recipe.config.as_mut().unwrap().media_type = Some(MediaType::new("application/x-meta"));
+    let stored = world.push(&recipe, &world.layout("1")).await.unwrap();
+    assert_eq!(stored.root.artifact_type, Some(MediaType::new("application/x-meta")));
+    let (source, manifest) = world.manifest(&world.layout("1")).await;
+    assert_eq!(manifest.artifact_type, None);
+    assert_eq!(source.read(&manifest.config).await.unwrap(), r#"{"a":1}"#);
+}
+
+#[tokio::test]
+async fn an_artifact_without_files_has_one_empty_layer() {
+    let world = World::new();
+    let mut recipe = of(vec![]);
+    recipe.artifact_type = Some(MediaType::new("application/vnd.example.mark"));
+    for to in [world.layout("1"), "store:mark:1".parse().unwrap()] {
+        let stored = world.push(&recipe, &to).await.unwrap();
+        assert_eq!(stored.summary.moved.blobs, 2);
+        let (source, manifest) = world.manifest(&to).await;
+        assert_eq!(manifest.layers, [Descriptor::empty().bare()]);
+        assert_eq!(source.read(&manifest.layers[0]).await.unwrap(), "{}");
+    }
+}
+
+#[tokio::test]
+async fn a_folder_is_one_layer_or_many() {
+    let world = World::new();
+    world.file("site/index.html", "<p>");
+    world.file("site/css/a.css", "p{}");
+    let input = Input { path: world.path("site"), media_type: None };
+    let mut recipe = of(vec![input]);
+    world.push(&recipe, &world.layout("tar")).await.unwrap();
+    let (source, manifest) = world.manifest(&world.layout("tar")).await;
+    let [layer] = manifest.layers.as_slice() else { panic!("{manifest:?}") };
+    assert_eq!(layer.media_type, MediaType::LAYER_GZIP);
+    assert_eq!(
+        (layer.annotations[TITLE].as_str(), layer.annotations[draft::UNPACK].as_str()),
+        ("site", "true")
+    );
+    assert_eq!(
+        names(&source.read(layer).await.unwrap()),
+        ["site/", "site/css/", "site/css/a.css", "site/index.html"]
+    );
+    recipe.folders = Folders::Files;
+    world.push(&recipe, &world.layout("files")).await.unwrap();
+    let (_, manifest) = world.manifest(&world.layout("files")).await;
+    let titles: Vec<_> = manifest.layers.iter().map(|layer| &layer.annotations[TITLE]).collect();
+    assert_eq!(titles, ["css/a.css", "index.html"]);
+    std::os::unix::fs::symlink("index.html", world.path("site/link")).unwrap();
+    let err = world.push(&recipe, &world.layout("files")).await.unwrap_err();
+    assert!(err.message().contains("site/link"), "{err}");
+}
+
+fn names(tar: &[u8]) -> Vec<String> {
+    let gzip = conex_spec::Compression::Gzip;
+    let decoder = conex_tar::compression::Decoder::new(gzip, tar).unwrap();
+    let mut reader = conex_tar::Reader::new(decoder);
+    let mut names = Vec::new();
+    while let Some(entry) = reader.next_entry().unwrap() {
+        names.push(String::from_utf8(entry.path).unwrap());
+    }
+    names
+}
+
+#[tokio::test]
+async fn what_is_wrong_is_told_before_anything_is_made() {
+    let world = World::new();
+    let good = world.file("good.txt", "good");
+    let to = world.layout("1");
+    let missing = Input { path: world.path("missing"), media_type: None };
+    let mut typed = good.clone();
+    typed.media_type = Some(MediaType::new("no type"));
+    let mut sheet = of(vec![good.clone()]);
+    sheet.sheet = Some(
+        annotate::Sheet::parse(format!(r#"{{"good.txt":{{"{TITLE}":"../x"}}}}"#).as_bytes())
+            .unwrap(),
+    );
+    let mut nothing = of(vec![]);
+    nothing.artifact_type = Some(MediaType::new("none"));
+    let mut image = of(vec![]);
+    image.config = Some(Input { path: good.path.clone(), media_type: Some(MediaType::CONFIG) });
+    let deep = Recipe { flat: false, ..of(vec![good.clone()]) };
+    for (recipe, named) in [
+        (of(vec![good.clone(), missing]), "missing"),
+        (of(vec![typed]), "good.txt: media type"),
+        (of(vec![good.clone(), good.clone()]), "good.txt: org.opencontainers.image.title"),
+        (sheet, "good.txt: org.opencontainers.image.title"),
+        (nothing, "artifactType"),
+        (image, "config"),
+        (deep, "good.txt"),
+    ] {
+        let err = world.push(&recipe, &to).await.unwrap_err();
+        assert!(err.to_string().contains(named), "{named}: {err}");
+        assert!(matches!(err.kind(), Kind::Usage | Kind::NotFound), "{named}: {err:?}");
+    }
+    assert!(!world.path("layout").exists());
+    let err = world.push(&of(vec![good]), &"docker-archive:x.tar".parse().unwrap()).await;
+    assert_eq!(err.unwrap_err().kind(), Kind::Unsupported);
+}
+
+#[tokio::test]
+async fn a_file_that_changes_is_told_by_name() {
+    for length in [10, 1 << 20] {
+        let world = World::new();
+        let input = world.file("a.txt", &"a".repeat(length));
+        let draft = of(vec![input.clone()]).draft().await.unwrap();
+        let to = world.layout("1");
+        let prepared = draft.prepare(&world.context, &to).await.unwrap();
+        fs::write(&input.path, "b".repeat(length)).unwrap();
+        let sink = world.context.sink(&to).unwrap();
+        let sent = prepared.send(&world.context, sink.as_ref(), &CopyOptions::default()).await;
+        let err = sent.unwrap_err();
+        assert!(err.message().contains("a.txt changed while it was read"), "{err}");
+        assert_eq!(err.kind(), Kind::Invalid);
+    }
+}
+
+#[test]
+fn a_type_stands_after_the_last_colon() {
+    let dir = tempfile::tempdir().unwrap();
+    let odd = dir.path().join("odd:a");
+    fs::create_dir(&odd).unwrap();
+    fs::write(odd.join("b"), "").unwrap();
+    let there = odd.join("b").display().to_string();
+    for (text, path, media_type) in [
+        ("a.txt", "a.txt", None),
+        ("a.txt:text/x", "a.txt", Some("text/x")),
+        ("a:b:text/x", "a:b", Some("text/x")),
+        ("a:b", "a:b", None),
+        (":text/x", ":text/x", None),
+        (there.as_str(), there.as_str(), None),
+    ] {
+        let input = Input::parse(text);
+        assert_eq!(input.path, Path::new(path));
+        assert_eq!(input.media_type.as_ref().map(MediaType::as_str), media_type, "{text}");
+    }
+}

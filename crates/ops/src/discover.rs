@@ -1,0 +1,282 @@
+//! `conex discover`: the tree of what refers to an image, an index or an artifact, all levels of it.
+//! distribution-spec, "Listing Referrers".
+//!
+//! Whoever may push can list what he wants: what is shown are claims, and none of it is verified.
+
+use std::collections::{HashMap, HashSet};
+
+use futures_util::{StreamExt, TryStreamExt, stream};
+use serde::Serialize;
+
+use conex_spec::annotations::CREATED;
+use conex_spec::date;
+use conex_spec::layout::INDEX_FILE;
+use conex_spec::{
+    Descriptor, Digest, Document, Error, Glob, ImageIndex, Kind, Location, Manifest, Platform,
+    Result,
+};
+use conex_store::{Source, SourceExt};
+
+use crate::choose::choose;
+use crate::open::Context;
+use crate::walk::{MAX_DEPTH, MAX_NODES};
+
+/// How many lists are asked for at a time.
+const WIDTH: usize = 48;
+
+/// What is shown.
+#[derive(Clone, Debug, Default)]
+pub struct Filter {
+    /// Of an index, what refers to the image for this platform.
+    pub platform: Option<Platform>,
+    /// Only artifacts of one of these types, and the way to them; of all without any.
+    pub types: Vec<Glob>,
+    /// Only artifacts with all of these annotations; a key alone may have any value.
+    pub annotations: Vec<(String, Option<String>)>,
+    /// Of the artifacts of one type that refer to the same thing, only the newest.
+    pub latest: bool,
+    /// How many levels are looked at; all without it.
+    pub depth: Option<usize>,
+}
+
+/// What refers to a root.
+#[derive(Clone, Debug, Serialize)]
+pub struct Report {
+    /// Where it is.
+    pub location: Location,
+    /// The root, and below it what refers to it.
+    #[serde(flatten)]
+    pub root: Node,
+    /// How many artifacts are shown.
+    pub count: usize,
+}
+
+/// A manifest, and what refers to it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Node {
+    /// What it is: type, digest, size in bytes, artifact type and annotations.
+    pub descriptor: Descriptor,
+    /// When it says that it was made.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub created: Option<String>,
+    /// Whether it is shown elsewhere in the tree, with what is below it.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub repeated: bool,
+    /// What has it as its subject, in the order of their dates, the oldest first.
+    pub referrers: Vec<Node>,
+}
+
+/// Finds all that refers to what a location names, and to that, and so on.
+///
+/// # Errors
+/// `Limit` where there is more of it than any real artifact has.
+pub async fn discover(context: &Context, location: &Location, filter: &Filter) -> Result<Report> {
+    let (source, mut root) = context.resolve(location).await?;
+    if let Some(platform) = &filter.platform {
+        root = choose(source.as_ref(), &root, platform).await?;
+    }
+    if !root.media_type.is_manifest() {
+        return Err(Error::new(Kind::Usage, format!("nothing refers to {location}"))
+            .expected("a manifest or an index")
+            .found(root.media_type));
+    }
+    let known = table(context, location, source.as_ref()).await?;
+    let found = levels(source.as_ref(), known, &root, filter.depth.unwrap_or(MAX_DEPTH)).await?;
+    let mut shown = HashSet::new();
+    let mut root = node(root, &found, &mut shown, filter, 0);
+    for below in &mut root.referrers {
+        prune(below, filter);
+    }
+    root.referrers.retain(|below| wanted(below, filter));
+    let count = count(&root);
+    Ok(Report { location: location.clone(), root, count })
+}
+
+/// Who refers to what.
+type Table = HashMap<Digest, Vec<Descriptor>>;
+
+/// What a place on this machine lists, read once; nothing for one that can be asked.
+async fn table(
+    context: &Context,
+    location: &Location,
+    source: &dyn Source,
+) -> Result<Option<Table>> {
+    let roots: Vec<Descriptor> = match location {
+        Location::Layout { .. } | Location::Store(_) => {
+            let keep = context.keep_of(location)?;
+            let entries = conex_store::bridge::blocking(move || keep.entries()).await?;
+            // The name of an entry is not among its annotations any more.
+            let named = entries.into_iter().map(|entry| {
+                let mut root = entry.root;
+                let key = conex_spec::descriptor::REF_NAME.to_owned();
+                root.annotations.insert(key, entry.name);
+                root
+            });
+            named.collect()
+        }
+        Location::OciArchive { .. } => {
+            let index = context.oci_archive(location)?.index_file().await?;
+            match index {
+                Some(index) => {
+                    Document::<ImageIndex>::parse(index)
+                        .map_err(|err| err.context(INDEX_FILE))?
+                        .into_value()
+                        .manifests
+                }
+                None => Vec::new(),
+            }
+        }
+        Location::DockerArchive { .. } | Location::DockerDaemon(_) => Vec::new(),
+        _ => return Ok(None),
+    };
+    let manifests = roots.into_iter().filter(|root| root.media_type.is_manifest());
+    let read = manifests.map(|root| async move {
+        // One that is missing or damaged refers to nothing.
+        let manifest = source.manifest(&root).await.ok();
+        (root, manifest)
+    });
+    let mut table = Table::new();
+    let mut read = stream::iter(read).buffered(WIDTH);
+    while let Some((root, manifest)) = read.next().await {
+        let Some(manifest) = manifest else { continue };
+        if let Some(subject) = manifest.subject()
+            && let Some(entry) = manifest.as_referrer(&root.digest, root.size, &subject.digest)
+        {
+            table.entry(subject.digest.clone()).or_default().push(entry);
+        }
+        // The referrers tag, as other tools write it (distribution-spec, "Referrers Tag Schema").
+        if let (Some(subject), Manifest::Index(index)) = (of_tag(&root), &*manifest) {
+            table.entry(subject).or_default().extend(index.manifests.iter().cloned());
+        }
+    }
+    Ok(Some(table))
+}
+
+/// The subject whose list a root is by its name.
+fn of_tag(root: &Descriptor) -> Option<Digest> {
+    let name = root.ref_name()?;
+    let tag = name.rsplit_once(':').map_or(name, |(_, tag)| tag);
+    let (algorithm, hex) = tag.split_once('-')?;
+    format!("{algorithm}:{hex}").parse().ok()
+}
+
+/// Level by level, many lists at a time, each digest once.
+async fn levels(
+    source: &dyn Source,
+    known: Option<Table>,
+    root: &Descriptor,
+    depth: usize,
+) -> Result<Table> {
+    let (mut found, mut seen) = (Table::new(), HashSet::from([root.digest.clone()]));
+    let (mut level, known) = (vec![root.digest.clone()], &known);
+    for at in 0..=depth.min(MAX_DEPTH) {
+        if level.is_empty() || at == depth {
+            break;
+        }
+        let lists = std::mem::take(&mut level).into_iter().map(|subject| async move {
+            let list = match known {
+                Some(table) => table.get(&subject).cloned().unwrap_or_default(),
+                None => source.referrers(&subject).await?,
+            };
+            Ok::<_, Error>((subject, typed(source, each_once(list)).await?))
+        });
+        let mut lists = stream::iter(lists).buffered(WIDTH);
+        while let Some((subject, list)) = lists.try_next().await? {
+            for entry in &list {
+                if seen.insert(entry.digest.clone()) {
+                    level.push(entry.digest.clone());
+                }
+            }
+            if seen.len() > MAX_NODES {
+                return Err(Error::new(Kind::Limit, "too much refers to it")
+                    .expected(format!("at most {MAX_NODES} artifacts")));
+            }
+            found.insert(subject, list);
+        }
+    }
+    Ok(found)
+}
+
+fn each_once(mut list: Vec<Descriptor>) -> Vec<Descriptor> {
+    let mut seen = HashSet::new();
+    list.retain(|entry| seen.insert(entry.digest.clone()));
+    list
+}
+
+/// A list need not say of what type its entries are; their manifests do.
+async fn typed(source: &dyn Source, list: Vec<Descriptor>) -> Result<Vec<Descriptor>> {
+    let read = list.into_iter().map(|mut entry| async move {
+        if entry.artifact_type.is_none() && entry.media_type.is_manifest() {
+            match source.manifest(&entry).await {
+                Ok(manifest) => entry.artifact_type = manifest.referrer_type().cloned(),
+                // Lists of referrers outlive what they list.
+                Err(err) if err.kind() == Kind::NotFound => {}
+                Err(err) => return Err(err),
+            }
+        }
+        Ok(entry)
+    });
+    stream::iter(read).buffered(WIDTH).try_collect().await
+}
+
+/// The tree, in which each digest is opened once, so that no cycle is endless (rule J6).
+fn node(
+    descriptor: Descriptor,
+    found: &Table,
+    shown: &mut HashSet<Digest>,
+    filter: &Filter,
+    depth: usize,
+) -> Node {
+    let created = descriptor.annotations.get(CREATED).cloned();
+    let below = found.get(&descriptor.digest).filter(|list| !list.is_empty());
+    let fresh = shown.insert(descriptor.digest.clone());
+    let mut list = match below {
+        Some(list) if fresh && depth < MAX_DEPTH => list.clone(),
+        _ => Vec::new(),
+    };
+    list.sort_by_cached_key(|entry| (date_of(entry), entry.digest.clone()));
+    if filter.latest {
+        list = newest(list);
+    }
+    let mut referrers = Vec::new();
+    for entry in list {
+        referrers.push(node(entry, found, shown, filter, depth + 1));
+    }
+    Node { descriptor, created, repeated: below.is_some() && !fresh, referrers }
+}
+
+/// Of each type the last; those that say no date are older than all others.
+fn newest(list: Vec<Descriptor>) -> Vec<Descriptor> {
+    let last: HashMap<_, _> =
+        list.iter().enumerate().map(|(at, entry)| (entry.artifact_type.clone(), at)).collect();
+    let newest = |at: &usize| last.values().any(|last| last == at);
+    list.into_iter().enumerate().filter(|(at, _)| newest(at)).map(|(_, entry)| entry).collect()
+}
+
+fn date_of(entry: &Descriptor) -> Option<(i64, u32)> {
+    entry.annotations.get(CREATED).and_then(|text| date::rfc3339(text))
+}
+
+fn prune(node: &mut Node, filter: &Filter) {
+    for below in &mut node.referrers {
+        prune(below, filter);
+    }
+    node.referrers.retain(|below| wanted(below, filter));
+}
+
+/// Whether a node, or anything that is left below it, is asked for.
+fn wanted(node: &Node, filter: &Filter) -> bool {
+    let kind = node.descriptor.artifact_type.as_ref().unwrap_or(&node.descriptor.media_type);
+    let annotations = &node.descriptor.annotations;
+    let fits = (filter.types.is_empty()
+        || filter.types.iter().any(|glob| glob.fits(kind.as_str())))
+        && filter.annotations.iter().all(|(key, value)| {
+            annotations.get(key).is_some_and(|it| value.as_ref().is_none_or(|value| value == it))
+        });
+    fits || !node.referrers.is_empty()
+}
+
+fn count(node: &Node) -> usize {
+    node.referrers.iter().map(|below| 1 + count(below)).sum()
+}
