@@ -129,8 +129,9 @@ mod tests {
     fn what_was_moved_before_a_failure() {
         let mut meter = Meter::default();
         assert_eq!(before_failure(&meter), None);
-        let blobs = [b"a".as_slice(), b"bc", b"def"];
-        let [moved, there, broken] = blobs.map(|bytes| Descriptor::of(MediaType::LAYER, bytes));
+        let blobs = [b"a".as_slice(), b"bc", b"def", b"gh"];
+        let [moved, there, broken, idle] =
+            blobs.map(|bytes| Descriptor::of(MediaType::LAYER, bytes));
         for event in [
             Event::Started(&moved),
             Event::Progress(&moved, 1),
@@ -138,6 +139,7 @@ mod tests {
             Event::Present(&there),
             Event::Started(&broken),
             Event::Progress(&broken, 2),
+            Event::Started(&idle),
         ] {
             meter.note(event, Instant::now(), Duration::ZERO);
         }

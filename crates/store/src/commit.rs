@@ -341,9 +341,12 @@ impl Folder {
         if let Some(fd) = self.openat(name, flags, file_mode())? {
             return Ok(fd);
         }
-        self.make_folder(parent(name))?;
+        if !parent(name).is_empty() {
+            self.make_folder(parent(name))?;
+        }
         let fd = self.openat(name, flags, file_mode())?;
-        fd.ok_or_else(|| self.fault("cannot make", name, io::ErrorKind::NotFound.into()))
+        let missing = || io::ErrorKind::NotFound.into();
+        fd.ok_or_else(|| Error::making("cannot make", &self.path.join(name), missing()))
     }
 
     fn rename(&self, from: &str, to: &str) -> Result<()> {

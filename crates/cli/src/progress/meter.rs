@@ -84,8 +84,8 @@ impl Meter {
     /// Of what broke off, the bytes that came now.
     pub fn broken_off(&self) -> Count {
         let mut count = Count::default();
-        for moving in self.moving.values() {
-            count.add_bytes(moving.done.saturating_sub(moving.resumed));
+        for moving in self.moving.values().filter(|moving| moving.done > moving.resumed) {
+            count.add_bytes(moving.done - moving.resumed);
         }
         count
     }

@@ -115,6 +115,7 @@ pub fn logins_and_what_their_registries_hold() {
     assert_eq!(offered("conex auth check r"), ["r.example/team"]);
     assert_eq!(offered("conex login r"), ["r.example/team"]);
     assert_eq!(offered("conex copy r.e"), ["r.example/team/"]);
+    assert_eq!(offered("conex repos r"), ["r.example"]);
     assert_eq!(offered(&format!("conex copy {host}/te")), [format!("{port}/team/app:")]);
     // What takes no tag is offered none.
     assert_eq!(offered(&format!("conex tags {host}/te")), [format!("{port}/team/app")]);

@@ -36,6 +36,7 @@ pub async fn candidates(context: &Context, words: &[String]) -> Vec<String> {
             found.into_iter().map(|location| format!("{prefix}{location}")).collect()
         }
         Wanted::Registry => locations::registries(context),
+        Wanted::Holder => locations::holders(context),
         Wanted::Login => locations::logins(context),
         Wanted::File(prefix, text) => {
             locations::files(text).into_iter().map(|file| format!("{prefix}{file}")).collect()
@@ -59,7 +60,10 @@ enum Wanted<'a> {
     Names(Vec<String>),
     /// A location, after what stands before it in the word.
     Location(&'a str, &'a str, Which),
+    /// A registry, or a part of one.
     Registry,
+    /// A whole registry, or the local store.
+    Holder,
     /// What there is a login for.
     Login,
     File(&'a str, &'a str),
@@ -166,11 +170,17 @@ fn value<'a>(arg: &Arg, prefix: &'a str, text: &'a str) -> Wanted<'a> {
         (TypeId::of::<Place>(), Which::Place),
         (TypeId::of::<Keep>(), Which::Keep),
     ];
+    if arg.get_id() == "layout" {
+        return Wanted::Location(prefix, text, Which::Layout);
+    }
     if let Some((_, which)) = locations.iter().find(|(known, _)| parser == *known) {
         return Wanted::Location(prefix, text, *which);
     }
-    if parser == TypeId::of::<Domain>() || parser == TypeId::of::<Holder>() {
+    if parser == TypeId::of::<Domain>() {
         return Wanted::Registry;
+    }
+    if parser == TypeId::of::<Holder>() {
+        return Wanted::Holder;
     }
     Wanted::Names(Vec::new())
 }
@@ -189,6 +199,7 @@ mod tests {
             Wanted::Location(prefix, text, Which::Image) => format!("location {prefix}|{text}"),
             Wanted::Location(prefix, text, which) => format!("{which:?} {prefix}|{text}"),
             Wanted::Registry => "registry".into(),
+            Wanted::Holder => "holder".into(),
             Wanted::Login => "login".into(),
             Wanted::File(prefix, text) => format!("file {prefix}|{text}"),
             Wanted::Either(text) => format!("either {text}"),
@@ -231,7 +242,8 @@ mod tests {
             (&["login", "a"], "registry"),
             (&["logout", "a"], "login"),
             (&["auth", "check", "a"], "registry"),
-            (&["repos", "a"], "registry"),
+            (&["repos", "a"], "holder"),
+            (&["serve", "oci:"], "Layout |oci:"),
             (&["rm", "a", "b", ""], "location |"),
             (&["--store", ""], "file |"),
             (&["tags", "--sort", ""], "name version date size"),

@@ -27,6 +27,8 @@ pub enum Which {
     Place,
     /// All of a layout or of the store.
     Keep,
+    /// All of a layout.
+    Layout,
 }
 
 /// The locations that begin so. What cannot be told is left out.
@@ -34,8 +36,10 @@ pub async fn candidates(context: &Context, text: &str, which: Which) -> Vec<Stri
     if let Some(path) = text.strip_prefix("oci:") {
         return layout(context, path, which).await;
     }
-    if which == Which::Keep {
-        return vec!["oci:".to_owned(), "store:".to_owned()];
+    match which {
+        Which::Image | Which::Place => {}
+        Which::Keep => return vec!["oci:".to_owned(), "store:".to_owned()],
+        Which::Layout => return vec!["oci:".to_owned()],
     }
     if let Some((prefix @ ("oci-archive" | "docker-archive"), path)) = text.split_once(':') {
         return files(path).into_iter().map(|file| format!("{prefix}:{file}")).collect();
@@ -53,7 +57,9 @@ pub async fn candidates(context: &Context, text: &str, which: Which) -> Vec<Stri
     let mut found: Vec<String> = PREFIXES.iter().map(ToString::to_string).collect();
     found.extend(repositories.iter().map(|known| format!("{}{end}", known.without_name())));
     let logins = domains(context);
-    found.extend(logins.iter().map(|login| format!("{login}/")));
+    // What stands there already is no news.
+    let slashed = logins.iter().map(|login| format!("{login}/"));
+    found.extend(slashed.filter(|login| login != text));
     let known = repositories.iter().map(Reference::registry);
     let known: Vec<&str> = known.chain(logins.iter().map(Domain::registry)).collect();
     match text.rsplit_once(':').filter(|(_, tag)| !tag.contains('/')) {
@@ -69,12 +75,19 @@ pub async fn candidates(context: &Context, text: &str, which: Which) -> Vec<Stri
     found
 }
 
-/// The registries that there are logins for, or images in the local store; and the store itself.
+/// The registries that there are logins for, or images of in the local store.
 pub fn registries(context: &Context) -> Vec<String> {
     let stored = stored(context);
     let stored = stored.iter().filter_map(|name| name.parse::<Reference>().ok());
     let stored = stored.map(|known| known.registry().to_owned());
     stored.chain(logins(context)).collect()
+}
+
+/// The same without parts of registries, and the local store.
+pub fn holders(context: &Context) -> Vec<String> {
+    let registries = registries(context).into_iter();
+    let whole = registries.map(|name| name.split('/').next().unwrap_or_default().to_owned());
+    whole.chain(["store:".to_owned()]).collect()
 }
 
 /// What there are logins for.
