@@ -1,46 +1,20 @@
 //! `conex serve` on a bucket: several processes, and one that is killed in the middle of an upload.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "tests stop at the first surprise")]
+#![allow(clippy::disallowed_methods, reason = "the program itself is tested")]
 
-use std::io::{BufRead, BufReader, Read, Write};
+#[path = "support/serving.rs"]
+#[allow(dead_code, unreachable_pub, clippy::panic, reason = "each test program uses its part")]
+mod serving;
+
+use std::io::{Read, Write};
 use std::net::TcpStream;
-use std::process::{Child, Command, Stdio};
+use std::process::Command;
 use std::time::Duration;
 
 use conex_spec::Digest;
-use conex_testkit::s3_server::{ACCESS_KEY, BUCKET, Program, S3Server, SECRET_KEY};
-
-/// A registry in a process of its own; killed when it is dropped, as by `kill -9`.
-struct Serving {
-    child: Child,
-    address: String,
-}
-
-impl Drop for Serving {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
-
-fn serve(server: &S3Server) -> Serving {
-    #[allow(clippy::disallowed_methods, reason = "the program itself is tested")]
-    let mut command = Command::new(env!("CARGO_BIN_EXE_conex"));
-    let mut child = command
-        .args(["serve", "--listen", "127.0.0.1:0", "--storage", &format!("s3://{BUCKET}/x")])
-        .env("AWS_ENDPOINT_URL_S3", server.endpoint())
-        .env("AWS_ACCESS_KEY_ID", ACCESS_KEY)
-        .env("AWS_SECRET_ACCESS_KEY", SECRET_KEY)
-        .env("AWS_REGION", "us-east-1")
-        .stdout(Stdio::piped())
-        .stderr(Stdio::null())
-        .spawn()
-        .unwrap();
-    let mut line = String::new();
-    BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
-    let address = line.trim().rsplit_once("http://").unwrap().1.to_owned();
-    Serving { child, address }
-}
+use conex_testkit::s3_server::{ACCESS_KEY, Program, S3Server, SECRET_KEY};
+use serving::{Serve, Serving};
 
 /// One request on a connection of its own: the answer's head and body.
 fn ask(
@@ -74,7 +48,7 @@ fn an_upload_goes_on_at_the_other_process_after_a_kill() {
     let dir = tempfile::tempdir().unwrap();
     let Some(server) = S3Server::start(Program::Moto, dir.path()) else { return };
     let bytes: Vec<u8> = (0..40_000_000_u32).map(|i| (i.wrapping_mul(i) >> 7) as u8).collect();
-    let (one, two) = (serve(&server), serve(&server));
+    let (one, two) = (Serve::bucket(&server).start(), Serve::bucket(&server).start());
     let (head, _) = ask(&one, "POST", "/v2/a/blobs/uploads/", "", b"");
     let path = header(&head, "location");
 
@@ -103,7 +77,7 @@ fn an_upload_goes_on_at_the_other_process_after_a_kill() {
     let (head, _) = ask(&two, "PATCH", &path, &range, &bytes[found..]);
     assert!(head.starts_with("http/1.1 202"), "{head}");
     let digest = Digest::sha256(&bytes);
-    let three = serve(&server);
+    let three = Serve::bucket(&server).start();
     let (head, _) = ask(&three, "PUT", &format!("{path}?digest={digest}"), "", b"");
     assert!(head.starts_with("http/1.1 201"), "{head}");
     for serving in [&two, &three] {
@@ -117,7 +91,6 @@ fn an_upload_goes_on_at_the_other_process_after_a_kill() {
 fn a_bucket_that_is_not_there_is_told() {
     let dir = tempfile::tempdir().unwrap();
     let Some(server) = S3Server::start(Program::Moto, dir.path()) else { return };
-    #[allow(clippy::disallowed_methods, reason = "the program itself is tested")]
     let told = Command::new(env!("CARGO_BIN_EXE_conex"))
         .args(["serve", "--listen", "127.0.0.1:0", "--storage", "s3://not-there/x"])
         .env("AWS_ENDPOINT_URL", server.endpoint())

@@ -3,36 +3,51 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "tests stop at the first surprise")]
 #![allow(clippy::disallowed_methods, reason = "the program itself is tested")]
 
-use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::Command;
 use std::sync::Arc;
+use std::time::Duration;
 
 use conex_spec::{Descriptor, Digest, MediaType};
 use conex_testkit::history::{Client, History, Outcome};
+use conex_testkit::s3_server::{BUCKET, Program, S3Server};
 use serde_json::{Value, json};
+
+#[path = "support/serving.rs"]
+#[allow(dead_code, unreachable_pub, clippy::panic, reason = "each test program uses its part")]
+mod serving;
+
+use serving::{Serve, Serving};
+
+const SETTINGS: &str = "operator = '127.0.0.1:0'\n[gc]\ninterval = 'never'\ngrace = '0s'\n";
 
 /// A registry with an image `a:t`, whose layer `b` has too, and a blob that nothing needs.
 struct Place {
-    dir: tempfile::TempDir,
-    serving: Option<Child>,
+    serving: Option<Serving>,
     operator: String,
     client: Client,
     layer: Vec<u8>,
     manifest: Vec<u8>,
-}
-
-impl Drop for Place {
-    fn drop(&mut self) {
-        self.stop();
-    }
+    /// Where the bucket is; nothing for one on a folder.
+    server: Option<S3Server>,
+    dir: tempfile::TempDir,
 }
 
 impl Place {
     fn new() -> Self {
+        Self::of(tempfile::tempdir().unwrap(), None, 50_000)
+    }
+
+    /// On a bucket, where the layer is large content.
+    fn bucket(program: Program) -> Option<Self> {
         let dir = tempfile::tempdir().unwrap();
-        let client = Client { history: Arc::new(History::default()), address: String::new() };
-        let layer = conex_testkit::images::noise(1, 50_000).to_vec();
+        let server = S3Server::start(program, dir.path())?;
+        Some(Self::of(dir, Some(server), 100_000))
+    }
+
+    fn of(dir: tempfile::TempDir, server: Option<S3Server>, size: usize) -> Self {
+        let client = Client { history: Arc::new(History::default()), addresses: Vec::new() };
+        let layer = conex_testkit::images::noise(1, size).to_vec();
         let manifest = json!({
             "schemaVersion": 2,
             "mediaType": MediaType::MANIFEST,
@@ -41,7 +56,7 @@ impl Place {
         });
         let manifest = serde_json::to_vec(&manifest).unwrap();
         let operator = String::new();
-        let mut place = Self { dir, serving: None, operator, client, layer, manifest };
+        let mut place = Self { serving: None, operator, client, layer, manifest, server, dir };
         place.serve();
         for bytes in [&b"{}"[..], &place.layer, b"loose"] {
             assert_eq!(place.client.push_blob("a", bytes, 0), Outcome::Done);
@@ -52,32 +67,18 @@ impl Place {
     }
 
     fn serve(&mut self) {
-        let settings = self.dir.path().join("settings.toml");
-        let text = "operator = '127.0.0.1:0'\n[gc]\ninterval = 'never'\ngrace = '0s'\n";
-        std::fs::write(&settings, text).unwrap();
-        let mut child = Command::new(env!("CARGO_BIN_EXE_conex"))
-            .args(["serve", "--listen", "127.0.0.1:0", "--format", "json", "--config"])
-            .arg(settings)
-            .arg("--root")
-            .arg(self.root())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::null())
-            .spawn()
-            .unwrap();
-        let lines = BufReader::new(child.stdout.take().unwrap()).lines();
-        let text: String = lines.map(Result::unwrap).take_while(|line| line != "}").collect();
-        let told: Value = serde_json::from_str(&(text + "}")).unwrap();
-        let url = told["url"].as_str().unwrap();
-        self.client.address = url.trim_start_matches("http://").to_owned();
-        self.operator = format!("http://{}", told["operator"].as_str().unwrap());
-        self.serving = Some(child);
+        let serve = match &self.server {
+            Some(server) => Serve::bucket(server),
+            None => Serve::folder(&self.root()),
+        };
+        let serving = serve.settings(&self.dir.path().join("settings.toml"), SETTINGS).start();
+        self.client.addresses = vec![serving.address.clone()];
+        self.operator.clone_from(&serving.operator);
+        self.serving = Some(serving);
     }
 
     fn stop(&mut self) {
-        if let Some(mut child) = self.serving.take() {
-            child.kill().unwrap();
-            child.wait().unwrap();
-        }
+        self.serving = None;
     }
 
     fn root(&self) -> PathBuf {
@@ -90,16 +91,22 @@ impl Place {
 
     /// The exit code of `conex registry …`, and what it prints as JSON.
     fn run(&self, words: &[&str]) -> (i32, Value) {
-        let output = Command::new(env!("CARGO_BIN_EXE_conex"))
-            .arg("registry")
-            .args(words)
-            .args(["--format", "json"])
-            .output()
-            .unwrap();
+        let mut command = Command::new(env!("CARGO_BIN_EXE_conex"));
+        if let Some(server) = &self.server {
+            serving::reach(&mut command, server);
+        }
+        let output =
+            command.arg("registry").args(words).args(["--format", "json"]).output().unwrap();
         let text = if output.stdout.is_empty() { output.stderr } else { output.stdout };
         let value = serde_json::from_slice(&text);
         let text = String::from_utf8_lossy(&text);
         (output.status.code().unwrap(), value.expect(&text))
+    }
+
+    /// Waits until what is there is older than now, by the clock that tells.
+    fn grow_old(&self) {
+        let coarse = if self.server.is_some() { 1100 } else { 30 };
+        std::thread::sleep(Duration::from_millis(coarse));
     }
 }
 
@@ -118,7 +125,7 @@ fn collecting_by_order_with_and_without_a_server() {
     let mut place = Place::new();
     let (root, loose) = (place.root().display().to_string(), digest(b"loose"));
     // Time stamps of files are coarse.
-    std::thread::sleep(std::time::Duration::from_millis(30));
+    std::thread::sleep(Duration::from_millis(30));
     let operator = place.operator.clone();
     for at in [&root, &operator] {
         let (code, plan) = place.run(&["gc", at, "--dry-run"]);
@@ -131,7 +138,7 @@ fn collecting_by_order_with_and_without_a_server() {
     assert_eq!((code, &told["kind"]), (2, &json!("Usage")));
     let (code, report) = place.run(&["gc", &operator]);
     assert_eq!((code, &report["removed"]["blobs"]), (0, &json!(1)));
-    std::thread::sleep(std::time::Duration::from_millis(30));
+    std::thread::sleep(Duration::from_millis(30));
     assert_eq!(place.client.get_blob("a", &loose), Outcome::Missing);
     assert_eq!(place.client.get_blob("b", &digest(&place.layer)), Outcome::Missing);
     assert!(matches!(place.client.get_blob("a", &digest(&place.layer)), Outcome::Found(_)));
@@ -143,6 +150,114 @@ fn collecting_by_order_with_and_without_a_server() {
     assert_eq!(report["removed"]["blobs"], 1);
     let (code, told) = place.run(&["gc", place.dir.path().to_str().unwrap()]);
     assert_eq!((code, &told["kind"]), (3, &json!("NotFound")));
+}
+
+/// The server of the bucket that holds to conditions has another process collect beside it; the other
+/// one is asked at its operator's address.
+#[test]
+fn collecting_on_a_bucket() {
+    for program in [Program::Moto, Program::S3s] {
+        let Some(mut place) = Place::bucket(program) else { continue };
+        let (bucket, loose) = (serving::bucket(), digest(b"loose"));
+        let shared = program == Program::Moto;
+        let operator = place.operator.clone();
+        let at = if shared { &bucket } else { &operator };
+        let untag = place.client.delete(delete_tag());
+        assert_eq!(untag, Outcome::Done);
+        place.grow_old();
+        let grace: &[&str] = if shared { &["--grace", "0s"] } else { &[] };
+        let gc = |more: &[&str]| place.run(&[&["gc", at], grace, more].concat());
+        let (code, plan) = gc(&["--dry-run"]);
+        assert_eq!((code, &plan["digests"], &plan["blobs"]), (0, &json!([loose]), &json!(2)));
+        let (code, told) = place.run(&["du", at]);
+        assert_eq!((code, &told["unneeded"]["blobs"]), (0, &json!(0)), "{told}");
+        let (code, report) = gc(&[]);
+        assert_eq!((code, &report["removed"]["blobs"]), (0, &json!(1)), "{report}");
+        // What has no tag stays, and is pulled.
+        let manifest = digest(&place.manifest);
+        let client = &place.client;
+        assert_eq!(client.get_manifest("a", &manifest), Outcome::Found(manifest));
+        let layer = digest(&place.layer);
+        assert_eq!(client.get_blob("a", &layer), Outcome::Found(layer.clone()));
+        assert_eq!(client.get_blob("a", &loose), Outcome::Missing);
+        assert_eq!(client.get_blob("b", &layer), Outcome::Missing);
+        // Without its tag it goes where that is wanted, and with it all that it needs.
+        place.stop();
+        let offline = ["gc", &bucket, "--grace", "0s", "--untagged"];
+        place.grow_old();
+        let (code, report) = place.run(&offline);
+        assert_eq!(
+            (code, &report["manifests"], &report["removed"]["blobs"]),
+            (0, &json!(1), &json!(3))
+        );
+        let (_, report) = place.run(&offline);
+        assert_eq!((&report["removed"]["blobs"], &report["swept"]), (&json!(0), &json!(0)));
+        let (_, usage) = place.run(&["du", &bucket]);
+        assert_eq!(usage["total"], json!({ "blobs": 0, "bytes": 0 }));
+    }
+}
+
+fn delete_tag() -> conex_testkit::history::Action {
+    conex_testkit::history::Action::DeleteTag { repository: "a".into(), tag: "t".into() }
+}
+
+/// The rules of the settings, followed by the server itself while clients come.
+#[test]
+fn retention_on_a_bucket() {
+    let dir = tempfile::tempdir().unwrap();
+    let Some(server) = S3Server::start(Program::Moto, dir.path()) else { return };
+    let settings = "[gc]\ninterval = '1s'\ngrace = '0s'\nuntagged = true\n\
+        [[retention]]\nrepositories = ['ci/*']\ntags = ['build-*']\nkeep-newest = 2\n";
+    let file = dir.path().join("settings.toml");
+    let [one, two] = [0, 1].map(|_| Serve::bucket(&server).settings(&file, settings).start());
+    let addresses = [one.address.clone(), two.address.clone()];
+    let client = Client { history: Arc::new(History::default()), addresses: addresses.to_vec() };
+    let put = |number: usize| {
+        let config = Descriptor::of(MediaType::new("application/vnd.test"), b"{}");
+        let manifest = json!({
+            "schemaVersion": 2, "mediaType": MediaType::MANIFEST, "config": config, "layers": [],
+            "annotations": { "number": number.to_string() },
+        });
+        let manifest = serde_json::to_vec(&manifest).unwrap();
+        let tag = format!("build-{number}");
+        // Without any grace a blob may go before its manifest comes.
+        for _ in 0..20 {
+            client.push_blob("ci/app", b"{}", 0);
+            if client.put_manifest("ci/app", &manifest, Some(&tag)) == Outcome::Done {
+                return;
+            }
+        }
+        panic!("nothing can be put");
+    };
+    for number in 0..4 {
+        put(number);
+        std::thread::sleep(Duration::from_millis(1100));
+    }
+    let there = || -> Vec<bool> {
+        let found = |number| client.get_tag("ci/app", &format!("build-{number}")).is_some();
+        (0..4).map(found).collect()
+    };
+    let start = std::time::Instant::now();
+    while there() != [false, false, true, true] {
+        assert!(start.elapsed() < Duration::from_secs(60), "{:?}", there());
+        std::thread::sleep(Duration::from_millis(200));
+    }
+    std::thread::sleep(Duration::from_secs(3));
+    assert_eq!(there(), [false, false, true, true]);
+}
+
+#[test]
+fn what_is_no_registry_is_made_none() {
+    let dir = tempfile::tempdir().unwrap();
+    let Some(server) = S3Server::start(Program::Moto, dir.path()) else { return };
+    for command in ["gc", "du", "scrub"] {
+        let mut conex = Command::new(env!("CARGO_BIN_EXE_conex"));
+        serving::reach(&mut conex, &server);
+        let place = format!("s3://{BUCKET}/nothing");
+        let told = conex.args(["registry", command, &place]).output().unwrap();
+        let text = String::from_utf8(told.stderr).unwrap();
+        assert!(told.status.code() == Some(3) && text.contains("is no registry"), "{text}");
+    }
 }
 
 #[test]
@@ -168,7 +283,7 @@ fn damage_is_found_and_mended() {
     let root = place.root().display().to_string();
     let backup = place.dir.path().join("backup");
     let copied = Command::new(env!("CARGO_BIN_EXE_conex"))
-        .args(["copy", &format!("{}/a:t", place.client.address)])
+        .args(["copy", &format!("{}/a:t", place.client.addresses[0])])
         .arg(format!("oci:{}:t", backup.display()))
         .output()
         .unwrap();
@@ -204,5 +319,36 @@ fn damage_is_found_and_mended() {
     place.serve();
     assert_eq!(place.client.get_blob("b", &layer), Outcome::Found(layer));
     assert_eq!(place.client.get_manifest("a", &manifest), Outcome::Found(manifest));
+    assert_eq!(place.client.get_tag("a", "t").unwrap(), place.manifest);
+}
+
+/// Scenario B15, where the bytes of large content lie in an object of their own.
+#[test]
+fn damage_in_a_bucket_is_found_and_mended() {
+    let Some(mut place) = Place::bucket(Program::S3s) else { return };
+    let (bucket, backup) = (serving::bucket(), place.dir.path().join("backup"));
+    let copied = Command::new(env!("CARGO_BIN_EXE_conex"))
+        .args(["copy", &format!("{}/a:t", place.client.addresses[0])])
+        .arg(format!("oci:{}:t", backup.display()))
+        .output()
+        .unwrap();
+    assert!(copied.status.success(), "{}", String::from_utf8_lossy(&copied.stderr));
+    assert_eq!(place.run(&["scrub", &place.operator]).0, 0);
+    let objects = place.dir.path().join(BUCKET).join("x");
+    let data: Vec<_> = std::fs::read_dir(objects.join("data")).unwrap().collect();
+    assert_eq!(data.len(), 1);
+    damage(&data[0].as_ref().unwrap().path());
+    let manifest = digest(&place.manifest);
+    std::fs::remove_file(objects.join("blobs").join(manifest.replace(':', "/"))).unwrap();
+    let (code, found) = place.run(&["scrub", &place.operator, "--dry-run"]);
+    assert_eq!((code, found["faults"].as_array().unwrap().len()), (4, 2), "{found}");
+    place.stop();
+    let from = format!("oci:{}", backup.display());
+    let (code, report) = place.run(&["repair", &bucket, "--from", &from]);
+    assert_eq!((code, &report["blobs"], &report["left"]), (0, &json!(2), &json!([])));
+    assert_eq!(place.run(&["scrub", &bucket]).0, 0);
+    place.serve();
+    let layer = digest(&place.layer);
+    assert_eq!(place.client.get_blob("b", &layer), Outcome::Found(layer));
     assert_eq!(place.client.get_tag("a", "t").unwrap(), place.manifest);
 }

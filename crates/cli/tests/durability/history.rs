@@ -8,10 +8,11 @@ use conex_spec::Digest;
 use serde_json::Value;
 
 use crate::disk::Event;
-use crate::registry::{self, REGISTRY, Serving};
+use crate::registry::{self, REGISTRY};
 use crate::support::layout;
 use crate::support::program::Conex;
 use crate::support::scratch::Scratch;
+use crate::support::serving::Serve;
 
 /// The names of a layout or store, and the digest that each stands for.
 pub type Names = BTreeMap<String, String>;
@@ -54,7 +55,7 @@ impl History {
         let mounted_as = mounted.display().to_string();
         let step = &self.steps[step].arguments;
         let served = step.iter().any(|part| part.contains(REGISTRY));
-        let serving = served.then(|| Serving::start(&mounted.join(FOLDER)));
+        let serving = served.then(|| Serve::folder(&mounted.join(FOLDER)).start());
         let address = serving.as_ref().map_or("", |serving| &serving.address);
         let arguments: Vec<_> = step
             .iter()

@@ -7,4 +7,5 @@ pub mod daemon;
 pub mod layout;
 pub mod program;
 pub mod scratch;
+pub mod serving;
 pub mod tree;

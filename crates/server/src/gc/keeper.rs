@@ -9,6 +9,7 @@ use super::{Collection, Fault, Report, Scrub, Usage, scrub, usage};
 use crate::config::{Config, Place};
 use crate::paths;
 use crate::storage::Storage;
+use crate::storage::s3::S3Home;
 use crate::uploads::Uploads;
 
 /// See the module.
@@ -40,6 +41,12 @@ impl Keeper {
         {
             let message = format!("{} is no registry", root.display());
             return Err(Error::not_found(message).expected("the folder of `conex serve --root`"));
+        }
+        if let Place::S3(bucket) = &config.storage
+            && !S3Home::is_there(bucket).await?
+        {
+            let message = format!("{} is no registry", config.storage);
+            return Err(Error::not_found(message).expected("what `conex serve --storage` serves"));
         }
         match (Storage::open(&config).await, &config.storage) {
             (Ok(storage), _) => {

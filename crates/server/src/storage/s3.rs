@@ -68,6 +68,12 @@ struct Inner {
 }
 
 impl S3Home {
+    /// Whether there is a registry already.
+    pub(crate) async fn is_there(config: &S3) -> Result<bool> {
+        let found = Bucket::open(config)?.get(paths::VERSION, content::HEAD).await?;
+        Ok(found.is_some())
+    }
+
     /// Opens a registry's bucket, or makes a registry of an empty prefix.
     pub(crate) async fn open(config: &S3) -> Result<Self> {
         let bucket = Bucket::open(config)?;

@@ -66,10 +66,17 @@ pub fn ask(address: &str, method: &str, path: &str, kind: &str, body: &[u8]) -> 
 #[derive(Clone, Debug)]
 pub struct Client {
     pub history: Arc<History>,
-    pub address: String,
+    /// Those of all processes that serve the same things: each request goes to one of them.
+    pub addresses: Vec<String>,
 }
 
 impl Client {
+    fn ask(&self, method: &str, path: &str, kind: &str, body: &[u8]) -> io::Result<Answer> {
+        // Not in turn, or every client would stay with one process.
+        let at = self.history.now() as usize / 1000 % self.addresses.len();
+        ask(&self.addresses[at], method, path, kind, body)
+    }
+
     /// Pushes a blob, in one of three ways.
     pub fn push_blob(&self, repository: &str, bytes: &[u8], way: u64) -> Outcome {
         let digest = Digest::sha256(bytes).to_string();
@@ -90,30 +97,30 @@ impl Client {
         let uploads = format!("/v2/{repository}/blobs/uploads/");
         if way.is_multiple_of(3) {
             let path = format!("{uploads}?digest={digest}");
-            return Ok(done(ask(&self.address, "POST", &path, kind, bytes)?.status));
+            return Ok(done(self.ask("POST", &path, kind, bytes)?.status));
         }
-        let begun = ask(&self.address, "POST", &uploads, kind, b"")?;
+        let begun = self.ask("POST", &uploads, kind, b"")?;
         let Some(location) = begun.header("location").filter(|_| begun.status == 202) else {
             return Ok(done(begun.status));
         };
         let mut rest = bytes;
         if way % 3 == 2 {
             let (first, second) = bytes.split_at(bytes.len() / 2);
-            let patched = ask(&self.address, "PATCH", location, kind, first)?;
+            let patched = self.ask("PATCH", location, kind, first)?;
             if patched.status != 202 {
                 return Ok(done(patched.status));
             }
             rest = second;
         }
         let path = format!("{location}?digest={digest}");
-        Ok(done(ask(&self.address, "PUT", &path, kind, rest)?.status))
+        Ok(done(self.ask("PUT", &path, kind, rest)?.status))
     }
 
     /// Mounts a blob. Where the other repository does not have it, nothing happens.
     pub fn mount(&self, repository: &str, from: &str, digest: &str) -> Outcome {
         let path = format!("/v2/{repository}/blobs/uploads/?mount={digest}&from={from}");
         let start = self.history.now();
-        let outcome = match ask(&self.address, "POST", &path, "text/plain", b"") {
+        let outcome = match self.ask("POST", &path, "text/plain", b"") {
             Ok(answer) if answer.status == 201 => Outcome::Done,
             // An upload was begun instead; it is left to who collects.
             Ok(answer) if answer.status == 202 => Outcome::Refused(202),
@@ -145,7 +152,7 @@ impl Client {
         let value: Value = serde_json::from_slice(manifest).unwrap();
         let kind = value["mediaType"].as_str().unwrap_or_default();
         let start = self.history.now();
-        let outcome = match ask(&self.address, "PUT", &path, kind, manifest) {
+        let outcome = match self.ask("PUT", &path, kind, manifest) {
             Ok(answer) if answer.status == 400 => lacking(&answer.body),
             Ok(answer) => done(answer.status),
             Err(_) => Outcome::Unknown,
@@ -201,7 +208,7 @@ impl Client {
             other => panic!("{other:?} deletes nothing"),
         };
         let start = self.history.now();
-        let outcome = match ask(&self.address, "DELETE", &path, "text/plain", b"") {
+        let outcome = match self.ask("DELETE", &path, "text/plain", b"") {
             Ok(answer) => done(answer.status),
             Err(_) => Outcome::Unknown,
         };
@@ -216,7 +223,7 @@ impl Client {
         read: impl FnOnce(&[u8]) -> Outcome,
     ) -> Outcome {
         let start = self.history.now();
-        let outcome = match ask(&self.address, method, path, "text/plain", b"") {
+        let outcome = match self.ask(method, path, "text/plain", b"") {
             Ok(answer) if answer.status == 200 => read(&answer.body),
             Ok(answer) if answer.status == 404 => Outcome::Missing,
             _ => Outcome::Unknown,

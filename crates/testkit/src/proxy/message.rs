@@ -65,6 +65,11 @@ impl Head {
         self.lines.push(format!("{name}: {value}"));
     }
 
+    /// Whether the connection ends with this message. RFC 9112, 9.6.
+    pub(super) fn closes(&self) -> bool {
+        self.get("connection").is_some_and(|value| value.eq_ignore_ascii_case("close"))
+    }
+
     pub(super) fn request_body(&self) -> Body {
         self.body(Body::Length(0))
     }

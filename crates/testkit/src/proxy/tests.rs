@@ -119,3 +119,31 @@ fn nothing_is_held_of_connections_that_are_over() {
     proxy.hang_up();
     wait(0);
 }
+
+/// A registry that ends each connection reads no second request on it, whatever the client is told.
+#[test]
+fn another_answer_ends_the_connection_too() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let proxy = Proxy::start(&listener.local_addr().unwrap().to_string());
+    std::thread::spawn(move || {
+        let mut kept = Vec::new();
+        for mut client in listener.incoming().flatten() {
+            let _ = client.read(&mut [0; 4096]);
+            let answer = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nConnection: Close\r\n\r\nok";
+            client.write_all(answer).unwrap();
+            kept.push(client);
+        }
+    });
+    let answer = What::Answer("HTTP/1.1 503 Slow Down".into());
+    for what in [Some(answer), None] {
+        if let Some(what) = what {
+            proxy.add(Fault::down(Place::Before, what));
+        }
+        let mut connection = TcpStream::connect(&proxy.address).unwrap();
+        connection.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
+        connection.write_all(b"GET /v2/a/blobs/sha256:0 HTTP/1.1\r\n\r\n").unwrap();
+        let mut answer = String::new();
+        connection.read_to_string(&mut answer).expect("the end of the connection");
+        assert!(answer.to_ascii_lowercase().contains("connection: close"), "{answer}");
+    }
+}

@@ -65,19 +65,24 @@ impl Wire<'_> {
         let Some(mut answer) = Head::read(answers)? else { return Ok(false) };
         sleep(self.state.line.delay);
         let mut body = answer.answer_body(&method);
+        let last = body == Body::Open || answer.closes();
         let coming: Vec<_> = of(&faults, Direction::Down).collect();
         for fault in &coming {
             if let What::Answer(text) = &fault.what {
                 skip(body, answers)?;
                 (answer, body) = (Head::of(text), Body::Length(0));
                 answer.set("Content-Length", "0");
+                if last {
+                    // Nobody would read a next request.
+                    answer.set("Connection", "close");
+                }
                 self.state.happened.fetch_add(1, Ordering::SeqCst);
             }
         }
         let count = (blobs && method == "GET").then_some(&self.state.down);
         let down = Pass { wire: *self, to: self.client, count, rate: self.state.line.rate };
         down.message(&mut answer, body, answers, &coming)?;
-        Ok(body != Body::Open && answer.get("connection") != Some("close"))
+        Ok(!last && !answer.closes())
     }
 
     fn cut(&self) {
