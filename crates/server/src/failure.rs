@@ -120,6 +120,11 @@ impl Failure {
         self
     }
 
+    /// Whether it is the server's own trouble, and not what a client did wrong.
+    pub(crate) fn is_own(&self) -> bool {
+        self.0.cause.is_some()
+    }
+
     /// What the operator should know of it.
     pub(crate) fn take_cause(&mut self) -> Option<String> {
         self.0.cause.take().map(|cause| cause.to_string())

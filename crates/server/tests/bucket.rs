@@ -275,6 +275,37 @@ async fn a_store_that_fails() {
     assert!(proxy.happened() > 30);
 }
 
+/// A push that takes long looks at the blobs once more: a fault of the store then is no collected blob.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_fault_of_the_second_look_stays_a_fault() {
+    let dir = tempfile::tempdir().unwrap();
+    let Some(server) = S3Server::start(Program::Moto, dir.path()) else { return };
+    let proxy = Proxy::start(&server.address.to_string());
+    let place = Place::S3(bucket(&format!("http://{}", proxy.address), "second"));
+    let registry = Registry::with(|config| {
+        (config.storage, config.gc.grace) = (place, std::time::Duration::ZERO);
+    });
+    let registry = registry.await;
+    let config = registry.push_blob("a", b"{}").await;
+    let put = || registry.put("/v2/a/manifests/t", MANIFEST, manifest(&config, &[], json!({})));
+    assert_eq!(put().await.status(), 201);
+    let fault = |target: &str, direction, what| {
+        let (method, place, target) = ("PUT", At::Before, target.to_owned());
+        Fault { method, target, direction, place, what, times: 1 }
+    };
+    // From the moment at which the tag is written no lease is renewed.
+    let denied = What::Answer("HTTP/1.1 403 Forbidden".into());
+    let (wire, later) = (proxy.clone(), fault("/_blobs/", Direction::Down, denied).times(u64::MAX));
+    let breaks = What::Do(Arc::new(move || wire.add(later.clone())));
+    proxy.add(fault("/_tags/", Direction::Up, breaks));
+    let answer = put().await;
+    let (status, text) = (answer.status().as_u16(), answer.text().await.unwrap());
+    assert!(proxy.happened() > 1);
+    proxy.clear();
+    assert!(status == 500 && text.contains("storage failed"), "{status} {text}");
+    assert_eq!(put().await.status(), 201);
+}
+
 /// Part after part is refused for good: the upload stands where all parts before have arrived, and
 /// goes on from there once the store is well again.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

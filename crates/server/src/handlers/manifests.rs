@@ -133,7 +133,7 @@ impl App {
                 if self.storage.is_over(since) {
                     // Who collects may have looked before the manifest was there; now it is seen.
                     let there = push.check_children(&inspected.children).await;
-                    there.map_err(|_| collected())?;
+                    there.map_err(|found| if found.is_own() { found } else { collected() })?;
                     self.storage.confirm(&manifest.digest, since).await?;
                 }
                 drop(changing);
