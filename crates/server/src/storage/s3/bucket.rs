@@ -20,6 +20,9 @@ use crate::storage::home::{Page, Stamp};
 /// How long a request is tried again, and how long a store may say nothing.
 const PATIENCE: Duration = Duration::from_secs(20);
 const SILENCE: Duration = Duration::from_secs(60);
+/// How long a connection is kept for the next request: less than stores keep theirs, since a request
+/// on one that is ending is lost.
+const IDLE: Duration = Duration::from_secs(4);
 /// The most names that a store lists at once.
 const MAX_LIST: usize = 1000;
 
@@ -60,9 +63,7 @@ impl Bucket {
             .with_timeout_disabled()
             .with_connect_timeout(Duration::from_secs(5))
             .with_read_timeout(SILENCE)
-            // A connection whose request was given up in the middle of its body is taken for free
-            // again, and the next request waits on it until `SILENCE` is over: each has its own.
-            .with_pool_max_idle_per_host(0);
+            .with_pool_idle_timeout(IDLE);
         let backoff = BackoffConfig {
             init_backoff: Duration::from_millis(50),
             max_backoff: Duration::from_secs(2),
