@@ -18,6 +18,7 @@
 //!     _manifests/ALGORITHM/ENCODED the media type: the repository has this manifest
 //!     _tags/TAG                    a digest
 //!     _referrers/SUBJECT/MANIFEST  the descriptor of a manifest with this subject
+//!     _notes/SUBJECT               its entries together, where there are many; nothing relies on it
 //!     _uploads/UUID                a blob being received, for this repository alone
 //! ```
 //! In a bucket, below the prefix that its operator chose:
@@ -111,10 +112,22 @@ impl Repository {
     }
 
     pub(crate) fn referrers(&self, subject: &Digest) -> String {
-        let name = flat(subject).unwrap_or_else(|_| {
-            format!("other-{}", Digest::sha256(subject.as_str().as_bytes()).encoded())
-        });
+        self.referrers_named(&subject_name(subject))
+    }
+
+    /// The entries of the subject that a note is called after.
+    pub(crate) fn referrers_named(&self, name: &str) -> String {
         format!("{REPOSITORIES}/{self}/_referrers/{name}")
+    }
+
+    /// All notes.
+    pub(crate) fn notes(&self) -> String {
+        format!("{REPOSITORIES}/{self}/_notes")
+    }
+
+    /// What was noted of a subject's referrers.
+    pub(crate) fn note(&self, subject: &Digest) -> String {
+        format!("{}/{}", self.notes(), subject_name(subject))
     }
 
     pub(crate) fn referrer(&self, subject: &Digest, manifest: &Digest) -> Result<String> {
@@ -229,6 +242,18 @@ pub(crate) fn data_of(path: &str) -> Option<Uuid> {
 pub(crate) fn upload_of(path: &str) -> Option<(Repository, Uuid)> {
     let (above, id) = path.strip_prefix(REPOSITORIES)?.strip_prefix('/')?.rsplit_once('/')?;
     Some((above.strip_suffix("/_uploads")?.parse().ok()?, id.parse().ok()?))
+}
+
+fn subject_name(subject: &Digest) -> String {
+    flat(subject).unwrap_or_else(|_| {
+        format!("other-{}", Digest::sha256(subject.as_str().as_bytes()).encoded())
+    })
+}
+
+/// The digest that a file name stands for.
+pub(crate) fn unflat(name: &str) -> Option<Digest> {
+    let digest = name.replacen('-', ":", 1).parse::<Digest>().ok()?;
+    digest.algorithm().is_ok().then_some(digest)
 }
 
 /// A digest as one file name.

@@ -20,6 +20,7 @@ pub(crate) mod layout;
 pub(crate) mod leases;
 pub(crate) mod lists;
 pub(crate) mod manifests;
+pub(crate) mod notes;
 pub(crate) mod s3;
 
 use std::hash::{BuildHasher, RandomState};

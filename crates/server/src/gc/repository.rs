@@ -66,6 +66,9 @@ impl Collection<'_> {
                 }
             }
         }
+        if !self.dry_run {
+            self.report.swept += self.storage.tidy_notes(repository, PAGE).await?;
+        }
         self.blobs(repository, &needed, readable).await
     }
 

@@ -1,14 +1,15 @@
 //! What there is: the base, the catalog, tags and referrers. distribution-spec, "Content Discovery".
 
+use std::sync::Arc;
+
 use conex_spec::{Digest, MediaType};
-use serde::Serialize;
+use http::{Response, header};
 use serde_json::json;
-use serde_json::value::RawValue;
 
 use crate::app::{App, Asked};
 use crate::failure::{Code, Failure};
 use crate::paths::{Repository, flat};
-use crate::reply::{Answer, OCI_FILTERS, With, json};
+use crate::reply::{Answer, Body, OCI_FILTERS, With, json};
 use crate::routes::encode;
 use crate::storage::entries::Entry;
 
@@ -23,15 +24,6 @@ const INDEX: usize = 1 << 10;
 
 const JSON: &str = "application/json";
 const INDEX_TYPE: &str = "application/vnd.oci.image.index.v1+json";
-
-/// An image index of entries as they are written.
-#[derive(Serialize)]
-#[serde(rename_all = "camelCase")]
-struct Index<'a> {
-    schema_version: u8,
-    media_type: &'static str,
-    manifests: Vec<&'a RawValue>,
-}
 
 impl App {
     pub(crate) fn base(&self, asked: &Asked<'_>) -> Answer {
@@ -97,9 +89,8 @@ impl App {
         let wanted = |entry: &Entry| filter.is_none() || entry.artifact_type == filter;
         let room = MAX_REFERRERS - INDEX;
         let (page, at) = self.storage.referrers(&repository, &subject, &last, room, wanted).await?;
-        let manifests = page.items.iter().map(|entry| &*entry.text).collect();
-        let index = Index { schema_version: 2, media_type: INDEX_TYPE, manifests };
-        let mut answer = json(&index, INDEX_TYPE);
+        let mut answer =
+            Response::new(Body::from(index(&page.items))).with(header::CONTENT_TYPE, INDEX_TYPE);
         if page.more {
             answer = answer.with_next(&next(&repository, &subject, filter.as_ref(), &at));
         }
@@ -108,6 +99,18 @@ impl App {
             None => answer,
         })
     }
+}
+
+/// An image index of entries as they are written.
+fn index(entries: &[Arc<Entry>]) -> String {
+    let room: usize = entries.iter().map(|entry| entry.len() + 1).sum();
+    let mut text = String::with_capacity(INDEX + room);
+    text += &format!("{{\"schemaVersion\":2,\"mediaType\":\"{INDEX_TYPE}\",\"manifests\":[");
+    for (at, entry) in entries.iter().enumerate() {
+        text += if at == 0 { "" } else { "," };
+        text += entry.text();
+    }
+    text + "]}"
 }
 
 fn next(repository: &Repository, subject: &Digest, filter: Option<&MediaType>, at: &str) -> String {

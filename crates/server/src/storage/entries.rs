@@ -4,11 +4,11 @@
 //! Whether it is there at all is not asked here, but of the storage, each time.
 
 use std::collections::HashMap;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use conex_spec::{Digest, MediaType};
 use serde::Deserialize;
-use serde_json::value::RawValue;
 
 /// What an entry takes beside its text, about.
 const OVERHEAD: usize = 300;
@@ -16,9 +16,11 @@ const OVERHEAD: usize = 300;
 /// The descriptor of a manifest that refers to another one, as it is written.
 #[derive(Debug)]
 pub(crate) struct Entry {
-    pub(crate) text: Box<RawValue>,
+    text: Box<str>,
     pub(crate) digest: Digest,
     pub(crate) artifact_type: Option<MediaType>,
+    /// Whether a note has it, or has no room for it (see [`super::notes`]).
+    noted: AtomicBool,
 }
 
 /// See the module.
@@ -53,14 +55,35 @@ impl Entry {
             digest: Digest,
             artifact_type: Option<MediaType>,
         }
-        let text = serde_json::from_slice::<Box<RawValue>>(bytes).ok()?;
-        let Known { digest, artifact_type } = serde_json::from_str(text.get()).ok()?;
-        Some(Self { text, digest, artifact_type })
+        let text = std::str::from_utf8(bytes).ok()?.trim_matches([' ', '\t', '\r', '\n']);
+        if !text.starts_with('{') {
+            return None;
+        }
+        let Known { digest, artifact_type } = serde_json::from_str(text).ok()?;
+        Some(Self { text: text.into(), digest, artifact_type, noted: AtomicBool::new(false) })
+    }
+
+    /// One that a note has.
+    pub(super) fn of_note(text: &str, digest: Digest, artifact_type: Option<MediaType>) -> Self {
+        Self { text: text.into(), digest, artifact_type, noted: AtomicBool::new(true) }
+    }
+
+    pub(super) fn is_noted(&self) -> bool {
+        self.noted.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn set_noted(&self) {
+        self.noted.store(true, Ordering::Relaxed);
+    }
+
+    /// A JSON object.
+    pub(crate) fn text(&self) -> &str {
+        &self.text
     }
 
     /// The length of its text, in bytes.
     pub(crate) fn len(&self) -> usize {
-        self.text.get().len()
+        self.text.len()
     }
 }
 
@@ -129,9 +152,12 @@ mod tests {
         Arc::new(Entry::parse(&serde_json::to_vec(&descriptor).unwrap()).unwrap())
     }
 
+    const ARRAY: &str =
+        "[\"sha256:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855\",null]";
+
     #[test]
     fn a_damaged_entry_is_none() {
-        for bad in ["", "{}", "[]", "{\"digest\":\"x\"}", "{\"digest\":\"sha256:"] {
+        for bad in ["", "{}", "[]", "{\"digest\":\"x\"}", "{\"digest\":\"sha256:", ARRAY] {
             assert!(Entry::parse(bad.as_bytes()).is_none(), "{bad}");
         }
     }

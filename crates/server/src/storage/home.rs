@@ -49,6 +49,11 @@ pub(crate) trait Home: Debug + Send + Sync {
         true
     }
 
+    /// Whether records can be kept that nothing relies on.
+    fn takes_notes(&self) -> bool {
+        true
+    }
+
     /// What a chunk of an upload should at least have, in bytes.
     fn least_chunk(&self) -> Option<u64> {
         None

@@ -102,6 +102,10 @@ fn refuse_strangers(layout: &Layout, path: &Path) -> Result<()> {
 #[async_trait]
 impl Home for LayoutHome {
     /// By other tools.
+    fn takes_notes(&self) -> bool {
+        false
+    }
+
     fn is_shared(&self) -> bool {
         true
     }

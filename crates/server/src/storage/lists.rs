@@ -7,12 +7,15 @@ use conex_spec::{Digest, Result};
 use super::Storage;
 use super::entries::Entry;
 use super::home::Page;
+use super::notes::Noted;
 use crate::paths::Repository;
 
 /// What is looked at in one go: names, entries, and about how many bytes of these.
 const NAMES: usize = 1000;
 const ENTRIES: usize = 1000;
 const BYTES: usize = 1 << 20;
+/// A subject with so many referrers may have a note.
+const MANY: usize = 100;
 
 impl Storage {
     /// The entries of a subject's referrers after the one called `last`, of at most `bytes`
@@ -29,17 +32,26 @@ impl Storage {
         let folder = repository.referrers(subject);
         let mut page = Page { items: Vec::new(), more: false };
         let (mut left, mut at, mut batch) = (bytes, last.to_owned(), 4);
+        let mut reading = Reading {
+            of: (repository, subject),
+            folder,
+            looked: Vec::new(),
+            many: false,
+            noted: None,
+        };
         loop {
-            let names = self.home().list(&folder, &at, NAMES).await?;
+            let names = self.home().list(&reading.folder, &at, NAMES).await?;
+            reading.many |= names.items.len() >= MANY;
             let mut rest = names.items.as_slice();
             while !rest.is_empty() {
                 let (now, later) = rest.split_at(batch.min(rest.len()));
-                let entries = self.there(repository, &folder, now, &wanted).await?;
+                let entries = self.there(&mut reading, now, &wanted).await?;
                 let largest = entries.iter().flatten().map(|entry| entry.len()).max().unwrap_or(0);
                 for (name, entry) in now.iter().zip(entries) {
                     if let Some(entry) = entry {
                         if entry.len() > left && !page.items.is_empty() {
                             page.more = true;
+                            self.note_down(reading.of, &reading.looked, reading.noted).await;
                             return Ok((page, at));
                         }
                         left = left.saturating_sub(entry.len());
@@ -51,6 +63,7 @@ impl Storage {
                 rest = later;
             }
             if !names.more {
+                self.note_down(reading.of, &reading.looked, reading.noted).await;
                 return Ok((page, at));
             }
         }
@@ -59,16 +72,18 @@ impl Storage {
     /// Entries; nothing for each that is not wanted, or whose manifest the repository does not have.
     async fn there(
         &self,
-        repository: &Repository,
-        folder: &str,
+        reading: &mut Reading<'_>,
         names: &[String],
         wanted: impl Fn(&Entry) -> bool,
     ) -> Result<Vec<Option<Arc<Entry>>>> {
-        let mut entries = self.entries(folder, names).await?;
+        let mut entries = self.entries(reading, names).await?;
+        let looked = names.iter().zip(&entries);
+        let looked = looked.filter_map(|(name, entry)| Some((name.clone(), entry.clone()?)));
+        reading.looked.extend(looked);
         for entry in &mut entries {
             entry.take_if(|entry| !wanted(entry));
         }
-        let links = entries.iter().flatten().map(|entry| repository.manifest(&entry.digest));
+        let links = entries.iter().flatten().map(|entry| reading.of.0.manifest(&entry.digest));
         let links = links.collect::<Result<Vec<_>>>()?;
         let mut there = self.home().present(links).await?.into_iter();
         for entry in entries.iter_mut().filter(|entry| entry.is_some()) {
@@ -79,10 +94,27 @@ impl Storage {
         Ok(entries)
     }
 
-    async fn entries(&self, folder: &str, names: &[String]) -> Result<Vec<Option<Arc<Entry>>>> {
+    async fn entries(
+        &self,
+        reading: &mut Reading<'_>,
+        names: &[String],
+    ) -> Result<Vec<Option<Arc<Entry>>>> {
+        let folder = &reading.folder;
         let mut entries = self.entries.get(folder, names);
         let missing = |(at, entry): (usize, &Option<Arc<Entry>>)| entry.is_none().then_some(at);
-        let missing: Vec<_> = entries.iter().enumerate().filter_map(missing).collect();
+        let mut missing: Vec<_> = entries.iter().enumerate().filter_map(missing).collect();
+        if reading.many && missing.len() > names.len() / 2 && reading.noted.is_none() {
+            reading.noted = Some(self.noted(reading.of.0, reading.of.1).await);
+        }
+        if let Some(noted) = &reading.noted {
+            missing.retain(|at| {
+                entries[*at] = noted.get(&names[*at]).map(Arc::clone);
+                if let Some(entry) = &entries[*at] {
+                    self.entries.put(folder, &names[*at], Arc::clone(entry));
+                }
+                entries[*at].is_none()
+            });
+        }
         if missing.is_empty() {
             return Ok(entries);
         }
@@ -97,6 +129,16 @@ impl Storage {
         }
         Ok(entries)
     }
+}
+
+/// What one list has looked at.
+struct Reading<'a> {
+    of: (&'a Repository, &'a Digest),
+    folder: String,
+    looked: Vec<(String, Arc<Entry>)>,
+    many: bool,
+    /// What the note has, once it was needed.
+    noted: Option<Noted>,
 }
 
 #[cfg(test)]
