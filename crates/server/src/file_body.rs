@@ -1,9 +1,9 @@
 //! A part of a file as the body of an answer.
 //!
 //! A thread works only while it reads: a client that takes its time holds two chunks of memory
-//! and no thread. The next chunk is read while the last one is being sent. Chunks of all answers
-//! together have their bound: the nearer it is, the smaller they are, so that thousands of clients
-//! that stopped to read leave memory for those that go on.
+//! and no thread. The next chunk is read while the last one is being sent. Where the memory of all
+//! answers together is short ([`crate::memory`]), chunks are smaller, and the next one comes when the
+//! last one is on its way: whoever sends would queue several of them otherwise.
 
 use std::fs::File;
 use std::future::Future;
@@ -15,42 +15,38 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
+use futures_util::task::AtomicWaker;
 use rustix::buffer::spare_capacity;
 use rustix::io::{Errno, pread};
 use tokio::task::JoinHandle;
 
+use crate::memory::{Held, Memory};
+
 /// What is read at once, in bytes.
 pub(crate) const CHUNK: usize = 256 << 10;
-/// What is read at once where memory is short, in bytes.
-const LEAST: usize = 8 << 10;
-/// What the chunks of all answers should have together, in bytes, and which part of what is free one
-/// of them takes at most.
-const MEMORY: usize = 32 << 20;
-const SHARE: usize = 32;
 
-/// The bytes of all chunks that were read for answers and are not sent yet.
-static HELD: AtomicUsize = AtomicUsize::new(0);
+/// All chunks that were read for answers and are not sent yet.
+static MEMORY: Memory = Memory::new(24 << 20, 8 << 10, CHUNK);
 
-/// A part of [`HELD`], until it is dropped.
-struct Held(usize);
-
-impl Held {
-    fn new(length: usize) -> Self {
-        HELD.fetch_add(length, Ordering::Relaxed);
-        Self(length)
-    }
-}
-
-impl Drop for Held {
-    fn drop(&mut self) {
-        HELD.fetch_sub(self.0, Ordering::Relaxed);
-    }
+/// How many chunks of an answer are not sent yet, and who waits for that.
+#[derive(Default)]
+struct Unsent {
+    count: AtomicUsize,
+    waiting: AtomicWaker,
 }
 
 /// A chunk that counts as long as anyone has a piece of it.
 struct Chunk {
     bytes: Bytes,
+    unsent: Arc<Unsent>,
     _held: Held,
+}
+
+impl Chunk {
+    fn new(bytes: Bytes, held: Held, unsent: &Arc<Unsent>) -> Self {
+        unsent.count.fetch_add(1, Ordering::AcqRel);
+        Self { bytes, unsent: Arc::clone(unsent), _held: held }
+    }
 }
 
 impl AsRef<[u8]> for Chunk {
@@ -59,17 +55,37 @@ impl AsRef<[u8]> for Chunk {
     }
 }
 
+impl Drop for Chunk {
+    fn drop(&mut self) {
+        self.unsent.count.fetch_sub(1, Ordering::AcqRel);
+        self.unsent.waiting.wake();
+    }
+}
+
+impl Unsent {
+    /// Whether there is any; then the task is woken when one of them is gone.
+    fn is_any(&self, cx: &Context<'_>) -> bool {
+        if self.count.load(Ordering::Acquire) == 0 {
+            return false;
+        }
+        self.waiting.register(cx.waker());
+        self.count.load(Ordering::Acquire) > 0
+    }
+}
+
 /// See the module.
 pub(crate) struct FileBody {
     file: Arc<File>,
     at: u64,
     end: u64,
-    next: Option<JoinHandle<io::Result<Bytes>>>,
+    next: Option<JoinHandle<io::Result<(Bytes, Held)>>>,
+    unsent: Arc<Unsent>,
 }
 
 impl FileBody {
     pub(crate) fn new(file: File, range: Range<u64>) -> Self {
-        Self { file: Arc::new(file), at: range.start, end: range.end, next: None }
+        let (at, end) = (range.start, range.end);
+        Self { file: Arc::new(file), at, end, next: None, unsent: Arc::default() }
     }
 
     /// The bytes that are still to come.
@@ -83,38 +99,34 @@ impl FileBody {
         if self.at == self.end {
             return Poll::Ready(None);
         }
+        if MEMORY.is_short() && self.unsent.is_any(cx) {
+            return Poll::Pending;
+        }
         let mut reading = self.next.take().unwrap_or_else(|| self.read(self.at));
         let Poll::Ready(read) = Pin::new(&mut reading).poll(cx) else {
             self.next = Some(reading);
             return Poll::Pending;
         };
-        let chunk = read.map_err(io::Error::other)??;
+        let (chunk, held) = read.map_err(io::Error::other)??;
         if chunk.is_empty() {
             return Poll::Ready(Some(Err(io::ErrorKind::UnexpectedEof.into())));
         }
         self.at += chunk.len() as u64;
         // Where memory is short, nothing is read for a client that may not want it soon.
-        if self.at < self.end && HELD.load(Ordering::Relaxed) < MEMORY / 2 {
+        if self.at < self.end && !MEMORY.is_short() {
             self.next = Some(self.read(self.at));
         }
-        Poll::Ready(Some(Ok(chunk)))
+        let chunk = Chunk::new(chunk, held, &self.unsent);
+        Poll::Ready(Some(Ok(Bytes::from_owner(chunk))))
     }
 
-    fn read(&self, at: u64) -> JoinHandle<io::Result<Bytes>> {
+    fn read(&self, at: u64) -> JoinHandle<io::Result<(Bytes, Held)>> {
         let file = Arc::clone(&self.file);
-        let length = chunk_length(self.end - at, HELD.load(Ordering::Relaxed));
-        let held = Held::new(length);
-        tokio::task::spawn_blocking(move || {
-            let bytes = read_at(&file, at, length)?;
-            let whole = Chunk { bytes, _held: held };
-            Ok(Bytes::from_owner(whole))
-        })
+        let fair = MEMORY.fair();
+        let length = usize::try_from(self.end - at).unwrap_or(fair).min(fair);
+        let held = MEMORY.hold(length);
+        tokio::task::spawn_blocking(move || Ok((read_at(&file, at, length)?, held)))
     }
-}
-
-fn chunk_length(remaining: u64, held: usize) -> usize {
-    let fair = (MEMORY.saturating_sub(held) / SHARE).clamp(LEAST, CHUNK);
-    usize::try_from(remaining).unwrap_or(fair).min(fair)
 }
 
 /// At most `length` bytes; fewer only at the end of the file.
@@ -164,29 +176,22 @@ mod tests {
         }
     }
 
-    /// 2,000 clients that each took one chunk and then stopped.
-    #[test]
-    fn many_chunks_have_a_bound_together() {
-        let mut held = 0;
-        for number in 0..2000 {
-            let length = chunk_length(u64::MAX, held);
-            assert!(length == CHUNK || number > 64, "few have large ones");
-            held += length;
-        }
-        assert!(held <= MEMORY + 2000 * LEAST, "{held}");
-        assert_eq!(chunk_length(5, held), 5);
-    }
-
+    /// Whoever sends takes what it can get, and queues it.
     #[tokio::test]
-    async fn chunks_count_until_the_last_piece_is_gone() {
-        let length = 100_000;
-        let body = FileBody::new(file(&vec![1; length]), 0..length as u64);
-        let chunk = body.read(0).await.unwrap().unwrap();
-        let piece = chunk.slice(5..6);
-        drop(chunk);
-        // Other tests read at the same time, so only a lower bound is known.
-        assert!(HELD.load(Ordering::Relaxed) >= length);
-        assert_eq!(piece, [1][..]);
+    async fn where_memory_is_short_one_chunk_is_unsent() {
+        let length = 10 * CHUNK;
+        let mut body = FileBody::new(file(&vec![1; length]), 0..length as u64);
+        let short = MEMORY.hold(23 << 20);
+        let first = poll_fn(|cx| body.poll_next(cx)).await.unwrap().unwrap();
+        let piece = first.slice(5..6);
+        drop(first);
+        let waits = poll_fn(|cx| Poll::Ready(body.poll_next(cx).is_pending())).await;
+        assert!(waits && piece == [1][..]);
+        let next = tokio::spawn(async move { poll_fn(|cx| body.poll_next(cx)).await });
+        tokio::task::yield_now().await;
+        drop(piece);
+        assert!(next.await.unwrap().unwrap().unwrap().len() < CHUNK);
+        drop(short);
     }
 
     #[tokio::test]

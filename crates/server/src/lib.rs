@@ -50,6 +50,7 @@ mod failure;
 mod file_body;
 mod handlers;
 mod inspect;
+mod memory;
 mod metrics;
 mod operator;
 mod paths;

@@ -13,12 +13,17 @@ use tokio::time::{Instant, timeout, timeout_at};
 
 use crate::config::Limits;
 use crate::failure::{Code, Failure};
+use crate::memory::Memory;
 use crate::range::number;
 
 /// What of a refused request is still read, so that its client reads the answer instead of
 /// finding the connection reset.
 const DRAIN_BYTES: u64 = 16 << 20;
 const DRAIN_TIME: Duration = Duration::from_secs(2);
+
+/// All manifests that are on their way. Whoever has sent so much is told to come again where the rest
+/// is taken.
+static MEMORY: Memory = Memory::new(48 << 20, 64 << 10, 64 << 10);
 
 /// See the module.
 pub(crate) struct Receive {
@@ -91,10 +96,14 @@ impl Receive {
         if self.declared.is_some_and(|length| length > limit as u64) {
             return Err(too_large(limit));
         }
-        let mut whole = BytesMut::new();
+        let (mut whole, mut held) = (BytesMut::new(), MEMORY.hold(0));
         while let Some(chunk) = self.next().await? {
             if whole.len() + chunk.len() > limit {
                 return Err(too_large(limit));
+            }
+            held.grow(chunk.len());
+            if MEMORY.is_full() && whole.len() > MEMORY.fair() {
+                return Err(too_many());
             }
             whole.extend_from_slice(&chunk);
         }
@@ -122,6 +131,12 @@ impl Receive {
 
 fn too_slow() -> Failure {
     Code::BlobUploadInvalid.says("the body comes too slowly").status(StatusCode::REQUEST_TIMEOUT)
+}
+
+fn too_many() -> Failure {
+    Code::Toomanyrequests
+        .says("too many manifests come at once; try again later")
+        .status(StatusCode::SERVICE_UNAVAILABLE)
 }
 
 fn too_large(limit: usize) -> Failure {

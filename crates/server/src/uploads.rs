@@ -18,6 +18,7 @@ use tokio::time::timeout;
 use uuid::Uuid;
 
 use crate::failure::{Code, Failure};
+use crate::memory::{Held, Memory};
 use crate::paths::Repository;
 use crate::quota::Room;
 use crate::receive::Receive;
@@ -25,6 +26,8 @@ use crate::storage::home::{Hashing, Home, Session, Version};
 
 /// What is collected before it is hashed and written, in bytes.
 const BATCH: usize = 1 << 20;
+/// What was collected for all uploads and is not written yet.
+static MEMORY: Memory = Memory::new(32 << 20, 16 << 10, BATCH);
 /// Sessions whose hash is kept in memory.
 const MAX_KEPT: usize = 4096;
 /// How long a request waits for another one on the same session, which may be a connection that
@@ -181,9 +184,10 @@ impl Upload {
     ) -> Result<(), Failure> {
         self.check_room(body.declared().unwrap_or_default(), room).await?;
         let (mut batch, mut end) = collect(body).await;
-        while !batch.is_empty() {
-            self.check_room(batch.iter().map(|chunk| chunk.len() as u64).sum(), room).await?;
-            let now = std::mem::take(&mut batch);
+        while !batch.chunks.is_empty() {
+            self.check_room(batch.chunks.iter().map(|chunk| chunk.len() as u64).sum(), room)
+                .await?;
+            let Batch { chunks: now, held } = std::mem::replace(&mut batch, Batch::new());
             let written = self.session.write(now, &mut self.progress.hashing);
             let written = if end.is_ok() {
                 let (written, next) = join(written, collect(body)).await;
@@ -192,6 +196,7 @@ impl Upload {
             } else {
                 written.await
             };
+            drop(held);
             if let Err(err) = written {
                 if err.kind() == Kind::NoSpace {
                     // So that others have the space.
@@ -254,14 +259,27 @@ impl Upload {
     }
 }
 
+/// What came of a body and is not written yet.
+struct Batch {
+    chunks: Vec<Bytes>,
+    held: Held,
+}
+
+impl Batch {
+    fn new() -> Self {
+        Self { chunks: Vec::new(), held: MEMORY.hold(0) }
+    }
+}
+
 /// At least one batch of the body, or all that is left of it, and whether it broke off.
-async fn collect(body: &mut Receive) -> (Vec<Bytes>, Result<(), Failure>) {
-    let (mut batch, mut length) = (Vec::new(), 0);
-    while length < BATCH {
+async fn collect(body: &mut Receive) -> (Batch, Result<(), Failure>) {
+    let (mut batch, mut length) = (Batch::new(), 0);
+    while length < MEMORY.fair() {
         match body.next().await {
             Ok(Some(chunk)) => {
                 length += chunk.len();
-                batch.push(chunk);
+                batch.held.grow(chunk.len());
+                batch.chunks.push(chunk);
             }
             Ok(None) => break,
             Err(err) => return (batch, Err(err)),

@@ -293,9 +293,10 @@ async fn a_fault_of_the_second_look_stays_a_fault() {
         let (method, place, target) = ("PUT", At::Before, target.to_owned());
         Fault { method, target, direction, place, what, times: 1 }
     };
-    // From the moment at which the tag is written no lease is renewed.
+    // From the moment at which the tag is written no link is read.
     let denied = What::Answer("HTTP/1.1 403 Forbidden".into());
-    let (wire, later) = (proxy.clone(), fault("/_blobs/", Direction::Down, denied).times(u64::MAX));
+    let later = fault("/_blobs/", Direction::Down, denied).times(u64::MAX);
+    let (wire, later) = (proxy.clone(), Fault { method: "GET", ..later });
     let breaks = What::Do(Arc::new(move || wire.add(later.clone())));
     proxy.add(fault("/_tags/", Direction::Up, breaks));
     let answer = put().await;

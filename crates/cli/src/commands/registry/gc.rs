@@ -30,7 +30,8 @@ pub struct Gc {
     /// Only tell what would be removed, and why
     #[arg(long)]
     dry_run: bool,
-    /// How long ago something must have been pushed or asked for last [default: 24h]
+    /// How long ago something must have been pushed or asked for last; for a bucket that is being
+    /// served at least 1h [default: 24h]
     #[arg(long, value_name = "TIME", value_parser = humantime::parse_duration)]
     grace: Option<Duration>,
     /// Remove manifests that have no tag, and are in no index and no referrer of what stays

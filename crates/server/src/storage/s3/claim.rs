@@ -151,6 +151,8 @@ async fn is_own(bucket: &Bucket, own: Uuid) -> Result<bool> {
 
 fn taken(bucket: &Bucket) -> Error {
     let message = format!("{bucket} is served by another process already");
-    Error::new(Kind::Conflict, message)
-        .hint("this store ignores If-Match, so one process serves a bucket; stop the other one")
+    Error::new(Kind::Conflict, message).hint(
+        "this store ignores If-Match, so one process has a bucket; stop the other one, or ask it: \
+             `operator` in its settings",
+    )
 }
