@@ -57,7 +57,7 @@ impl Storage {
             Some(noted) => noted,
             None => self.noted(repository, subject).await,
         };
-        let old = noted.iter().map(|(name, entry)| (name, entry));
+        let old = noted.iter();
         let new = looked.iter().filter(|(name, _)| !noted.contains_key(name));
         let bytes = print(new.map(|(name, entry)| (name, entry)).chain(old));
         // Where it cannot be written, as on a full disk, the list is answered all the same.
@@ -156,7 +156,7 @@ mod tests {
         /// As a push would; returns where the entry is.
         fn add(&self, number: u32) -> PathBuf {
             let mut entry = Descriptor::of(MediaType::MANIFEST, &number.to_le_bytes());
-            entry.artifact_type = (number % 2 == 0).then(|| MediaType::new("test/even"));
+            entry.artifact_type = number.is_multiple_of(2).then(|| MediaType::new("test/even"));
             let name = self.repository.referrer(&self.subject, &entry.digest).unwrap();
             let at = self.root.join(name);
             let link = self.root.join(self.repository.manifest(&entry.digest).unwrap());
