@@ -1,7 +1,8 @@
 //! Patterns of paths as a `.dockerignore` has them, and what they choose of a folder.
 //!
-//! The rules are those of Docker's builder: Go's `filepath.Match` with `**` beside it, and `!` for
-//! exceptions; the last pattern that fits decides, and what fits a directory fits all below it.
+//! The rules are those of Docker's builder (`moby/patternmatcher`): Go's `filepath.Match` with `**` beside
+//! it, and `!` for exceptions; the last pattern that fits decides, and what a pattern leaves out or brings
+//! back goes with all that is below it.
 
 use std::collections::HashMap;
 
@@ -27,7 +28,7 @@ enum Part {
     Some,
     /// `**` and the slash after it: nothing, or anything that ends in a slash.
     Folders,
-    /// `**` at the end: anything.
+    /// `**` at the end, or before a plain name: anything.
     All,
     /// `[a-z]`, `[^a-z]`: whether those are meant that are not listed, and the ranges.
     Among(bool, Vec<(u8, u8)>),
@@ -73,17 +74,20 @@ impl Patterns {
         self.0.iter().any(|pattern| pattern.exception)
     }
 
-    /// Which patterns fit a path, given which fit the directory that it is in.
-    fn fitting(&self, above: Option<&Vec<bool>>, path: &[u8]) -> Vec<bool> {
-        let of = |(at, pattern): (usize, &Pattern)| {
-            above.is_some_and(|above| above[at]) || pattern.fits(path)
-        };
-        self.0.iter().enumerate().map(of).collect()
-    }
-
-    fn verdict(&self, fitting: &[bool]) -> bool {
-        let last = self.0.iter().zip(fitting).rev().find(|(_, fits)| **fits);
-        last.is_some_and(|(pattern, _)| !pattern.exception)
+    /// Whether the last pattern that fits a path is no exception, and which ones fit it, given which fit
+    /// the directory that it is in. As in Docker's `patternmatcher`, a pattern that would change nothing
+    /// is not looked at, and what is below does not inherit it: `!docs` brings `docs` back only where
+    /// something before it left `docs` out, and not what another pattern leaves out below.
+    fn fitting(&self, above: Option<&Vec<bool>>, path: &[u8]) -> (bool, Vec<bool>) {
+        let (mut matched, mut fitting) = (false, vec![false; self.0.len()]);
+        for (at, pattern) in self.0.iter().enumerate() {
+            fitting[at] = above.is_some_and(|above| above[at])
+                || pattern.exception == matched && pattern.fits(path);
+            if fitting[at] {
+                matched = !pattern.exception;
+            }
+        }
+        (matched, fitting)
     }
 }
 
@@ -126,10 +130,9 @@ impl<'a> Filtering<'a> {
         }
         let path = [dir, name].concat();
         let above = self.above.get(dir);
-        let included = include.fitting(above.map(|above| &above.0), &path);
-        let excluded = exclude.fitting(above.map(|above| &above.1), &path);
-        let wanted = include.is_empty() || include.verdict(&included);
-        let unwanted = exclude.verdict(&excluded);
+        let (wanted, included) = include.fitting(above.map(|above| &above.0), &path);
+        let (unwanted, excluded) = exclude.fitting(above.map(|above| &above.1), &path);
+        let wanted = wanted || include.is_empty();
         if is_dir {
             self.above.insert([&path[..], b"/"].concat(), (included, excluded));
         }
@@ -168,6 +171,14 @@ fn clean(text: &str) -> String {
 fn parse(text: &str) -> Result<Vec<Part>, &'static str> {
     let bytes = text.as_bytes();
     let (mut parts, mut at) = (Vec::new(), 0);
+    // `**.md`: Docker asks only for the end of the path then, in whatever folder.
+    let plain = |rest: &[u8]| {
+        !rest.is_empty() && rest[0] != b'/' && !rest.iter().any(|b| b"*?[]\\".contains(b))
+    };
+    if let Some(rest) = bytes.strip_prefix(b"**").filter(|rest| plain(rest)) {
+        parts.push(Part::All);
+        at = bytes.len() - rest.len();
+    }
     while let Some(&byte) = bytes.get(at) {
         at += 1;
         match byte {
@@ -335,6 +346,24 @@ mod tests {
             ("./a/../b", "b", true),
             ("\u{feff}foo", "foo", true),
             ("! foo\n", "foo", false),
+            ("**.md", "a.md", true),
+            ("**.md", "x/y/a.md", true),
+            ("**.md", "a.mdx", false),
+            ("**file", "myfile", true),
+            ("**d/file", "bad/file", true),
+            ("**.m*", "a.md", false),
+            ("**.m*", "x/.md", true),
+            ("dir**", "directory/file", true),
+            ("**/*.md\n!docs", "docs/a.md", true),
+            ("**/*.md\n!docs", "docs/a.txt", false),
+            ("**/*.md\n!docs/**", "docs/a.md", false),
+            ("docs/*\n!docs/", "docs/a", true),
+            ("docs\n!docs", "docs/a", false),
+            ("*\n!docs", "docs/a/b", false),
+            ("*\n!docs\ndocs/a", "docs/a/b", true),
+            ("docs\n!docs/a\ndocs/a/b", "docs/a/c", false),
+            ("docs\n!docs/a\ndocs/a/b", "docs/a/b/c", true),
+            ("!docs\n*.md", "docs/a.md", false),
             ("temp?", "tempa", true),
             ("temp?", "temp", false),
             ("*/temp*", "somedir/temporary.txt", true),
