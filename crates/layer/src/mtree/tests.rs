@@ -71,6 +71,22 @@ fn the_older_form_is_read() {
     assert_eq!(found, ["a dir/deep/link: tar_time"]);
 }
 
+/// As umoci has it: defaults of `/set`, sizes of folders and links, and how many names a folder has.
+#[test]
+fn the_form_of_go_mtree_is_read() {
+    let temp = tree();
+    let text = "#          user: root\n\n# .\n/set type=file nlink=1 mode=0664\n. size=80 type=dir mode=0755 nlink=9\n\n\
+                # a dir\na\\040dir size=60 type=dir mode=0755 nlink=7\n    file\\0431 size=1 mode=0644 nlink=2\n\
+                \n# a dir/deep\ndeep size=40 type=dir mode=0755 nlink=2\n    link size=4 type=link mode=0777 link=../\\303\\251\n..\n..\n    b size=1 mode=0644 nlink=2\n..\n";
+    assert_eq!(differences(temp.path(), text), ["a dir/deep/link: size"]);
+    assert_eq!(differences(temp.path(), &text.replace("size=4", "size=5")), [""; 0]);
+    // A folder that took the place of a file is a difference, whatever its size.
+    fs::remove_file(temp.path().join("b")).unwrap();
+    fs::create_dir(temp.path().join("b")).unwrap();
+    let found = differences(temp.path(), &text.replace("size=4", "size=5"));
+    assert!(found.contains(&"b: type".to_owned()), "{found:?}");
+}
+
 #[test]
 fn what_makes_no_sense_is_refused() {
     let temp = tree();
