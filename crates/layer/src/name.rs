@@ -7,6 +7,10 @@
 use conex_spec::{Error, Result};
 use conex_tar::show;
 
+/// The longest component of a path, in bytes: `NAME_MAX` of Linux. What cannot be unpacked is not listed or
+/// exported either.
+const MAX_COMPONENT: usize = 255;
+
 /// The path of an entry below the root: no empty, `.` or `..` component. Empty is the root itself.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Name {
@@ -30,6 +34,11 @@ impl Name {
             match component {
                 b"" | b"." => {}
                 b".." => name.pop(raw)?,
+                _ if component.len() > MAX_COMPONENT => {
+                    return Err(Error::invalid("component of a name is too long")
+                        .expected(format!("at most {MAX_COMPONENT} bytes, as file systems have it"))
+                        .found(format!("{} bytes, {}", component.len(), show(component))));
+                }
                 _ => name.push(component),
             }
         }
@@ -110,6 +119,14 @@ mod tests {
         for raw in ["..", "../x", "a/../../x", "/../x", "a/b/../../../c", "", "a\0b"] {
             assert!(Name::parse(raw.as_bytes()).is_err(), "{raw:?}");
         }
+    }
+
+    #[test]
+    fn components_are_as_long_as_file_systems_take_them() {
+        let name = |length: usize| [&b"a/"[..], &vec![b'n'; length], b"/b"].concat();
+        assert!(Name::parse(&name(255)).is_ok());
+        let err = Name::parse(&name(256)).unwrap_err().to_string();
+        assert!(err.contains("256 bytes"), "{err}");
     }
 
     #[test]

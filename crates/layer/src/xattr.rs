@@ -10,7 +10,7 @@
 
 use std::os::fd::{AsFd, BorrowedFd};
 
-use conex_spec::Result;
+use conex_spec::{Error, Result};
 use conex_tar::{Code, Entry, Warnings, Xattr, show};
 use rustix::fs::{Mode, XattrFlags};
 use rustix::io::Errno;
@@ -35,6 +35,34 @@ pub(crate) fn travels(name: &[u8]) -> bool {
 
 fn is_overlay(rest: &[u8]) -> bool {
     rest == b"overlay" || rest.starts_with(b"overlay.")
+}
+
+/// Refuses attributes that the kernel would refuse on any file, so that a layer that cannot be unpacked
+/// is not listed or exported either.
+pub(crate) fn check(entry: &Entry) -> Result<()> {
+    for Xattr { name, value } in entry.xattrs.iter().filter(|xattr| travels(&xattr.name)) {
+        let sound = match &name[..] {
+            // Revisions 1 to 3: `struct vfs_cap_data`, linux/capability.h.
+            CAPABILITY => {
+                matches!((value.get(3), value.len()), (Some(1), 12) | (Some(2), 20) | (Some(3), 24))
+            }
+            // A header of four bytes and entries of eight, linux/posix_acl_xattr.h.
+            b"system.posix_acl_access" | b"system.posix_acl_default" => {
+                value.is_empty() || value.len() % 8 == 4 && value.starts_with(&[2, 0, 0, 0])
+            }
+            b"user." | b"trusted." => false,
+            _ => true,
+        };
+        if !sound {
+            let what = format!("attribute {} of {} makes no sense", show(name), show(&entry.path));
+            return Err(Error::invalid(what).found(format!(
+                "{} bytes, {}",
+                value.len(),
+                show(value)
+            )));
+        }
+    }
+    Ok(())
 }
 
 /// An inode whose attributes are set or read.
@@ -71,6 +99,11 @@ pub(crate) fn set_all(
             }
         };
         let Err(errno) = result else { continue };
+        // What a capability or an access control list may be, the kernel decides.
+        if errno == Errno::INVAL {
+            let what = format!("attribute {} of {} makes no sense", show(name), show(path));
+            return Err(Error::invalid(what).found(format!("{} bytes", xattr.value.len())));
+        }
         // The kernel allows user attributes on files and directories only.
         let forgivable = errno == Errno::OPNOTSUPP
             || errno == Errno::PERM && (!privileged || name.starts_with(b"user."));
@@ -179,6 +212,29 @@ impl<'a> Target<'a> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_no_kernel_takes_is_refused() {
+        let entry = |name: &str, value: &[u8]| {
+            let mut entry = Entry::new("f", conex_tar::Kind::File);
+            entry.xattrs.push(Xattr { name: name.into(), value: value.into() });
+            check(&entry).is_ok()
+        };
+        let capability = |revision: u8, length: usize| {
+            let mut value = vec![0; length];
+            value[3] = revision;
+            entry("security.capability", &value)
+        };
+        assert!(capability(1, 12) && capability(2, 20) && capability(3, 24));
+        assert!(!capability(2, 24) && !capability(4, 20) && !entry("security.capability", b""));
+        for acl in ["system.posix_acl_access", "system.posix_acl_default"] {
+            assert!(entry(acl, &[&[2, 0, 0, 0][..], &[0; 24]].concat()) && entry(acl, b""));
+            assert!(!entry(acl, &[2, 0, 0, 0, 1]) && !entry(acl, &[1, 0, 0, 0]));
+        }
+        assert!(entry("user.a", b"") && !entry("user.", b"") && !entry("trusted.", b""));
+        // What is left out may be as it likes.
+        assert!(entry("security.selinux", b"") && entry("security.", b""));
+    }
 
     /// Rule U11.
     #[test]

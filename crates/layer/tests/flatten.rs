@@ -98,7 +98,7 @@ fn single_files_need_no_more_layers_than_can_have_them() {
             "{path}"
         );
     }
-    assert_eq!(parts(&image(), &["../x"]).unwrap_err().kind(), Kind::Invalid);
+    assert_eq!(parts(&image(), &["../x"]).unwrap_err().kind(), Kind::Usage);
 }
 
 trait MapToStrings {

@@ -13,6 +13,9 @@ use crate::{Code, Warnings};
 /// Linux gives no file more attributes than have 64 KiB of names, 9,362 at the very most. The
 /// limit keeps the search for repeated ones cheap.
 const MAX_XATTRS: usize = 4096;
+/// Linux takes no longer names and values of attributes, in bytes: `XATTR_NAME_MAX`, `XATTR_SIZE_MAX`.
+const MAX_NAME: usize = 255;
+const MAX_VALUE: usize = 64 << 10;
 
 /// What the local extended header of one entry says.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -52,6 +55,11 @@ pub(crate) fn parse(bytes: &[u8], warnings: &mut Warnings) -> Result<Pax> {
         if !seen.insert(key) && !repeats {
             let detail = format!("PAX key {} appears twice, the last one counts", show(key));
             warnings.add(Code::RepeatedPaxKey, b"", detail);
+        }
+        if key.starts_with(b"SCHILY.acl.") {
+            // No engine of containers reads it; where an image has lists, they are attributes.
+            let detail = format!("access control list in {} left out", show(key));
+            warnings.add(Code::AclDropped, b"", detail);
         }
         pax.set(key, value).map_err(|err| err.context(format!("PAX record {}", show(key))))?;
     }
@@ -106,6 +114,15 @@ impl Pax {
     fn set_xattr(&mut self, name: Vec<u8>, value: Vec<u8>) -> Result<()> {
         if name.is_empty() || name.contains(&0) {
             return Err(Error::invalid("bad name of an extended attribute").found(show(&name)));
+        }
+        for (what, most, found) in
+            [("name", MAX_NAME, name.len()), ("value", MAX_VALUE, value.len())]
+        {
+            if found > most {
+                return Err(Error::invalid(format!("{what} of an extended attribute is too long"))
+                    .expected(format!("at most {most} bytes"))
+                    .found(found));
+            }
         }
         if let Some(xattr) = self.xattrs.iter_mut().find(|xattr| xattr.name == name) {
             xattr.value = value;

@@ -111,6 +111,22 @@ fn a_repeated_key_warns_and_the_last_counts() {
     assert!(warnings.has(Code::RepeatedPaxKey));
 }
 
+/// What Linux would not store, nobody need carry.
+#[test]
+fn attributes_are_as_long_as_linux_takes_them() {
+    let name = |length: usize| format!("SCHILY.xattr.{}", "n".repeat(length));
+    assert_eq!(one(&name(255), &"v".repeat(64 << 10)).unwrap().xattrs.len(), 1);
+    assert_eq!(one(&name(256), "v").unwrap_err().kind(), Kind::Invalid);
+    assert_eq!(one(&name(9), &"v".repeat((64 << 10) + 1)).unwrap_err().kind(), Kind::Invalid);
+}
+
+#[test]
+fn access_control_lists_of_star_are_told() {
+    let mut warnings = Warnings::default();
+    let pax = parse(&record("SCHILY.acl.access", "user::rw-,user:33:r--"), &mut warnings).unwrap();
+    assert!(pax.xattrs.is_empty() && warnings.has(Code::AclDropped));
+}
+
 #[test]
 fn an_empty_value_leaves_the_header_alone() {
     assert_eq!(one("path", "").unwrap(), Pax::default());

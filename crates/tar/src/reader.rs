@@ -13,6 +13,8 @@ use crate::{Code, Warnings};
 
 /// Extended headers and long names end here; honest ones are a thousand times smaller.
 const MAX_EXTENSION: u64 = 1 << 20;
+/// Linux makes no link with a longer target, in bytes: `PATH_MAX` with its NUL.
+const MAX_TARGET: usize = 4095;
 
 /// Entries of a tar in their order. The content of the entry last returned is read through
 /// [`Reader::next_piece`] or [`Read`]; what is left of it is skipped by the next
@@ -323,6 +325,11 @@ impl<R: BufRead> Reader<R> {
             let target = link.clone().unwrap_or_else(|| header.link_name().to_vec());
             if target.is_empty() {
                 return Err(Error::invalid("link without a target"));
+            }
+            if target.len() > MAX_TARGET {
+                return Err(Error::invalid("target of a link is too long")
+                    .expected(format!("at most {MAX_TARGET} bytes"))
+                    .found(target.len()));
             }
             Ok(target)
         };

@@ -42,6 +42,8 @@ pub enum Code {
     OwnersKept,
     /// Set-ID bits were left out, because the owner that they speak of was not restored.
     SetIdDropped,
+    /// Access control lists in the form of star and bsdtar were left out.
+    AclDropped,
     /// A socket cannot be stored in a tar and was left out.
     SocketSkipped,
 }

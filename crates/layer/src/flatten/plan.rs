@@ -53,7 +53,11 @@ impl Choice {
     pub(super) fn find(tree: &Tree, paths: &[Vec<u8>]) -> Result<Option<Self>> {
         let mut choice = Self { some: true, ..Self::default() };
         for path in paths {
-            let clean = Name::parse(path)?;
+            let clean = Name::parse(path).map_err(|_| {
+                Error::new(conex_spec::Kind::Usage, "this is no path of the image")
+                    .expected("one below its root, as `etc/passwd`")
+                    .found(if path.is_empty() { "nothing".into() } else { show(path) })
+            })?;
             let names = &mut choice.names;
             // A link is what is wanted where it is the end of the path.
             let found = tree.resolve(clean.as_bytes(), false, &mut |link| {

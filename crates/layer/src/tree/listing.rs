@@ -92,6 +92,7 @@ impl Listing {
         let mut holes = MAX_HOLES;
         while let Some(entry) = reader.next_entry()? {
             admit(&entry)?;
+            crate::xattr::check(&entry)?;
             let name = Name::parse(&entry.path)?;
             let hash = match entry.kind {
                 Kind::File if hashes => Some(hash(&mut reader, &mut holes)?),

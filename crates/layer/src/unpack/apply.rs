@@ -49,6 +49,7 @@ impl Applier<'_> {
         while let Some(mut entry) = reader.next_entry()? {
             self.count(&entry)?;
             let name = Name::parse(&entry.path)?;
+            xattr::check(&entry)?;
             let mapped = self.cursor.ids.apply(&mut entry, self.cursor.privileged);
             mapped.and_then(|()| self.entry(&entry, &name, &mut reader)).map_err(|err| {
                 err.context(format!("{} {}", entry.kind.noun(), show(&entry.path)))

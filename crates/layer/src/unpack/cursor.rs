@@ -128,7 +128,8 @@ impl Cursor {
                 Step::Link(target) => {
                     links += 1;
                     if links > MAX_LINKS {
-                        return Err(failed("follow the links in", path, Errno::LOOP));
+                        let what = format!("too many symbolic links in {}", show(path));
+                        return Err(Error::invalid(what).expected(format!("at most {MAX_LINKS}")));
                     }
                     if target.starts_with(b"/") {
                         depth = 0;
