@@ -159,7 +159,7 @@ fn later_folders_delete_and_replace() {
     fs::write(dir.path().join("next/.wh.same"), "").unwrap();
     fs::write(dir.path().join("next/etc/.wh.empty"), "").unwrap();
     fs::write(dir.path().join("next/etc/hosts"), "new\n").unwrap();
-    done(dir.path(), &["pack", "tree", "next", "oci:layout"]);
+    done(dir.path(), &["pack", "--whiteouts", "tree", "next", "oci:layout"]);
     done(dir.path(), &["unpack", "oci:layout", "root"]);
     let root = dir.path().join("root");
     assert_eq!(fs::read_to_string(root.join("link")).unwrap(), "new\n");

@@ -4,7 +4,7 @@
 use std::str::FromStr;
 
 use conex_spec::{Error, Kind, Result};
-use conex_tar::{Entry, Kind as EntryKind, Xattr};
+use conex_tar::{Entry, Kind as EntryKind, Xattr, show};
 
 /// As many ranges as Linux took in one map until 4.15.
 const MOST: usize = 5;
@@ -34,6 +34,9 @@ pub struct Range {
 }
 
 impl IdMap {
+    /// A map without any range.
+    pub const NONE: Self = Self { ranges: [None; MOST] };
+
     /// A map of these ranges; without any, every number stays what it is.
     ///
     /// # Errors
@@ -188,6 +191,38 @@ impl Ids {
         }
     }
 
+    /// Whose a file is in the image: what a note says, which is taken out of the attributes, and else
+    /// what the maps make of its owner on this machine.
+    ///
+    /// # Errors
+    /// `Invalid` for a note that makes no sense, `Usage` for an owner that is in no range.
+    pub(crate) fn restore(
+        &self,
+        (uid, gid): (u32, u32),
+        xattrs: &mut Vec<Xattr>,
+        path: &[u8],
+    ) -> Result<(u32, u32)> {
+        let at = xattrs.iter().position(|xattr| xattr.name == OWNER);
+        let note = match at.filter(|_| self.remember).map(|at| xattrs.remove(at)) {
+            Some(note) => parse(&note.value).ok_or_else(|| {
+                let what = format!("owner noted at {} makes no sense", show(path));
+                Error::invalid(what).expected("a message Resource").found(show(&note.value))
+            })?,
+            None => (GIVEN, GIVEN),
+        };
+        let find = |noted: u32, map: &IdMap, id: u32, what: &str| match noted {
+            GIVEN => map.container(id).ok_or_else(|| {
+                let message = format!("the {what} of {} is not in the map", show(path));
+                Error::new(Kind::Usage, message)
+                    .expected(format!("one of {map}"))
+                    .found(id)
+                    .hint("chown it to one that the map has, or say whose all are: --owner")
+            }),
+            noted => Ok(noted),
+        };
+        Ok((find(note.0, &self.users, uid, "user")?, find(note.1, &self.groups, gid, "group")?))
+    }
+
     /// Who the image's root is here, for directories that no entry describes.
     pub(crate) fn root(&self) -> (u32, u32) {
         let nobody = u32::MAX;
@@ -211,6 +246,46 @@ fn message(uid: u32, gid: u32) -> Vec<u8> {
         bytes.push(number as u8);
     }
     bytes
+}
+
+/// The user and group of such a message; fields of later versions say nothing.
+fn parse(bytes: &[u8]) -> Option<(u32, u32)> {
+    let (mut owner, mut rest) = ((0, 0), bytes);
+    while !rest.is_empty() {
+        let tag = varint(&mut rest)?;
+        // All that it has are numbers: wire type 0.
+        let number = (tag & 7 == 0).then(|| varint(&mut rest)).flatten()?;
+        match tag >> 3 {
+            1 => owner.0 = u32::try_from(number).ok()?,
+            2 => owner.1 = u32::try_from(number).ok()?,
+            _ => {}
+        }
+    }
+    Some(owner)
+}
+
+fn varint(bytes: &mut &[u8]) -> Option<u64> {
+    let mut number = 0_u64;
+    for shift in (0..63).step_by(7) {
+        let (&byte, rest) = bytes.split_first()?;
+        *bytes = rest;
+        number |= u64::from(byte & 0x7f) << shift;
+        if byte < 0x80 {
+            return Some(number);
+        }
+    }
+    None
+}
+
+/// As they are typed.
+impl std::fmt::Display for IdMap {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        for (i, range) in self.ranges().enumerate() {
+            let comma = if i == 0 { "" } else { ", " };
+            write!(f, "{comma}{}:{}:{}", range.container, range.host, range.size)?;
+        }
+        Ok(())
+    }
 }
 
 #[cfg(test)]
@@ -262,5 +337,31 @@ mod tests {
         let mut link = Entry { uid: 5, ..Entry::new("l", EntryKind::Symlink(b"x".to_vec())) };
         assert!(ids.apply(&mut link, true).is_err());
         assert!(link.xattrs.is_empty());
+    }
+
+    #[test]
+    fn owners_come_back() {
+        let ids =
+            Ids { users: IdMap::only_root(1000), groups: IdMap::only_root(100), remember: true };
+        let restored = |ids: &Ids, owner, value: &[u8]| {
+            let mut xattrs = vec![Xattr { name: OWNER.to_vec(), value: value.to_vec() }];
+            (ids.restore(owner, &mut xattrs, b"f").ok(), xattrs.len())
+        };
+        let own = (1000, 100);
+        for (uid, gid) in [(33, 300), (GIVEN, 42), (7, GIVEN), (0, 5), (1 << 31, 1)] {
+            let expected = |noted: u32| if noted == GIVEN { 0 } else { noted };
+            let expected = (expected(uid), expected(gid));
+            assert_eq!(restored(&ids, own, &message(uid, gid)), (Some(expected), 0));
+        }
+        // A later field is passed over, nonsense is refused.
+        assert_eq!(restored(&ids, own, b"\x08\x01\x18\x07\x10\x02"), (Some((1, 2)), 0));
+        for bad in [&b"\x08"[..], b"x", b"\x0a\x01a", b"\x08\xff\xff\xff\xff\x7f", &[0xff; 12]] {
+            assert_eq!(restored(&ids, own, bad), (None, 0), "{bad:?}");
+        }
+        assert_eq!(ids.restore(own, &mut Vec::new(), b"f").unwrap(), (0, 0));
+        let err = ids.restore((1001, 100), &mut Vec::new(), b"f").unwrap_err().to_string();
+        assert!(err.contains("the user of f") && err.contains("0:1000:1"), "{err}");
+        // Who unpacked as root noted nothing: such an attribute is the image's own.
+        assert_eq!(restored(&Ids::default(), (5, 6), b"x"), (Some((5, 6)), 1));
     }
 }

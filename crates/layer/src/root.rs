@@ -59,11 +59,20 @@ impl Root {
 
     /// Whose a directory of the image is, and its mode; nothing where there is none. Links are
     /// followed inside the root.
+    ///
+    /// # Errors
+    /// `Invalid` where something else is in its place.
     pub fn folder(&self, path: &[u8]) -> Result<Option<Folder>> {
         let dir = match self.dir(path) {
             Ok(dir) => dir,
             Err(err) if err.kind() == Kind::NotFound => return Ok(None),
-            Err(err) => return Err(err),
+            Err(err) => {
+                let errno = std::error::Error::source(&err)
+                    .and_then(|cause| cause.downcast_ref::<std::io::Error>())
+                    .and_then(Errno::from_io_error);
+                let other = matches!(errno, Some(Errno::NOTDIR | Errno::LOOP));
+                return Err(if other { err.with_kind(Kind::Invalid) } else { err });
+            }
         };
         let stat = rustix::fs::fstat(&dir).map_err(|errno| failed("look at", path, errno))?;
         Ok(Some(Folder { uid: stat.st_uid, gid: stat.st_gid, mode: stat.st_mode & 0o7777 }))

@@ -1,18 +1,17 @@
 //! `conex repack`: what changed in an unpacked tree becomes a layer on top of its image.
 
+mod unpacked;
+
 use std::collections::{BTreeSet, HashMap};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 
 use serde::Serialize;
 
 use conex_layer::Root;
-use conex_layer::pack::{Options as LayerOptions, Plan, pack, pack_changes};
-use conex_layer::tree::{
-    Aspect, Change as Altered, ContentHash, Difference, Listing, NodeId, Tree, compare, hash_file,
-    hashes,
-};
-use conex_spec::{Descriptor, Error, Kind, Location, MediaType, Platform, Result};
+use conex_layer::pack::{Options as LayerOptions, Owners, Plan, pack, pack_changes};
+use conex_layer::tree::{Aspect, Change as Altered, ContentHash, Difference, hash_file, hashes};
+use conex_spec::{Descriptor, Location, MediaType, Platform, Result};
 use conex_store::{Stage, bridge};
 
 use crate::copy::{CopyOptions, Summary, copy_to};
@@ -21,26 +20,30 @@ use crate::onto::{Change, Layer, replaced, with_layers};
 use crate::open::Context;
 use crate::pack::check_folder;
 
+pub use self::unpacked::Unpacked;
+
+use self::unpacked::Compared;
+
 /// What to pack, and upon what.
 #[derive(Clone, Debug)]
 pub struct Recipe {
-    /// The folder that the image was unpacked to, or the upper directory of an overlay upon it.
-    pub folder: PathBuf,
+    /// What the image was unpacked to, or the upper directory of an overlay upon it.
+    pub unpacked: Unpacked,
     /// The image that was unpacked.
     pub base: Location,
     /// Which image of an index.
     pub platform: Platform,
     /// Whether files of the same size and time are read, to see that their content is the same too.
     pub content: bool,
-    /// Whether all owners are as they were: they are not kept by an unpacking without privilege.
-    pub ignore_owners: bool,
-    /// Whether set-ID bits that are gone are no change: nor are they kept without privilege.
-    pub ignore_set_id: bool,
+    /// Whether it was unpacked with privilege. Without, owners, set-ID bits, devices and some attributes
+    /// are not kept, and taken to be as they were.
+    pub privileged: bool,
     /// What the history says made the layer.
     pub created_by: String,
     /// When, as RFC 3339 writes it.
     pub created: Option<String>,
-    /// How the layer is written; with `overlay` the folder itself says what was changed.
+    /// How the layer is written; with `overlay` the folder itself says what was changed. Unless all
+    /// owners are kept, they are no change.
     pub layer: LayerOptions,
 }
 
@@ -76,7 +79,7 @@ pub async fn repack(
     to: &Location,
     options: &CopyOptions,
 ) -> Result<Report> {
-    check_folder(&recipe.folder)?;
+    check_folder(&recipe.unpacked.folder)?;
     let (source, root) = context.resolve(&recipe.base).await?;
     let mut files = Files::open(context, &recipe.base, &recipe.platform).await?;
     if recipe.content {
@@ -117,14 +120,18 @@ struct Made {
 }
 
 async fn layer(stage: &Stage, files: &Files, recipe: &Recipe) -> Result<Made> {
-    let plan = match recipe.layer.overlay {
+    let mut options = recipe.layer.clone();
+    let plan = match options.overlay {
         true => None,
-        false => Some(plan(files, recipe).await?),
+        false => Some(plan(files, recipe, &mut options.owners).await?),
     };
+    if options.overlay && !recipe.privileged && options.owners == Owners::Keep {
+        options.owners = Owners::Set { uid: 0, gid: 0 };
+    }
     if plan.as_ref().is_some_and(Plan::is_empty) {
         return Ok(Made::default());
     }
-    let (folder, options, file) = (recipe.folder.clone(), recipe.layer.clone(), stage.file()?);
+    let (folder, file) = (recipe.unpacked.folder.clone(), stage.file()?);
     let (file, packed, plan) = bridge::blocking(move || {
         let packed = match &plan {
             Some(plan) => pack_changes(&folder, &file, &options, plan)?,
@@ -144,77 +151,25 @@ async fn layer(stage: &Stage, files: &Files, recipe: &Recipe) -> Result<Made> {
     })
 }
 
-/// Compares the folder with what was unpacked.
-async fn plan(files: &Files, recipe: &Recipe) -> Result<Plan> {
+/// Compares the folder with what was unpacked, and finds whose the files in the layer are.
+async fn plan(files: &Files, recipe: &Recipe, owners: &mut Owners) -> Result<Plan> {
     let image = files.tree().await?;
-    let (folder, ignore_owners) = (recipe.folder.clone(), recipe.ignore_owners);
-    let (image, disk, mut changes, doubtful) = bridge::blocking(move || {
-        let mut disk = Tree::default();
-        disk.apply(Arc::new(Listing::of_folder(&folder)?))?;
-        let mut doubtful = Vec::new();
-        let changes = compare(&image, &disk, &mut |a, b| {
-            doubtful.push((a, b));
-            Ok(true)
-        })?;
-        check_owners(&disk, &changes, &folder)?;
-        Ok((image, disk, changes, doubtful))
-    })
-    .await?;
-    if ignore_owners {
-        changes.retain_mut(|change| without(change, Aspect::Owner));
-    }
-    if recipe.ignore_set_id {
-        changes.retain_mut(|change| {
-            let modes = change.old.zip(change.new);
-            let modes = modes.map(|(old, new)| (image.entry(old).mode, disk.entry(new).mode));
-            let lost = modes.is_some_and(|(old, new)| old & 0o1777 == new && old != new);
-            !lost || without(change, Aspect::Mode)
-        });
-    }
-    if recipe.content {
-        changes.extend(different(files, &image, &disk, doubtful, &recipe.folder).await?);
-    }
-    Ok(Plan::new(&disk, &image, &changes))
-}
-
-/// Owners that only an attribute tells would become root's in the layer, and the attribute with them.
-/// An image has no such attribute, so that every file with one is a change.
-fn check_owners(disk: &Tree, changes: &[Altered], folder: &Path) -> Result<()> {
-    let noted = |node: &NodeId| {
-        disk.entry(*node).xattrs.iter().any(|xattr| xattr.name == conex_layer::OWNER_NOTED)
+    let (unpacked, privileged) = (recipe.unpacked.clone(), recipe.privileged);
+    let said = owners.clone();
+    let compared =
+        bridge::blocking(move || unpacked::changes(&unpacked, image, &said, privileged)).await?;
+    let more = match recipe.content {
+        true => different(files, &compared, &recipe.unpacked.folder).await?,
+        false => Vec::new(),
     };
-    let Some(node) = changes.iter().filter_map(|change| change.new).find(noted) else {
-        return Ok(());
-    };
-    let name = String::from_utf8_lossy(&disk.path(node)).into_owned();
-    let what = format!("{} was unpacked with --rootless", folder.display());
-    Err(Error::new(Kind::Unsupported, what)
-        .expected("owners that files have themselves")
-        .found(format!("an owner noted in an attribute of {}", name.escape_debug()))
-        .hint("unpack without --rootless, as root, to repack"))
-}
-
-/// Whether anything changed but this aspect, which is taken out.
-fn without(change: &mut Altered, ignored: Aspect) -> bool {
-    match &mut change.difference {
-        Difference::Changed(aspects) => {
-            aspects.retain(|aspect| *aspect != ignored);
-            !aspects.is_empty()
-        }
-        _ => true,
-    }
+    Ok(compared.plan(more, owners))
 }
 
 /// Those of the pairs whose content is not the same.
-async fn different(
-    files: &Files,
-    image: &Tree,
-    disk: &Tree,
-    pairs: Vec<(NodeId, NodeId)>,
-    folder: &Path,
-) -> Result<Vec<Altered>> {
+async fn different(files: &Files, compared: &Compared, folder: &Path) -> Result<Vec<Altered>> {
+    let Compared { disk, image, doubtful: pairs, .. } = compared;
     let mut wanted: HashMap<usize, BTreeSet<u64>> = HashMap::new();
-    for (old, _) in &pairs {
+    for (old, _) in pairs {
         if let Some((layer, _)) = image.place(*old) {
             wanted.entry(layer).or_default().insert(image.entry(*old).offset);
         }
@@ -226,7 +181,7 @@ async fn different(
     }
     let root = Root::open(folder)?;
     let mut changes = Vec::new();
-    for (old, new) in pairs {
+    for &(old, new) in pairs {
         let there =
             image.place(old).and_then(|(layer, _)| known.get(&(layer, image.entry(old).offset)));
         let here = hash_file(&root, &disk.path(new))?;

@@ -4,11 +4,11 @@
 use indexmap::IndexMap;
 use serde_json::{Value, json};
 
-use conex_layer::{IdRange, Ids, Root};
+use conex_layer::{IdMap, IdRange, Ids, Root};
 use conex_spec::config::Execution;
-use conex_spec::{Error, ImageConfig, Result};
+use conex_spec::{Error, ImageConfig, Kind, Result};
 
-use crate::user;
+use crate::user::{self, User};
 
 /// Where programs are looked for in an image that does not say.
 const DEFAULT_PATH: &str = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
@@ -27,15 +27,37 @@ const CAPABILITIES: [&str; 11] = [
     "CAP_SYS_CHROOT",
 ];
 
+/// The config of a bundle.
+#[derive(Clone, Debug)]
+pub struct RuntimeConfig {
+    /// The document.
+    pub document: Value,
+    /// Why a runtime may not start it, and what of the image is left out.
+    pub warnings: Vec<String>,
+}
+
 /// Converts a config; names of users are looked up in the unpacked tree. With maps of user and group
 /// numbers the container gets a user namespace.
-pub fn runtime_config(config: &ImageConfig, root: &Root, ids: &Ids) -> Result<Value> {
+pub fn runtime_config(config: &ImageConfig, root: &Root, ids: &Ids) -> Result<RuntimeConfig> {
+    let mut warnings = Vec::new();
+    let document = convert(config, root, ids, &mut warnings)?;
+    Ok(RuntimeConfig { document, warnings })
+}
+
+fn convert(
+    config: &ImageConfig,
+    root: &Root,
+    ids: &Ids,
+    warnings: &mut Vec<String>,
+) -> Result<Value> {
     let execution = config.config.clone().unwrap_or_default();
     let mut user = user::find(&execution.user, root)?;
     if ids.remember {
         // Who has no privilege may not set groups, user_namespaces(7).
         user.additional_gids.clear();
     }
+    warn_of_user(&user, ids, warnings);
+    warn_of_maps(ids, warnings);
     let mut made = json!({
         "ociVersion": "1.0.2",
         "process": {
@@ -54,7 +76,7 @@ pub fn runtime_config(config: &ImageConfig, root: &Root, ids: &Ids) -> Result<Va
         },
         "root": {"path": "rootfs", "readonly": false},
         "hostname": "conex",
-        "mounts": mounts(&execution, root, ids)?,
+        "mounts": mounts(&execution, root, ids, warnings)?,
         "annotations": annotations(config, &execution),
         "linux": {
             "resources": {"devices": [{"allow": false, "access": "rwm"}]},
@@ -68,6 +90,55 @@ pub fn runtime_config(config: &ImageConfig, root: &Root, ids: &Ids) -> Result<Va
     });
     add_user_namespace(&mut made["linux"], ids);
     Ok(made)
+}
+
+/// Runtimes fail to become someone who has no number in the namespace: setuid(2), `EINVAL`.
+fn warn_of_user(user: &User, ids: &Ids, warnings: &mut Vec<String>) {
+    for (what, map, id) in [("user", &ids.users, user.uid), ("group", &ids.groups, user.gid)] {
+        if map.host(id).is_none() {
+            warnings.push(format!(
+                "the image runs as {what} {id}, who has no number in the map {map}: runtimes will not \
+                 start it unless `process.user` of config.json says another"
+            ));
+        }
+    }
+}
+
+/// Without privilege a person may map their own number alone, user_namespaces(7); runc and crun call
+/// `newuidmap` for others.
+fn warn_of_maps(ids: &Ids, warnings: &mut Vec<String>) {
+    let many = |map: &IdMap| map.ranges().map(|range| u64::from(range.size)).sum::<u64>() > 1;
+    if ids.remember && (many(&ids.users) || many(&ids.groups)) {
+        warnings.push(
+            "runtimes without root need newuidmap(1), and the numbers of the map in /etc/subuid and \
+             /etc/subgid"
+                .into(),
+        );
+    }
+}
+
+/// A tree that was unpacked without privilege belongs to one person, who has to be root in it.
+///
+/// # Errors
+/// `Usage` for maps with which no runtime could start a bundle.
+pub(crate) fn check_maps(ids: &Ids, caller: &Ids) -> Result<()> {
+    if !ids.remember {
+        return Ok(());
+    }
+    for (option, map, own) in
+        [("--uid-map", &ids.users, &caller.users), ("--gid-map", &ids.groups, &caller.groups)]
+    {
+        let (found, own) = (map.host(0), own.host(0));
+        if found != own {
+            let own = own.unwrap_or_default();
+            let found = found.map_or("nobody".into(), |found| found.to_string());
+            return Err(Error::new(Kind::Usage, "no runtime could start this bundle")
+                .expected(format!("root of the image is who unpacks it: {option} 0:{own}"))
+                .found(format!("{found} in the map {map}"))
+                .hint("with --rootless all files belong to whoever unpacks them"));
+        }
+    }
+    Ok(())
 }
 
 /// Runtime specification, config-linux.md, "User namespace mappings".
@@ -122,7 +193,12 @@ fn namespaces() -> Vec<Value> {
     ["pid", "network", "ipc", "uts", "mount"].iter().map(|kind| json!({"type": kind})).collect()
 }
 
-fn mounts(execution: &Execution, root: &Root, ids: &Ids) -> Result<Vec<Value>> {
+fn mounts(
+    execution: &Execution,
+    root: &Root,
+    ids: &Ids,
+    warnings: &mut Vec<String>,
+) -> Result<Vec<Value>> {
     let mount = |destination: &str, kind: &str, options: &[&str]| json!({"destination": destination, "type": kind, "source": kind, "options": options});
     let mut terminals =
         vec!["nosuid", "noexec", "newinstance", "ptmxmode=0666", "mode=0620", "gid=5"];
@@ -137,7 +213,15 @@ fn mounts(execution: &Execution, root: &Root, ids: &Ids) -> Result<Vec<Value>> {
         mount("/sys", "sysfs", &["nosuid", "noexec", "nodev", "ro"]),
     ];
     for volume in execution.volumes.keys() {
-        let options = volume_options(check_volume(volume)?, root, ids)?;
+        let options = match volume_options(check_volume(volume)?, root, ids) {
+            Ok(options) => options,
+            // The Docker engine refuses to start such an image: nothing can be mounted there.
+            Err(err) if err.kind() == Kind::Invalid => {
+                warnings.push(format!("volume {volume:?} is no folder in the image: not mounted"));
+                continue;
+            }
+            Err(err) => return Err(err),
+        };
         let options: Vec<_> = options.iter().map(String::as_str).collect();
         mounts.push(mount(volume, "tmpfs", &options));
     }
@@ -204,13 +288,13 @@ fn annotations(config: &ImageConfig, execution: &Execution) -> IndexMap<String, 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use conex_layer::IdMap;
     use conex_spec::Document;
 
     fn convert(json: &str) -> Result<Value> {
         let dir = tempfile::tempdir().unwrap();
         let config = Document::<ImageConfig>::parse(json.to_owned()).unwrap();
-        runtime_config(&config, &Root::open(dir.path()).unwrap(), &Ids::default())
+        let made = runtime_config(&config, &Root::open(dir.path()).unwrap(), &Ids::default());
+        made.map(|made| made.document)
     }
 
     #[test]
@@ -274,7 +358,7 @@ mod tests {
             let json = format!(r#"{{"config":{{"User":"{text}"}}}}"#);
             let config = Document::<ImageConfig>::parse(json).unwrap();
             runtime_config(&config, &root, &Ids::default())
-                .map(|made| made["process"]["user"].clone())
+                .map(|made| made.document["process"]["user"].clone())
         };
         assert_eq!(user("web").unwrap(), json!({"uid": 33, "gid": 34, "additionalGids": [50]}));
         assert_eq!(user("33").unwrap(), json!({"uid": 33, "gid": 34}));
@@ -293,7 +377,8 @@ mod tests {
         let owner = std::fs::metadata(&data).unwrap();
         let json = r#"{"config":{"Volumes":{"/data":{},"/not/there":{}}}}"#;
         let config = Document::<ImageConfig>::parse(json.to_owned()).unwrap();
-        let made = |ids| runtime_config(&config, &Root::open(dir.path()).unwrap(), &ids).unwrap();
+        let root = Root::open(dir.path()).unwrap();
+        let made = |ids| runtime_config(&config, &root, &ids).unwrap().document;
         let mounts = &made(Ids::default())["mounts"];
         let map = |container, host| IdMap::new(&[IdRange { container, host, size: 1 }]).unwrap();
         let mapped =
@@ -326,12 +411,47 @@ mod tests {
         let config = Document::<ImageConfig>::parse("{}".to_owned()).unwrap();
         let made =
             runtime_config(&config, &Root::open(dir.path()).unwrap(), &Ids::rootless()).unwrap();
+        assert_eq!(made.warnings, [""; 0]);
+        let made = made.document;
         let linux = &made["linux"];
         assert_eq!(linux["uidMappings"][0]["containerID"], 0);
         assert_eq!(linux["namespaces"][5], json!({"type": "user"}));
         assert!(linux.get("resources").is_none());
         assert!(!made["mounts"][2]["options"].to_string().contains("gid=5"));
         assert!(convert("{}").unwrap()["linux"].get("uidMappings").is_none());
+    }
+
+    #[test]
+    fn what_will_not_start_is_told() {
+        let dir = tempfile::tempdir().unwrap();
+        std::fs::write(dir.path().join("file"), "").unwrap();
+        let root = Root::open(dir.path()).unwrap();
+        let json =
+            r#"{"config":{"User":"33:7","Volumes":{"/file":{},"/file/below":{},"/new":{}}}}"#;
+        let config = Document::<ImageConfig>::parse(json.to_owned()).unwrap();
+        let made = |ids: &Ids| runtime_config(&config, &root, ids).unwrap();
+        let own = Ids::rootless();
+        let told = made(&own).warnings;
+        assert_eq!(told.len(), 4, "{told:?}");
+        assert!(told[0].contains("user 33") && told[1].contains("group 7"), "{told:?}");
+        assert!(told[2].contains("\"/file\""), "{told:?}");
+        // Numbers as they are; the volumes are still none.
+        let plain = made(&Ids::default());
+        assert_eq!(plain.warnings.len(), 2, "{:?}", plain.warnings);
+        assert_eq!(plain.document["mounts"].as_array().unwrap().len(), 7);
+        assert_eq!(plain.document["mounts"][6]["destination"], "/new");
+
+        let user = own.users.host(0).unwrap();
+        let map = |text: String| IdMap::new(&[text.parse().unwrap()]).unwrap();
+        let wide = Ids { users: map(format!("0:{user}:99")), ..own };
+        assert!(made(&wide).warnings.iter().any(|told| told.contains("newuidmap")));
+        assert!(check_maps(&wide, &own).is_ok() && check_maps(&own, &own).is_ok());
+        for bad in [format!("0:{}:9", user + 1), format!("1:{user}")] {
+            let other = Ids { users: map(bad), ..own };
+            let err = check_maps(&other, &own).unwrap_err();
+            assert_eq!(err.kind(), Kind::Usage);
+            assert!(check_maps(&Ids { remember: false, ..other }, &own).is_ok());
+        }
     }
 
     #[test]

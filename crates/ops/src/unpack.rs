@@ -86,6 +86,8 @@ pub struct Target {
     pub options: Options,
     /// Where a manifest of the tree is written to.
     pub mtree: Option<PathBuf>,
+    /// Whether layers are refused that another reader may take for another tree.
+    pub strict: bool,
 }
 
 /// Unpacks the image that suits `platform`. The folder appears whole, or not at all.
@@ -114,6 +116,12 @@ pub(crate) async fn publish(
     target: &Target,
     config: Option<MakeConfig>,
 ) -> Result<Tree> {
+    if let Some(reason) = unpacker.ambiguity().filter(|_| target.strict) {
+        return Err(Error::invalid("layers mean different things to different readers")
+            .expected("each name once, one size, nothing behind the end")
+            .found(reason)
+            .hint("without --strict the last entry of a name counts, and this is a warning"));
+    }
     let (mtree, durable) = (target.mtree.clone(), target.options.sync);
     bridge::blocking(move || {
         let mut manifest = mtree.map(|path| Output::create(&path, durable)).transpose()?;

@@ -125,7 +125,8 @@ impl Show<'_> {
             let folders = ["base", &app, "changes"].map(|folder| self.in_dir(folder));
             let mut pack = vec!["pack"];
             pack.extend(folders.iter().map(String::as_str));
-            pack.extend([image.as_str(), "--platform", &platform, "--owner", "0:0"]);
+            pack.extend([image.as_str(), "--whiteouts", "--platform", &platform]);
+            pack.extend(["--owner", "0:0"]);
             pack.extend(["--entrypoint", "/bin/hello", "--user", "demo"]);
             self.conex(&pack)?;
             index.push(image);

@@ -47,11 +47,6 @@ pub struct FilterArgs {
 }
 
 impl LayerArgs {
-    /// Whether someone said whose the files are.
-    pub fn has_owners(&self) -> bool {
-        self.owner.is_some() || !self.uid_map.is_empty()
-    }
-
     /// Later times than `epoch` are written as that.
     pub fn options(&self, epoch: Option<u64>) -> Result<Options> {
         if let (Compression::None, Some(level)) = (self.compression(), self.level) {

@@ -22,8 +22,7 @@ use crate::output::{Output, escape, size};
 #[derive(Debug, Args)]
 #[command(override_usage = "conex pack [OPTIONS] <DIR>... <LOCATION>")]
 #[command(after_help = "\
-The same folders give the same image, whoever packs them and when. A file `.wh.NAME` in a later
-folder deletes NAME of the earlier ones. Patterns are those of a `.dockerignore`: `*`, `?`, `[a-z]`, `**` for any
+The same folders give the same image, whoever packs them and when. Patterns are those of a `.dockerignore`: `*`, `?`, `[a-z]`, `**` for any
 number of folders, the last one that fits decides; no file of that name is read unless it is named.
 
 Examples:
@@ -44,6 +43,10 @@ pub struct Pack {
     /// Make one layer of all folders: what a later one has replaces what earlier ones have
     #[arg(long)]
     one_layer: bool,
+    /// A file `.wh.NAME` deletes NAME of the folders before, and of the base; without this no file may
+    /// have such a name
+    #[arg(long)]
+    whiteouts: bool,
     /// What the image runs on; this machine without it: OS[(VERSION)]/ARCH[/VARIANT]
     #[arg(long, value_name = "PLATFORM", value_parser = typed::<Platform>)]
     platform: Option<Platform>,
@@ -106,7 +109,7 @@ impl Pack {
             execution: self.execution(),
             created: epoch.map(super::rfc3339),
             layer: Options {
-                whiteouts: true,
+                whiteouts: self.whiteouts,
                 filter: self.filter.filter()?,
                 ..self.layer.options(epoch)?
             },

@@ -53,7 +53,7 @@ impl Pull {
         let platform = super::platform_or_host(self.platform.as_ref());
         if let Some(dir) = &self.unpack {
             let unpacked = Options { sync, ..Options::default() };
-            let target = Target { dir: dir.clone(), options: unpacked, mtree: None };
+            let target = Target { dir: dir.clone(), options: unpacked, mtree: None, strict: false };
             let report = pull_unpack(context, reference, &platform, options, &target).await?;
             return output.report(&report, |report| {
                 super::unpack::warnings(&report.tree.warnings, report.tree.odd)

@@ -4,8 +4,9 @@ use std::path::PathBuf;
 
 use clap::Args;
 
+use conex_layer::Ids;
 use conex_layer::pack::Options;
-use conex_ops::repack::{Recipe, Report, repack};
+use conex_ops::repack::{Recipe, Report, Unpacked, repack};
 use conex_ops::{Context, CopyOptions};
 use conex_spec::{Location, Platform, Result};
 
@@ -27,8 +28,9 @@ Examples:
   conex repack ./rootfs oci:./build:1.3 --base oci:./build:1.2    1.2 stays as it is
   conex repack --overlay-upper ./upper oci:./build:1.3 --base oci:./build:1.2
 
-Without root an unpacked tree has lost its owners and set-ID bits: then these are taken to be unchanged,
-and what is new belongs to 0:0, unless --owner or --uid-map says otherwise.")]
+Owners that `conex unpack --rootless` noted are read, and so are the maps of a bundle. Without root an
+unpacked tree has lost other owners, set-ID bits and devices: they are taken to be unchanged, and what is
+new belongs to 0:0, unless --owner or --uid-map says otherwise.")]
 pub struct Repack {
     /// Where the image was unpacked to: a root file system, or a bundle with one
     dir: PathBuf,
@@ -59,31 +61,22 @@ impl Repack {
         output: &Output,
     ) -> Result<()> {
         let epoch = environment::source_date_epoch()?;
-        let mut layer = Options { overlay: self.overlay_upper, ..self.layer.options(epoch)? };
-        let unprivileged = !rustix::process::geteuid().is_root() && !self.layer.has_owners();
-        if unprivileged {
-            layer.owners = conex_layer::pack::Owners::Set { uid: 0, gid: 0 };
-        }
+        let unpacked = match self.overlay_upper {
+            true => Unpacked { folder: self.dir.clone(), ids: Ids::default() },
+            false => Unpacked::open(&self.dir)?,
+        };
         let recipe = Recipe {
-            folder: self.folder(),
+            unpacked,
             base: self.base.clone().unwrap_or_else(|| self.location.clone()),
             platform: super::platform_or_host(self.platform.as_ref()),
             content: self.content,
-            ignore_owners: unprivileged || self.layer.has_owners(),
-            ignore_set_id: unprivileged,
+            privileged: rustix::process::geteuid().is_root(),
             created_by: "conex repack".into(),
             created: epoch.map(super::rfc3339),
-            layer,
+            layer: Options { overlay: self.overlay_upper, ..self.layer.options(epoch)? },
         };
         let report = repack(context, &recipe, &self.location, options).await?;
         output.beside(&self.location).report(&report, text)
-    }
-
-    /// The root file system, also where a bundle is named.
-    fn folder(&self) -> PathBuf {
-        let rootfs = self.dir.join("rootfs");
-        let is_bundle = self.dir.join("config.json").is_file() && rootfs.is_dir();
-        if is_bundle { rootfs } else { self.dir.clone() }
     }
 }
 

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use clap::Args;
 
 use conex_layer::flatten::Marks;
-use conex_layer::unpack::Options;
+use conex_layer::unpack::{Devices, Options};
 use conex_layer::{IdMap, IdRange, Ids};
 use conex_ops::Context;
 use conex_ops::bundle::bundle;
@@ -63,6 +63,13 @@ pub struct Unpack {
     /// Write a manifest of the tree, as mtree(5) has them, which `conex validate --rootfs` checks
     #[arg(long, value_name = "FILE", conflicts_with = "layers")]
     mtree: Option<PathBuf>,
+    /// What becomes of devices where they can be made: made, an empty file in the place of each, or left out
+    #[arg(long, value_name = "HOW", value_parser = ["create", "replace", "skip"], default_value = "create")]
+    devices: String,
+    /// Refuse layers that another reader may take for another tree: that have a name twice, sizes that
+    /// differ, or something behind their end
+    #[arg(long, conflicts_with = "layers")]
+    strict: bool,
 }
 
 impl Unpack {
@@ -91,8 +98,14 @@ impl Unpack {
             ids.groups = IdMap::new(&self.gid_map)?;
         }
         let privileged = self.rootless.then_some(false);
-        let options = Options { ids, privileged, sync, ..Options::default() };
-        Ok(Target { dir: self.dir.clone(), options, mtree: self.mtree.clone() })
+        let devices = match self.devices.as_str() {
+            "replace" => Devices::Replace,
+            "skip" => Devices::Skip,
+            _ => Devices::Create,
+        };
+        let options = Options { ids, privileged, sync, devices, ..Options::default() };
+        let (dir, mtree) = (self.dir.clone(), self.mtree.clone());
+        Ok(Target { dir, options, mtree, strict: self.strict })
     }
 
     fn text(&self, report: &Report) -> String {

@@ -4,6 +4,7 @@ use std::fs;
 
 use serde_json::json;
 
+use crate::hostile;
 use crate::support::layout;
 use crate::world::{World, assert_absent};
 
@@ -50,6 +51,49 @@ pub fn links_that_leave_the_root() {
     }
 }
 
+/// What no file system could hold, or what stands for nothing, is as unsound to whoever only lists it.
+pub fn what_cannot_be_unpacked() {
+    let pax = |records: &[(&str, &[u8])]| {
+        let record = |(key, value): &(&str, &[u8])| {
+            let rest = [b" ", key.as_bytes(), b"=", value, b"\n"].concat();
+            let digits = |length: usize| length.to_string().len();
+            let length = rest.len() + digits(rest.len() + digits(rest.len()));
+            [length.to_string().as_bytes(), &rest].concat()
+        };
+        records.iter().flat_map(record).collect::<Vec<u8>>()
+    };
+    refused(&[("a", SYMLINK, "b", b""), ("b", SYMLINK, "a", b""), ("a/x", FILE, "", b"")]);
+    refused(&[("a", FILE, "", b""), ("a/x", FILE, "", b"")]);
+    refused(&[("a", HARD_LINK, "a", b"")]);
+    refused(&[(".", SYMLINK, "/tmp", b"")]);
+    for records in [
+        &[("path", &b"n".repeat(256)[..])][..],
+        &[("SCHILY.xattr.user.a", &b"v".repeat(70_000))],
+        &[(&format!("SCHILY.xattr.user.{}", "n".repeat(251)), b"v")],
+        &[("SCHILY.xattr.user.", b"v")],
+        &[("SCHILY.xattr.security.capability", b"all of them")],
+        &[("SCHILY.xattr.system.posix_acl_access", b"everyone")],
+    ] {
+        refused(&[("PaxHeaders/x", b'x', "", &pax(records)), ("x", FILE, "", b"")]);
+    }
+    let target = pax(&[("linkpath", &b"t/".repeat(2100))]);
+    refused(&[("PaxHeaders/x", b'x', "", &target), ("x", SYMLINK, "y", b"")]);
+}
+
+/// A name twice is one file to one reader, and another to another (rule T4).
+pub fn what_is_ambiguous_is_refused_on_request() {
+    let (world, image) = world(&[("x", FILE, "", b"first"), ("x", FILE, "", b"last")]);
+    let to = world.scratch.join("unpacked/rootfs");
+    let dir = to.display().to_string();
+    for bundle in [&[][..], &["--bundle"], &["--path", "x"]] {
+        let run = world.conex.run(&[&["unpack", "--strict", &image, &dir], bundle].concat());
+        assert!(run.fails_with(UNSOUND).contains("twice"), "{}", run.err);
+        assert_absent(&to);
+    }
+    assert!(world.conex.ok(&["unpack", &image, &dir]).contains("twice"));
+    assert_eq!(fs::read(to.join("x")).unwrap(), b"last");
+}
+
 pub fn a_wrong_diff_id() {
     let world = World::new("diff-id");
     let made = world.handmade("bad");
@@ -69,10 +113,24 @@ pub fn a_wrong_diff_id() {
 fn refused(entries: &[Entry<'_>]) {
     let (world, image) = world(entries);
     let rootfs = world.scratch.folder("unpacked").join("rootfs");
-    for bundle in [&["--bundle"][..], &[]] {
-        let run =
-            world.conex.run(&[&["unpack", &image, &rootfs.display().to_string()], bundle].concat());
-        assert_eq!(run.code, Some(UNSOUND), "{entries:?}: {}{}", run.out, run.err);
+    let empty = world.scratch.folder("empty").display().to_string();
+    let to = rootfs.display().to_string();
+    let pulled = format!("{}/bad:latest", hostile::serve(&world.scratch.join("bad"), &[]));
+    for verb in [
+        &["unpack", &image, &to][..],
+        &["unpack", "--bundle", &image, &to],
+        &["unpack", "--rootless", &image, &to],
+        &["unpack", "--layers", &image, &to],
+        &["unpack", "--path", "x", &image, &to],
+        &["pull", "--unpack", &to, &pulled],
+        &["export", &image, &to],
+        &["diff", &image, &empty],
+        &["repack", &empty, &format!("oci:{}:1", world.scratch.arg("next")), "--base", &image],
+        &["ls", "-R", &image],
+        &["cat", &image, "x"],
+    ] {
+        let run = world.conex.run(verb);
+        assert_eq!(run.code, Some(UNSOUND), "{verb:?} {entries:?}: {}{}", run.out, run.err);
         run.fails_with(UNSOUND);
         assert_absent(&rootfs);
         assert_canary(&world);

@@ -35,6 +35,8 @@ const CASES: &[Case] = cases! {
     content::a_manifest_that_is_an_index_too;
     layers::names_that_leave_the_root;
     layers::links_that_leave_the_root;
+    layers::what_cannot_be_unpacked;
+    layers::what_is_ambiguous_is_refused_on_request;
     layers::a_wrong_diff_id;
     disk::full_while_pulling, needs ROOT "mount";
     disk::full_while_unpacking, needs ROOT "mount";

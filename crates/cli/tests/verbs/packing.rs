@@ -47,7 +47,8 @@ pub fn layers_go_on_top_of_an_image() {
     let arm = ["--platform", "linux/arm64"];
     conex.ok(&[&["pack", &below, &bottom][..], &arm, &how].concat());
     let on_top = [&["pack", &app, &whole, "--base", &bottom][..], &arm].concat();
-    let report = conex.json(&[&on_top[..], &["--entrypoint", "/app/run", "--env", "A=2"]].concat());
+    let more = ["--whiteouts", "--entrypoint", "/app/run", "--env", "A=2"];
+    let report = conex.json(&[&on_top[..], &more].concat());
     assert_eq!(report["layers"].as_array().unwrap().len(), 1);
     let config = execution(&layout, "app");
     assert_eq!(config["architecture"], "arm64");
@@ -71,13 +72,42 @@ pub fn several_folders_become_one_layer() {
     let place = |tag: &str| format!("oci:{}:{tag}", scratch.arg("layout"));
     let a = tree(&scratch, "a", &[("etc/a", "a"), ("etc/both", "old"), ("gone/x", "x")]);
     let b = tree(&scratch, "b", &[("etc/b", "b"), ("etc/both", "new"), (".wh.gone", "")]);
-    conex.ok(&["pack", &a, &b, &place("two")]);
-    let report = conex.json(&["pack", &a, &b, &place("one"), "--one-layer"]);
+    conex.ok(&["pack", &a, &b, &place("two"), "--whiteouts"]);
+    let report = conex.json(&["pack", &a, &b, &place("one"), "--one-layer", "--whiteouts"]);
     assert_eq!(report["layers"].as_array().unwrap().len(), 1);
     conex.ok(&["unpack", &place("two"), &scratch.arg("stacked")]);
     conex.ok(&["unpack", &place("one"), &scratch.arg("merged")]);
     assert_same(&scratch.join("stacked"), &scratch.join("merged"));
     assert!(!scratch.join("merged/gone").exists());
+}
+
+/// A file that happens to have such a name is neither packed as a whiteout nor left out unasked.
+pub fn a_file_named_like_a_whiteout_is_refused() {
+    let scratch = Scratch::new("pack-whiteout");
+    let conex = Conex::new(&scratch);
+    let image = format!("oci:{}:1", scratch.arg("layout"));
+    for name in [".wh.foo", ".wh..wh..opq", "d/.wh.", "d/.wh.x/y"] {
+        let folder = tree(&scratch, &name.replace('/', "-"), &[("foo", "x"), (name, "")]);
+        let run = conex.run(&["pack", &folder, &image]);
+        let named = name.strip_suffix("/y").unwrap_or(name);
+        let told = run.fails_with(4);
+        assert!(told.contains(&format!("cannot pack {named}\n")), "{told}");
+        assert!(told.contains("--exclude"), "{told}");
+        conex.ok(&["pack", &folder, &image, "--exclude", "**/.wh.*"]);
+        assert_eq!(conex.ok(&["ls", &image, "foo"]), "foo\n");
+    }
+    // What is left out hides nothing either.
+    let (a, b) = (
+        tree(&scratch, "a", &[("foo", "x")]),
+        tree(&scratch, "b", &[(".wh.foo", ""), (".wh..wh..opq", "")]),
+    );
+    conex.ok(&["pack", &a, &b, &image, "--one-layer", "--exclude", ".wh.*"]);
+    assert_eq!(conex.ok(&["ls", &image]), "foo\n");
+    // Nor may what was made in an unpacked tree have such a name.
+    conex.ok(&["unpack", &image, &scratch.arg("rootfs")]);
+    fs::write(scratch.join("rootfs/.wh.foo"), "").unwrap();
+    let run = conex.run(&["repack", &scratch.arg("rootfs"), &image]);
+    assert!(run.fails_with(4).contains("rename"), "{}", run.err);
 }
 
 /// Whoever packs, whenever and wherever: root or not, with any umask, in any time zone, on one processor

@@ -34,7 +34,7 @@ fn image(scratch: &Scratch, conex: &Conex, to: &str) {
     }
     touch(&lower.join("usr"), 2_000_000, 7);
     let [lower, middle, upper] = [lower, middle, upper].map(|dir| dir.display().to_string());
-    conex.ok(&["pack", &lower, &middle, &upper, to]);
+    conex.ok(&["pack", "--whiteouts", &lower, &middle, &upper, to]);
 }
 
 fn world(name: &str) -> (Scratch, Conex, String) {

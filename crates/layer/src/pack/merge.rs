@@ -47,9 +47,9 @@ impl Found {
     }
 }
 
-/// The names in a directory, in no order. Whiteouts stay among them: they hide what is below all of
-/// these folders as well.
-pub(super) fn names(dirs: &[OwnedFd], path: &[u8]) -> Result<Vec<Found>> {
+/// The names in a directory, in no order. Where there are whiteouts they stay among them: they hide what
+/// is below all of these folders as well.
+pub(super) fn names(dirs: &[OwnedFd], path: &[u8], whiteouts: bool) -> Result<Vec<Found>> {
     if let [dir] = dirs {
         return Ok(list(dir, path)?
             .into_iter()
@@ -62,7 +62,7 @@ pub(super) fn names(dirs: &[OwnedFd], path: &[u8]) -> Result<Vec<Found>> {
         let names: Vec<_> = list(dir, path)?.into_iter().map(|(name, _)| name).collect();
         let (mut hides, mut opaque) = (Vec::new(), false);
         for name in names {
-            match whiteout::parse(&name) {
+            match whiteout::parse(&name).map(|it| it.filter(|_| whiteouts)) {
                 Ok(Some(Whiteout::Hide(gone))) => hides.push(gone.to_vec()),
                 Ok(Some(Whiteout::Opaque)) => opaque = true,
                 _ => {}

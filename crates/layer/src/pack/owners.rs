@@ -1,8 +1,10 @@
 //! Whose the files in a layer are.
 
 use conex_spec::{Error, Kind, Result};
-use conex_tar::show;
+use conex_tar::{Xattr, show};
 use rustix::fs::Stat;
+
+use crate::ids::Ids;
 
 /// Whose the files in the layer are.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -24,6 +26,9 @@ pub enum Owners {
         /// For groups.
         gids: Vec<IdRange>,
     },
+    /// Those that the files had before they were unpacked with these maps: as they are noted in an
+    /// attribute, which is left out, or else mapped back.
+    Unpacked(Ids),
 }
 
 /// Some numbers that become others.
@@ -37,9 +42,22 @@ pub struct IdRange {
     pub count: u32,
 }
 
+impl Owners {
+    /// Whether an attribute may say whose a file is.
+    pub(super) fn are_noted(&self) -> bool {
+        matches!(self, Self::Unpacked(ids) if ids.remember)
+    }
+}
+
 /// The user and group of a file in the layer.
-pub(super) fn owner(owners: &Owners, stat: &Stat, path: &[u8]) -> Result<(u32, u32)> {
+pub(super) fn owner(
+    owners: &Owners,
+    stat: &Stat,
+    xattrs: &mut Vec<Xattr>,
+    path: &[u8],
+) -> Result<(u32, u32)> {
     match owners {
+        Owners::Unpacked(ids) => ids.restore((stat.st_uid, stat.st_gid), xattrs, path),
         Owners::Keep => Ok((stat.st_uid, stat.st_gid)),
         Owners::Set { uid, gid } => Ok((*uid, *gid)),
         Owners::Map { uids, gids } => {

@@ -9,6 +9,8 @@ use crate::tree::{Change, Difference, NodeId, ROOT, Tree};
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Plan {
     dirs: BTreeMap<Vec<u8>, BTreeSet<(Vec<u8>, Step)>>,
+    /// Whose files are, where the disk does not say it.
+    owners: BTreeMap<Vec<u8>, (u32, u32)>,
     /// How many files and directories differ.
     pub changed: u64,
     /// How many are gone.
@@ -54,6 +56,35 @@ impl Plan {
     /// Whether nothing differs.
     pub fn is_empty(&self) -> bool {
         self.dirs.is_empty()
+    }
+
+    /// Of what both trees have, `owner` tells of its node in the folder and in the image whose it is in
+    /// the layer.
+    pub fn set_owners(
+        &mut self,
+        folder: &Tree,
+        image: &Tree,
+        owner: impl Fn(NodeId, NodeId) -> (u32, u32),
+    ) {
+        let named = |tree: &Tree, path: &[u8]| {
+            let node = tree.find_name(path).ok().flatten();
+            node.filter(|node| tree.path(*node) == path)
+        };
+        let written = self.dirs.iter().flat_map(|(dir, steps)| {
+            let names = steps.iter().filter(|(_, step)| *step == Step::Write);
+            names.map(move |(name, _)| [&dir[..], name].concat())
+        });
+        let all = written.chain([Vec::new()]).filter_map(|path| {
+            let nodes = named(folder, &path).zip(named(image, &path));
+            nodes.map(|(here, there)| (path, owner(here, there)))
+        });
+        self.owners = all.collect();
+    }
+
+    /// Whose a file of this name of the layer is, where the disk does not say it.
+    pub(super) fn owner(&self, name: &[u8]) -> Option<(u32, u32)> {
+        let path = name.strip_prefix(b"./").unwrap_or(name);
+        self.owners.get(path.strip_suffix(b"/").unwrap_or(path)).copied()
     }
 
     /// What is written in a directory, in the order of the names.

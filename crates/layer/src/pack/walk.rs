@@ -92,9 +92,6 @@ impl<'a> Walker<'a> {
                 self.hide(&mut writer, &mut frames, &found.name)?;
                 continue;
             }
-            if whiteout::parse(&found.name).map_or(true, |whiteout| whiteout.is_some()) {
-                self.check_whiteout(&path)?;
-            }
             self.child(&mut writer, &mut frames, &found, path)?;
         }
         writer.finish()?;
@@ -137,13 +134,20 @@ impl<'a> Walker<'a> {
     }
 
     /// A file named like a whiteout would delete something when the layer is applied.
-    fn check_whiteout(&self, path: &[u8]) -> Result<()> {
-        if self.options.whiteouts {
+    fn check_whiteout(&self, name: &[u8], path: &[u8]) -> Result<()> {
+        if self.options.whiteouts || !name.starts_with(whiteout::PREFIX) {
             return Ok(());
         }
+        let hint = match self.choice {
+            Choice::Filter(_) => {
+                "leave it out with --exclude, or delete what it names: --whiteouts"
+            }
+            Choice::Plan(_) => "remove or rename it",
+        };
         Err(Error::invalid(format!("cannot pack {}", show(path)))
             .expected("no name that begins with .wh.")
-            .found("a name that would be taken for a whiteout"))
+            .found("a name that would be taken for a whiteout")
+            .hint(hint))
     }
 
     /// Writes one entry; a directory becomes the last of the frames.
@@ -160,8 +164,12 @@ impl<'a> Walker<'a> {
         let stat = statat(at, name, AtFlags::SYMLINK_NOFOLLOW).map_err(fail)?;
         let kind = FileType::from_raw_mode(stat.st_mode);
         let taken = self.verdict(&frame.path, name, kind == FileType::Directory);
+        if taken == Verdict::Leave {
+            return Ok(());
+        }
+        self.check_whiteout(name, &path)?;
+        let Some(frame) = frames.last() else { return Ok(()) };
         match kind {
-            _ if taken == Verdict::Leave => return Ok(()),
             FileType::Directory => {
                 let mut fds = vec![open_dir(at, name).map_err(fail)?];
                 fds.extend(found.below(&frame.fds).map_err(fail)?);
@@ -184,7 +192,11 @@ impl<'a> Walker<'a> {
         }
         let Some(frame) = frames.last() else { return Ok(()) };
         if let Some(first) = self.first_name(&stat, &path) {
-            return self.write(writer, Entry::new(path, Kind::HardLink(first)), &stat, io::empty());
+            let mut entry = Entry::new(path, Kind::HardLink(first));
+            if self.options.owners.are_noted() {
+                entry.xattrs = get_all_at(&frame.fds[found.first()], name, &entry.path)?;
+            }
+            return self.write(writer, entry, &stat, io::empty());
         }
         self.inode(writer, &frame.fds[found.first()], name, path, &stat)
     }
@@ -260,7 +272,7 @@ impl<'a> Walker<'a> {
                 let names = plan.names(&path).into_iter();
                 names.map(|(name, step)| Found::new(name, step)).collect()
             }
-            Choice::Filter(_) => merge::names(&fds, name)?,
+            Choice::Filter(_) => merge::names(&fds, name, self.options.whiteouts)?,
         };
         names.sort_unstable_by(|a, b| (&b.name, b.step).cmp(&(&a.name, a.step)));
         let mut frame = Frame { fds, path, names, waiting: Some((entry, stat)) };
@@ -327,7 +339,15 @@ impl<'a> Walker<'a> {
         content: impl io::Read,
     ) -> Result<()> {
         entry.mode = stat.st_mode & 0o7777;
-        (entry.uid, entry.gid) = owner(&self.options.owners, stat, &entry.path)?;
+        let owner = owner(&self.options.owners, stat, &mut entry.xattrs, &entry.path)?;
+        let kept = match &self.choice {
+            Choice::Plan(plan) => plan.owner(&entry.path),
+            Choice::Filter(_) => None,
+        };
+        (entry.uid, entry.gid) = kept.unwrap_or(owner);
+        if matches!(entry.kind, Kind::HardLink(_)) {
+            entry.xattrs.clear();
+        }
         let mtime = Time { secs: stat.st_mtime, nanos: stat.st_mtime_nsec as u32 };
         entry.mtime = self.options.latest.map_or(mtime, |latest| mtime.min(latest));
         self.put_below(&mut entry);

@@ -13,6 +13,7 @@ use rustix::fs::{
 };
 
 use super::{ContentHash, Listing};
+use crate::ids::Ids;
 use crate::root::Root;
 use crate::sys::{failed, list, open_dir};
 use crate::xattr::{Target, get_all, get_all_at};
@@ -21,14 +22,22 @@ impl Listing {
     /// Looks at every file below a folder, by descriptors and without following a link; the content
     /// of files is not read. What a tar cannot hold, sockets, is left out with a warning.
     pub fn of_folder(dir: &Path) -> Result<Self> {
+        Self::of_unpacked(dir, &Ids::default())
+    }
+
+    /// The same of a folder that was unpacked with these maps, with the owners that its files had before.
+    ///
+    /// # Errors
+    /// `Usage` for an owner that is in no range.
+    pub fn of_unpacked(dir: &Path, ids: &Ids) -> Result<Self> {
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
         let root = openat(CWD, dir, flags, Mode::empty())
             .map_err(|errno| Error::io("cannot open", dir, errno.into()))?;
-        let mut scan = Scan { listing: Self::literal(), links: HashMap::new() };
+        let mut scan = Scan { listing: Self::literal(), links: HashMap::new(), ids };
         let stat = fstat(&root).map_err(|errno| failed("read", b"/", errno))?;
         let mut entry = entry(&stat, Kind::Dir);
         entry.xattrs = get_all(Target::Open(root.as_fd()), b"/")?;
-        scan.listing.push(&entry, b"", None)?;
+        scan.push(entry, b"")?;
         let mut frames = vec![Frame::open(root, Vec::new())?];
         while let Some(frame) = frames.last_mut() {
             match frame.names.pop() {
@@ -58,8 +67,9 @@ pub fn hash_file(root: &Root, path: &[u8]) -> Result<ContentHash> {
     }
 }
 
-struct Scan {
+struct Scan<'a> {
     listing: Listing,
+    ids: &'a Ids,
     /// Where a file with several names was met first, by device and inode number.
     links: HashMap<(u64, u64), Vec<u8>>,
 }
@@ -81,7 +91,14 @@ impl Frame {
     }
 }
 
-impl Scan {
+impl Scan<'_> {
+    /// With the owner that it had before it was unpacked.
+    fn push(&mut self, mut entry: Entry, path: &[u8]) -> Result<()> {
+        let owner = (entry.uid, entry.gid);
+        (entry.uid, entry.gid) = self.ids.restore(owner, &mut entry.xattrs, path)?;
+        self.listing.push(&entry, path, None)
+    }
+
     /// Notes one file; the directory, if it is one.
     fn child(&mut self, frame: &Frame, name: &[u8]) -> Result<Option<Frame>> {
         let mut path = [&frame.path[..], name].concat();
@@ -115,8 +132,9 @@ impl Scan {
         }
         let mut entry = entry(&stat, kind);
         entry.xattrs = get_all_at(&frame.fd, name, &path)?;
-        self.listing.push(&entry, &path, None)?;
-        if entry.kind != Kind::Dir {
+        let is_dir = entry.kind == Kind::Dir;
+        self.push(entry, &path)?;
+        if !is_dir {
             return Ok(None);
         }
         let fd = open_dir(&frame.fd, name).map_err(|errno| failed("open", &path, errno))?;

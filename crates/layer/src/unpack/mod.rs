@@ -30,7 +30,7 @@ use std::path::Path;
 use std::sync::{Arc, Mutex};
 
 use conex_spec::{Algorithm, Compression, Digest, Error, Kind, Result};
-use conex_tar::{Code, Warnings};
+use conex_tar::{Code, Warning, Warnings};
 
 use self::apply::Applier;
 use self::confine::confined;
@@ -43,6 +43,16 @@ use crate::root::Root;
 
 /// How many set-id files and files with capabilities are listed by name.
 const MAX_LISTED: usize = 1000;
+
+/// What one reader takes for one tree, and another for another.
+const AMBIGUOUS: [Code; 6] = [
+    Code::DuplicateEntry,
+    Code::TrailingData,
+    Code::RepeatedPaxKey,
+    Code::SizesDiffer,
+    Code::SizeIgnored,
+    Code::WhiteoutContent,
+];
 
 /// What is said of a file whose name the layer had already.
 const TWICE: &str = "appears twice in one layer, the last entry counts";
@@ -247,6 +257,12 @@ impl Unpacker {
     pub fn manifest(&mut self, out: &mut impl std::io::Write) -> Result<()> {
         self.finish()?;
         crate::mtree::write(&self.root, out).map(drop)
+    }
+
+    /// Why a layer may be another tree to another reader, if there is a reason: names twice, sizes that
+    /// differ, what stands behind its end (rules T1, T4, T5).
+    pub fn ambiguity(&self) -> Option<&Warning> {
+        self.total.warnings.kept().iter().find(|warning| AMBIGUOUS.contains(&warning.code))
     }
 
     /// Adds what was odd about the layers of which such a tar was made.
