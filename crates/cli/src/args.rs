@@ -172,6 +172,7 @@ pub enum Command {
     Rm(commands::rm::Rm),
     Delete(commands::delete::Delete),
     Tags(commands::tags::Tags),
+    Charts(commands::charts::Charts),
     Repos(commands::repos::Repos),
     Digest(commands::digest::Digest),
     #[command(subcommand)]

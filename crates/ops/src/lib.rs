@@ -18,6 +18,8 @@
 //! | `conex index create` | [`index`] |
 //! | `conex images`, `conex tag`, `conex rm` | [`images`], [`tag`], [`rm`] |
 //! | `conex tags`, `conex repos`, `conex digest` | [`tags`], [`repos`], [`digest`] |
+//! | `conex charts`, and charts as artifacts | [`helm`] |
+//! | CNAB bundles | [`cnab`] |
 //! | patterns and orders of names | [`glob`], [`order`] |
 //! | `conex manifest`, `conex blob` | [`manifest`], [`blob`] |
 //! | `conex artifact` | [`artifact`] |
@@ -32,6 +34,7 @@ pub mod blob;
 pub mod bundle;
 pub mod cat;
 pub mod choose;
+pub mod cnab;
 pub mod copy;
 pub mod delete;
 pub mod diff;
@@ -42,6 +45,7 @@ pub mod export;
 pub mod files;
 pub mod fsck;
 pub mod gc;
+pub mod helm;
 pub mod images;
 pub mod index;
 pub mod inspect;

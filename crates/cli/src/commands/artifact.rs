@@ -6,7 +6,7 @@ use clap::{Args, Subcommand, ValueEnum};
 
 use conex_ops::artifact::annotate::{self, Sheet};
 use conex_ops::artifact::push::{Folders, Input, Recipe};
-use conex_ops::artifact::{Stored, draft, kinds};
+use conex_ops::artifact::{Stored, draft};
 use conex_ops::{Context, CopyOptions};
 use conex_spec::annotations::{CREATED, TITLE};
 use conex_spec::{Annotations, Error, Kind, Location, MediaType, Result};
@@ -18,6 +18,7 @@ use crate::environment;
 use crate::output::{Output, escape, size};
 
 mod attach;
+mod packages;
 mod pull;
 mod push;
 
@@ -52,9 +53,10 @@ struct Packaging {
     /// application/vnd.unknown.artifact.v1, or nothing beside a config
     #[arg(long, value_name = "TYPE")]
     artifact_type: Option<String>,
-    /// The kind that it is: spdx, cyclonedx, in-toto, wasm or model; without it what the content tells
-    #[arg(long = "as", value_name = "KIND", value_parser = typed::<kinds::Kind>)]
-    kind: Option<kinds::Kind>,
+    /// The kind that it is: spdx, cyclonedx, in-toto, wasm, model, helm or cnab; `files` for nothing but
+    /// files. Without it what the content tells
+    #[arg(long = "as", value_name = "KIND", value_parser = typed::<packages::Sort>)]
+    kind: Option<packages::Sort>,
     /// A file with metadata of the artifact's own, and what it is
     #[arg(long, value_name = "FILE[:TYPE]")]
     config: Option<String>,
@@ -97,7 +99,10 @@ impl Packaging {
         Ok(Recipe {
             files: files.iter().map(|text| Input::parse(text)).collect(),
             artifact_type: self.artifact_type.clone().map(MediaType::new),
-            kind: self.kind,
+            kind: match self.kind {
+                Some(packages::Sort::Known(kind)) => Some(kind),
+                _ => None,
+            },
             config: self.config.as_deref().map(Input::parse),
             annotations: self.annotations()?,
             sheet,

@@ -4,6 +4,7 @@ pub mod artifact;
 pub mod auth;
 pub mod blob;
 pub mod cat;
+pub mod charts;
 pub mod completion;
 pub mod copy;
 pub mod delete;
@@ -156,6 +157,9 @@ async fn dispatch(args: &Args, output: &Output, progress: &Arc<dyn Show>) -> Res
             command.run(&context(), global.jobs.unwrap_or(LOOKS), output).await?;
         }
         Command::Tags(command) => {
+            command.run(&context(), global.jobs.unwrap_or(LOOKS), output).await?;
+        }
+        Command::Charts(command) => {
             command.run(&context(), global.jobs.unwrap_or(LOOKS), output).await?;
         }
         Command::Repos(command) => command.run(&context(), output).await?,

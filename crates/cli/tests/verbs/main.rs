@@ -12,6 +12,7 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod charts;
 mod codes;
 mod complete;
 mod files;
@@ -29,6 +30,9 @@ use std::process::ExitCode;
 use support::case::{Case, ROOT};
 
 const CASES: &[Case] = cases! {
+    charts::charts_are_pushed_listed_resolved_and_pulled;
+    charts::what_is_wrong_with_a_chart_is_told_and_nothing_is_pushed;
+    charts::a_bundle_comes_with_its_images;
     codes::every_failure_has_its_code;
     codes::mistakes_are_json_where_json_is_wanted;
     codes::a_reader_that_has_enough_ends_a_download;

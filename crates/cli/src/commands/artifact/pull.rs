@@ -5,10 +5,12 @@ use std::path::PathBuf;
 use clap::Args;
 
 use conex_ops::artifact::pull::{Pulled, Wanted, pull};
+use conex_ops::helm::versions;
 use conex_ops::{Context, CopyOptions};
 use conex_spec::{Glob, Location, Platform, Result};
 
 use super::super::MAX_SHOWN_FILES;
+use super::packages;
 use crate::args::typed;
 use crate::output::{Output, escape, size};
 
@@ -16,14 +18,17 @@ use crate::output::{Output, escape, size};
 ///
 /// Either all files get their names or none does. What broke off is gone on with next time.
 #[derive(Debug, Args)]
+#[command(disable_version_flag = true)]
 #[command(after_help = "\
 No title leads out of the folder, and no file is replaced unless --overwrite says so. Folders that were
-packed as one layer are unpacked, also those of oras.
+packed as one layer are unpacked, also those of oras. Of a chart come its .tgz and its .prov, of a bundle
+its bundle.json and where its images are.
 
 Examples:
   conex artifact pull registry.example/team/report:1.2
   conex artifact pull oci:./build:model ./model --overwrite
   conex artifact pull registry.example/team/site:1 ./out --title '*.html'
+  conex artifact pull registry.example/charts/wordpress --version '^1.2'
   conex artifact pull registry.example/team/app@sha256:… ./sbom --type 'application/spdx*'")]
 pub struct Pull {
     /// The artifact
@@ -50,6 +55,9 @@ pub struct Pull {
     /// Leave packed folders packed
     #[arg(long)]
     packed: bool,
+    /// Of a chart's repository the newest version in this range, as `conex charts` lists them
+    #[arg(long, value_name = "RANGE", value_parser = typed::<versions::Wanted>)]
+    version: Option<versions::Wanted>,
 }
 
 impl Pull {
@@ -60,6 +68,14 @@ impl Pull {
         sync: bool,
         output: &Output,
     ) -> Result<()> {
+        let location = match &self.version {
+            Some(range) => versions::resolve(context, &self.location, range).await?,
+            None => self.location.clone(),
+        };
+        let all = self.platform.is_none() && self.types.is_empty() && self.titles.is_empty();
+        if all && packages::pull(context, &location, &self.dir, self.overwrite, output).await? {
+            return Ok(());
+        }
         let wanted = Wanted {
             platform: self.platform.clone(),
             types: self.types.clone(),
@@ -69,7 +85,7 @@ impl Pull {
             packed: self.packed,
             without_sync: !sync,
         };
-        let pulled = pull(context, &self.location, &self.dir, &wanted, options).await?;
+        let pulled = pull(context, &location, &self.dir, &wanted, options).await?;
         output.report(&pulled, text)
     }
 }

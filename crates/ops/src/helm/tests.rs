@@ -1,0 +1,69 @@
+//! A chart into a layout and out again.
+
+use std::fs;
+use std::path::Path;
+use std::sync::Arc;
+
+use conex_client::{Client, Options};
+use conex_spec::{Kind, Location, Name, Tag};
+
+use super::archive::tests::tgz;
+use super::push::{Recipe, push};
+use super::versions::{Wanted, resolve};
+use super::{pull, versions};
+use crate::copy::CopyOptions;
+use crate::open::Context;
+
+fn context(dir: &Path) -> Context {
+    Context::new(Client::new(Options::default()), Some(dir.join("store")), Arc::new(()))
+}
+
+fn chart(version: &str) -> Vec<u8> {
+    let text = format!("apiVersion: v2\nname: app\nversion: {version}\nappVersion: '6.4'\n");
+    tgz(&[("app/Chart.yaml", &text)])
+}
+
+async fn pushed(context: &Context, dir: &Path, version: &str, to: &Location) {
+    let path = dir.join(format!("app-{version}.tgz"));
+    fs::write(&path, chart(version)).unwrap();
+    let recipe = Recipe { path, ..Recipe::default() };
+    push(context, &recipe, to, &CopyOptions::default()).await.unwrap();
+}
+
+#[tokio::test]
+async fn versions_are_listed_resolved_and_pulled() {
+    let dir = tempfile::tempdir().unwrap();
+    let context = context(dir.path());
+    let place: Location = format!("oci:{}", dir.path().join("layout").display()).parse().unwrap();
+    for version in ["1.2.0", "1.10.0+b", "2.0.0-rc.1", "1.9.3"] {
+        pushed(&context, dir.path(), version, &place).await;
+    }
+    let listed = |wanted: &'static str| {
+        let (context, place) = (&context, &place);
+        async move {
+            let wanted = if wanted.is_empty() { Wanted::All } else { wanted.parse().unwrap() };
+            let rows = versions::versions(context, place, &wanted, None, 4).await.unwrap();
+            rows.into_iter().map(|row| row.version).collect::<Vec<_>>()
+        }
+    };
+    assert_eq!(listed("").await, ["2.0.0-rc.1", "1.10.0+b", "1.9.3", "1.2.0"]);
+    assert_eq!(listed("^1.2, <1.10").await, ["1.9.3", "1.2.0"]);
+    assert_eq!(listed("2.0.0-rc.1").await, ["2.0.0-rc.1"]);
+    let wanted: Wanted = "^1".parse().unwrap();
+    let newest = resolve(&context, &place, &wanted).await.unwrap();
+    assert_eq!(newest, place.with_name(Name::Tag(Tag::new("1.10.0_b").unwrap())).unwrap());
+    let err = resolve(&context, &place, &"^3".parse().unwrap()).await.unwrap_err();
+    assert_eq!(err.kind(), Kind::NotFound);
+    assert_eq!(err.found_value(), Some("2.0.0-rc.1, 1.10.0+b, 1.9.3, 1.2.0"));
+
+    let out = dir.path().join("out");
+    let report = pull::pull(&context, &newest, &out, false).await.unwrap();
+    assert_eq!(report.files, [out.join("app-1.10.0+b.tgz")]);
+    assert_eq!(fs::read(&report.files[0]).unwrap(), chart("1.10.0+b"));
+    pull::pull(&context, &newest, &out, false).await.unwrap();
+    fs::write(&report.files[0], "mine").unwrap();
+    let err = pull::pull(&context, &newest, &out, false).await.unwrap_err();
+    assert_eq!(err.kind(), Kind::Conflict);
+    pull::pull(&context, &newest, &out, true).await.unwrap();
+    assert_eq!(fs::read_dir(&out).unwrap().count(), 1);
+}

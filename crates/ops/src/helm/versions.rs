@@ -1,0 +1,149 @@
+//! Which versions of a chart are in a place, the newest first, and which of them one means.
+
+use std::str::FromStr;
+
+use futures_util::{StreamExt, TryStreamExt, stream};
+use serde::Serialize;
+
+use conex_spec::annotations::CREATED;
+use conex_spec::{Digest, Error, Kind, Location, Name, Result, Tag};
+
+use super::constraint::{Constraint, Version};
+use super::{oci, pull};
+use crate::open::{Context, name_in};
+use crate::tags::{self, Place, tags};
+
+/// One version of a chart.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Row {
+    /// What the chart is called.
+    pub name: String,
+    /// The version.
+    pub version: String,
+    /// The version of what is in it.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub app_version: String,
+    /// Its tag.
+    pub tag: Tag,
+    /// Its manifest.
+    pub digest: Digest,
+    /// When it was made, as RFC 3339 writes it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub created: Option<String>,
+    /// One sentence.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub description: String,
+    /// Whether nobody looks after it any more.
+    pub deprecated: bool,
+    /// Whether it has a provenance file.
+    pub signed: bool,
+}
+
+/// Which versions are meant.
+#[derive(Clone, Debug, Default)]
+pub enum Wanted {
+    /// All, prereleases too.
+    #[default]
+    All,
+    /// All but prereleases.
+    Releases,
+    /// One version or a range: a version that is there just so is meant before the range is.
+    Range(String, Constraint),
+}
+
+impl FromStr for Wanted {
+    type Err = Error;
+
+    fn from_str(text: &str) -> Result<Self> {
+        Ok(Self::Range(text.into(), text.parse()?))
+    }
+}
+
+/// The versions in a place and their tags, the newest first: names alone, nothing is looked into.
+pub async fn list(
+    context: &Context,
+    place: &Location,
+    wanted: &Wanted,
+) -> Result<Vec<(Version, Tag)>> {
+    let options = tags::Options { jobs: 1, ..tags::Options::default() };
+    let rows = tags(context, &Place::At(place.clone()), &options).await?;
+    let mut found = Vec::new();
+    for row in rows {
+        if let Some(version) = Version::of_tag(&row.name) {
+            found.push((version, Tag::new(&row.name)?));
+        }
+    }
+    found.sort_by(|(a, _), (b, _)| b.order(a));
+    let exact = |version: &Version, text: &str| version.as_str() == text;
+    match wanted {
+        Wanted::All => {}
+        Wanted::Releases => found.retain(|(version, _)| !version.is_prerelease()),
+        Wanted::Range(text, _) if found.iter().any(|(version, _)| exact(version, text)) => {
+            found.retain(|(version, _)| exact(version, text));
+        }
+        Wanted::Range(_, range) => found.retain(|(version, _)| range.matches(version)),
+    }
+    Ok(found)
+}
+
+/// The newest version that is meant, as a location.
+///
+/// # Errors
+/// `NotFound`, with the newest that there are.
+pub async fn resolve(context: &Context, place: &Location, wanted: &Wanted) -> Result<Location> {
+    let found = list(context, place, wanted).await?;
+    if let Some((_, tag)) = found.into_iter().next() {
+        return place.with_name(Name::Tag(tag));
+    }
+    let text = match wanted {
+        Wanted::Range(text, _) => text.as_str(),
+        _ => "*",
+    };
+    let all = list(context, place, &Wanted::All).await?;
+    let names: Vec<_> = all.iter().take(5).map(|(version, _)| version.to_string()).collect();
+    let found = if names.is_empty() { "no versions".to_owned() } else { names.join(", ") };
+    Err(Error::not_found(format!("no version of the chart in {place} is meant"))
+        .expected(text)
+        .found(found)
+        .hint(format!("`conex charts {place}` lists all")))
+}
+
+/// Looks into each version that is meant, `jobs` at a time; what is no chart is passed over.
+pub async fn versions(
+    context: &Context,
+    place: &Location,
+    wanted: &Wanted,
+    limit: Option<usize>,
+    jobs: usize,
+) -> Result<Vec<Row>> {
+    let found = list(context, place, wanted).await?;
+    let rows = stream::iter(found).map(|(_, tag)| look(context, place, tag)).buffered(jobs.max(1));
+    let rows = rows.try_filter_map(|row| std::future::ready(Ok(row)));
+    rows.take(limit.unwrap_or(usize::MAX)).try_collect().await
+}
+
+async fn look(context: &Context, place: &Location, tag: Tag) -> Result<Option<Row>> {
+    let location = place.with_name(Name::Tag(tag.clone()))?;
+    let source = context.source(&location)?;
+    let root = match source.resolve(name_in(&location)?.as_ref()).await {
+        // It was taken away since it was listed.
+        Err(err) if err.kind() == Kind::NotFound => return Ok(None),
+        root => root?,
+    };
+    let (manifest, chart) = match pull::read(source.as_ref(), &root).await {
+        Err(err) if err.kind() == Kind::Usage => return Ok(None),
+        read => read?,
+    };
+    Ok(Some(Row {
+        name: chart.name,
+        version: chart.version,
+        app_version: chart.app_version,
+        tag,
+        digest: root.digest,
+        created: manifest.annotations.get(CREATED).cloned(),
+        description: chart.description,
+        deprecated: chart.deprecated,
+        signed: manifest.layers.iter().any(|layer| layer.media_type == oci::PROVENANCE),
+    }))
+}
