@@ -2,6 +2,8 @@
 //! makes it of that document.
 
 use std::io::{self, IsTerminal, Write};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use serde::Serialize;
 use serde_json::Value;
@@ -17,30 +19,36 @@ use crate::args::Format;
 pub struct Output {
     format: Format,
     aside: bool,
+    reported: Arc<AtomicBool>,
 }
 
 impl Output {
     /// A printer of one format.
     pub fn new(format: Format) -> Self {
-        Self { format, aside: false }
+        Self { format, aside: false, reported: Arc::default() }
     }
 
     /// The same printer beside what is written to a location: where an archive goes to standard
     /// output, the report goes to standard error.
     #[must_use]
     pub fn beside(&self, destination: &Location) -> Self {
-        Self { format: self.format.clone(), aside: destination.is_stream() }
+        Self { aside: destination.is_stream(), ..self.clone() }
     }
 
     /// The same printer, to standard error.
     #[must_use]
     pub fn aside(&self) -> Self {
-        Self { format: self.format.clone(), aside: true }
+        Self { aside: true, ..self.clone() }
     }
 
     /// The format.
     pub fn format(&self) -> &Format {
         &self.format
+    }
+
+    /// Whether a report was printed.
+    pub fn has_reported(&self) -> bool {
+        self.reported.load(Ordering::Relaxed)
     }
 
     /// Prints a report: as text in the words of `text`, else what serde makes of it.
@@ -55,6 +63,7 @@ impl Output {
         text: impl FnOnce(&T) -> String,
         fill: impl FnOnce(&mut Value),
     ) -> Result<()> {
+        self.reported.store(true, Ordering::Relaxed);
         match &self.format {
             // Each part of a text is escaped where it is put in; this holds for the others too.
             Format::Text => self.print(&escape_lines(&text(report))),

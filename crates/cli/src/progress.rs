@@ -24,9 +24,18 @@ use meter::Meter;
 
 /// How the progress of one command is shown.
 pub trait Show: Observer {
-    /// Sums up. `failed` says that not all is done: the command failed or was interrupted, and will
-    /// tell no sum of its own.
-    fn finish(&self, failed: bool);
+    /// Sums up.
+    fn finish(&self, end: End);
+}
+
+/// How a command ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum End {
+    Done,
+    /// It failed or was interrupted.
+    Failed,
+    /// It failed, but has told what it did all the same.
+    Reported,
 }
 
 /// What shows progress in the form that was asked for, and where `verbose` every request as well.
@@ -65,8 +74,8 @@ impl Observer for Terse {
 }
 
 impl Show for Terse {
-    fn finish(&self, failed: bool) {
-        self.0.finish(failed);
+    fn finish(&self, end: End) {
+        self.0.finish(end);
     }
 }
 
@@ -98,7 +107,7 @@ impl Observer for Silent {
 }
 
 impl Show for Silent {
-    fn finish(&self, _: bool) {}
+    fn finish(&self, _: End) {}
 }
 
 /// What moved before a command failed, on one line; nothing where nothing had moved.

@@ -56,7 +56,7 @@ use conex_store::{Event, Observer};
 use crate::args::{Args, Command, Format, Global};
 use crate::environment;
 use crate::output::{Output, size};
-use crate::progress::{self, Show};
+use crate::progress::{self, End, Show};
 
 /// How many layers are validated at a time: each takes memory for what unpacks it.
 const VALIDATORS: usize = 4;
@@ -90,8 +90,9 @@ pub fn run(args: &Args, output: &Output) -> Result<ExitCode> {
     let progress = progress::show(args.global.progress, args.global.verbose);
     let result = runtime.block_on(until_interrupted(args, output, &progress));
     progress.finish(match &result {
-        Ok(code) => *code == ExitCode::from(INTERRUPTED),
-        Err(_) => true,
+        Ok(code) if *code != ExitCode::from(INTERRUPTED) => End::Done,
+        _ if output.has_reported() => End::Reported,
+        _ => End::Failed,
     });
     // What still moves when a command has failed is dropped, and its writers remove what they staged.
     runtime.shutdown_timeout(SHUTDOWN);

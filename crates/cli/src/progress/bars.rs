@@ -10,7 +10,7 @@ use conex_spec::Digest;
 use conex_store::{Event, Observer};
 
 use super::meter::Meter;
-use super::{NOTABLE, Show, before_failure, remark};
+use super::{End, NOTABLE, Show, before_failure, remark};
 
 /// Bars on a terminal; elsewhere there is nothing to see of them.
 #[derive(Default)]
@@ -71,9 +71,9 @@ impl Bars {
 }
 
 impl Show for Bars {
-    fn finish(&self, failed: bool) {
+    fn finish(&self, end: End) {
         let meter = self.meter.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(line) = before_failure(&meter).filter(|_| failed) {
+        if let Some(line) = before_failure(&meter).filter(|_| end == End::Failed) {
             self.say(&line);
         }
     }

@@ -26,7 +26,7 @@ use conex_spec::Descriptor;
 use conex_store::{Event, Observer};
 
 use super::meter::{Meter, State, rate};
-use super::{Show, say};
+use super::{End, Show, say};
 
 /// The progress of one blob is told no more often.
 const PAUSE: Duration = Duration::from_millis(200);
@@ -48,7 +48,8 @@ impl Observer for Json {
 }
 
 impl Show for Json {
-    fn finish(&self, failed: bool) {
+    fn finish(&self, end: End) {
+        let failed = end != End::Done;
         let meter = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if failed || !meter.is_idle() {
             say(&summary(&meter, meter.elapsed(Instant::now()), failed).to_string());

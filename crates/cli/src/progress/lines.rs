@@ -7,7 +7,7 @@ use conex_spec::Descriptor;
 use conex_store::{Event, Observer};
 
 use super::meter::{Meter, State};
-use super::{NOTABLE, Show, before_failure, remark, say};
+use super::{End, NOTABLE, Show, before_failure, remark, say};
 use crate::output::size;
 
 /// A blob that moves for longer has a line of its own each time.
@@ -30,9 +30,9 @@ impl Observer for Lines {
 }
 
 impl Show for Lines {
-    fn finish(&self, failed: bool) {
+    fn finish(&self, end: End) {
         let meter = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(line) = before_failure(&meter).filter(|_| failed) {
+        if let Some(line) = before_failure(&meter).filter(|_| end == End::Failed) {
             say(&line);
         }
     }

@@ -72,6 +72,7 @@ const CASES: &[Case] = cases! {
     served::people_come_in_by_password_over_tls_and_are_logged;
     shown::events_are_json_with_a_sum;
     shown::what_moved_is_told_of_a_failure_too;
+    shown::a_report_is_not_told_twice;
     shown::a_rate_is_kept;
     trees::one_tar_is_the_same_tree, needs "tar";
     trees::single_files_come_from_the_newest_layers, needs "tar";

@@ -76,6 +76,25 @@ pub fn what_moved_is_told_of_a_failure_too() {
     }
 }
 
+/// Where some names are kept, the report of the others says what moved.
+pub fn a_report_is_not_told_twice() {
+    let scratch = Scratch::new("reported");
+    let conex = Conex::new(&scratch);
+    let registry = Registry::start(&scratch);
+    let place = crate::names::layout(&scratch, &conex);
+    let (image, app) = (format!("{place}:1.0"), registry.image("app"));
+    conex.ok(&["copy", &format!("{place}:edge"), &format!("{app}:taken")]);
+    let args = ["--no-clobber", "--tag", "taken", "--tag", "free", &image, &app];
+    let run = conex.run(&[&["copy", "--progress", "plain"], &args[..]].concat());
+    assert_eq!(run.code, Some(1), "{}", run.err);
+    assert!(run.out.contains("\nmoved 30.") && run.out.contains("\nkept taken"), "{}", run.out);
+    assert!(!run.err.contains("before it failed"), "{}", run.err);
+    let run = conex.run(&[&["copy", "--progress", "json"], &args[..]].concat());
+    let sum = run.err.lines().find(|line| line.contains("summary")).unwrap();
+    let sum: Value = serde_json::from_str(sum).unwrap();
+    assert_eq!(sum["failed"], true, "{sum}");
+}
+
 /// Stops a command when it has moved something for a second.
 fn interrupted(mut command: Command) -> (Option<i32>, String) {
     let mut child = command.stderr(Stdio::piped()).spawn().unwrap();
