@@ -86,7 +86,11 @@ fn pax_rows_31_to_39() {
 fn gnu_rows_40_and_41() {
     let long = [b"d/".repeat(100), b"x".to_vec()].concat();
     let both = forge().pax(&[("path", b"p")]).gnu_long(b'L', b"other").file("f", "").end();
+    let sparse: &[(&str, &[u8])] =
+        &[("GNU.sparse.size", b"1"), ("GNU.sparse.map", b"0,1"), ("GNU.sparse.name", b"f")];
+    let named = forge().gnu_long(b'L', b"other").pax(sparse).file("f", "x").end();
     table(vec![
+        ("sparse", named, Reject("two names")),
         ("40", forge().gnu_long(b'L', b"../../x").file("f", "").end(), Reject("leaves the root")),
         ("41", forge().gnu_long(b'L', b"name").end(), Reject("without an entry")),
         ("41 cut", forge().gnu_long(b'L', b"name").0, Reject("without an entry")),

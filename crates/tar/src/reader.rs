@@ -289,6 +289,10 @@ impl<R: BufRead> Reader<R> {
     fn entry(&mut self, header: &Header, pending: Pending, start: u64) -> Result<Entry> {
         let offset = pending.start.unwrap_or(start);
         let mut pax = pending.pax.unwrap_or_default();
+        // The name of a sparse file overrules the one in PAX, but not every reader takes it before GNU's.
+        if pending.long_name.is_some() {
+            one_of("name", pax.sparse.name.clone(), pending.long_name.clone())?;
+        }
         let path = one_of("name", pax.path.take(), pending.long_name)?;
         self.path = path.unwrap_or_else(|| header.name());
         if let Some(name) = pax.sparse.name.take() {
