@@ -2,8 +2,8 @@
 
 use serde::Serialize;
 
-use conex_spec::{Descriptor, Location, Platform, Reference, Result};
-use conex_store::bridge;
+use conex_spec::{Descriptor, Location, Manifest, Platform, Reference, Result};
+use conex_store::{Event, SourceExt, bridge};
 
 use crate::choose::choose;
 use crate::copy::{CopyOptions, Summary, copy_content};
@@ -43,6 +43,15 @@ pub async fn pull(
     if let Some(platform) = platform {
         // Whether a single image suits is in its config, which is here by now.
         choose(&store, &image, platform).await?;
+    }
+    if let Manifest::Image(manifest) = store.manifest(&image).await?.into_value()
+        && !manifest.is_image()
+    {
+        let kind = manifest.artifact_type();
+        let text = format!(
+            "{reference} is an artifact ({kind}); `conex artifact pull {reference} DIR` writes its files"
+        );
+        observer.event(Event::Warning(&text));
     }
     // The name stands for the image that was chosen, also where it is the digest of an index.
     let name = stored_name(reference)?;

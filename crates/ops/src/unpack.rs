@@ -150,7 +150,10 @@ pub async fn load(
     if !manifest.is_image() {
         return Err(Error::invalid(format!("{} is no container image", root.digest.short()))
             .expected("an image config")
-            .found(manifest.artifact_type()));
+            .found(manifest.artifact_type())
+            .hint(format!(
+                "`conex artifact pull {location} DIR` writes the files of an artifact"
+            )));
     }
     let config = source.document::<ImageConfig>(&manifest.config).await?;
     config.diff_ids(manifest.layers.len())?;

@@ -27,6 +27,7 @@ mod homes;
 mod layers;
 mod logins;
 mod many;
+mod oras;
 mod podman;
 mod registries;
 mod runtime;
@@ -47,6 +48,8 @@ const CASES: &[Case] = cases! {
     docker_registry::pulls_what_skopeo_pushed, needs ROOT "docker-registry" "skopeo" "debootstrap" "tar" "zstd" "setcap";
     docker_registry::logs_in_from_docker_config, needs "docker-registry" "skopeo";
     docker_registry::a_wrong_password_names_the_credential, needs "docker-registry";
+    oras::each_pulls_what_the_other_pushed, needs "oras";
+    oras::each_discovers_what_the_other_attached, needs "oras";
     registries::one_configuration_for_conex_and_skopeo, needs "docker-registry" "skopeo";
     access::skopeo_and_podman_may_what_the_rules_say, needs "skopeo" "podman";
     access::conex_may_what_the_rules_say;

@@ -13,6 +13,7 @@
 mod support;
 
 mod charts;
+mod artifact;
 mod codes;
 mod complete;
 mod files;
@@ -33,6 +34,14 @@ const CASES: &[Case] = cases! {
     charts::charts_are_pushed_listed_resolved_and_pulled;
     charts::what_is_wrong_with_a_chart_is_told_and_nothing_is_pushed;
     charts::a_bundle_comes_with_its_images;
+    artifact::files_and_folders_come_back_from_every_place;
+    artifact::what_is_attached_is_discovered;
+    artifact::attachments_have_attachments;
+    artifact::docker_registry_keeps_attachments_under_a_tag, needs "docker-registry";
+    artifact::an_attachment_takes_four_round_trips;
+    artifact::what_is_wrong_is_one_error_and_nothing_is_pushed;
+    artifact::images_and_artifacts_explain_themselves;
+    artifact::ten_thousand_files_go_and_come;
     codes::every_failure_has_its_code;
     codes::mistakes_are_json_where_json_is_wanted;
     codes::a_reader_that_has_enough_ends_a_download;

@@ -1,6 +1,8 @@
 //! `conex artifact attach`: an artifact that says something about another manifest, its subject.
 //! image-spec, manifest.md, "`subject`"; distribution-spec, "Pushing Manifests with Subject".
 
+use futures_util::future;
+
 use conex_spec::layout::INDEX_FILE;
 use conex_spec::{
     Descriptor, Document, Error, ImageIndex, Kind, Location, MediaType, Name, Platform, Result, Tag,
@@ -43,21 +45,34 @@ pub async fn attach(
 /// Attaches an artifact that is already described.
 pub async fn attach_draft(
     context: &Context,
-    mut draft: Draft,
+    draft: Draft,
     to: &Subject,
     options: &CopyOptions,
 ) -> Result<Stored> {
     // All that can be wrong here is told before the first request.
     let prepared = draft.prepare(context, &to.location).await?;
-    let subject = to.descriptor(context).await?;
-    draft.subject = Some(subject.clone());
     let place = place(&to.location)?;
-    let sink = context.sink(&place)?;
-    let mut summary = match &place {
-        Location::OciArchive { .. } => rewrite(context, &place, sink.as_ref(), options).await?,
-        _ => Summary::default(),
+    let (subject, sink, summary) = match &place {
+        // Blobs go up while the subject is looked for: without it they are nobody's, and are collected.
+        Location::Registry(_) => {
+            let sink = context.sink(&place)?;
+            let send = prepared.send(context, sink.as_ref(), options);
+            let (subject, summary) = future::try_join(to.descriptor(context), send).await?;
+            (subject, sink, summary)
+        }
+        _ => {
+            let subject = to.descriptor(context).await?;
+            let sink = context.sink(&place)?;
+            let mut summary = match &place {
+                Location::OciArchive { .. } => {
+                    rewrite(context, &place, sink.as_ref(), options).await?
+                }
+                _ => Summary::default(),
+            };
+            summary.merge(prepared.send(context, sink.as_ref(), options).await?);
+            (subject, sink, summary)
+        }
     };
-    summary.merge(prepared.send(context, sink.as_ref(), options).await?);
     let stored = prepared.publish(context, sink.as_ref(), Some(&subject), Vec::new(), summary);
     let stored = stored.await?;
     sink.finish().await?;

@@ -151,6 +151,9 @@ impl Draft {
     /// # Errors
     /// One that names the file and the field.
     pub fn check(&self) -> Result<()> {
+        for part in &self.layers {
+            part.media_type.check().map_err(|err| about(part, "media type", err))?;
+        }
         let empty = |part: &Part| Descriptor::of(part.media_type.clone(), b"");
         let config = self
             .config
@@ -159,13 +162,9 @@ impl Draft {
         self.shape(config, self.layers.iter().map(empty).collect())?;
         let mut taken = titles::Taken::default();
         for part in &self.layers {
-            part.media_type.check().map_err(|err| about(part, "media type", err))?;
-            let stated = part.annotations.get(TITLE);
-            for title in part.title.iter().chain(stated) {
+            if let Some(title) = part.annotations.get(TITLE).or(part.title.as_ref()) {
                 let clean = titles::clean(title).map_err(|err| about(part, TITLE, err))?;
-                if Some(title) == stated || stated.is_none() {
-                    taken.take(&clean).map_err(|err| about(part, TITLE, err))?;
-                }
+                taken.take(&clean).map_err(|err| about(part, TITLE, err))?;
             }
             check_keys(&part.annotations).map_err(|err| about(part, "annotations", err))?;
         }

@@ -246,8 +246,14 @@ async fn land(
     let fetched: std::collections::HashMap<_, _> = fetched.try_collect().await?;
     let landing = landing.clone();
     blocking(move || {
-        let staged = plan.iter().enumerate().map(|(at, step)| stage(&landing, &plan, at, step));
-        let staged = staged.collect::<Result<Vec<_>>>()?;
+        // Of files with the same content, the last gets the blob itself.
+        let last: std::collections::HashMap<_, _> =
+            plan.iter().enumerate().map(|(at, step)| (step.layer.digest.clone(), at)).collect();
+        let mut staged = Vec::new();
+        for (at, step) in plan.iter().enumerate() {
+            let is_last = last.get(&step.layer.digest) == Some(&at);
+            staged.push(stage(&landing, at, step, is_last)?);
+        }
         landing.sync()?;
         let mut files = Vec::new();
         for (step, path) in plan.into_iter().zip(staged) {
@@ -263,7 +269,7 @@ async fn land(
 
 /// What is to get the title of a step: the blob itself, a copy of it where others want it too, or the
 /// folder that was packed in it.
-fn stage(landing: &Landing, plan: &[Step], at: usize, step: &Step) -> Result<PathBuf> {
+fn stage(landing: &Landing, at: usize, step: &Step, is_last: bool) -> Result<PathBuf> {
     let blob = landing.staged(&step.layer.digest);
     if step.folder {
         let stated = step.layer.annotations.get(UNPACKED_DIGEST).map(String::as_str);
@@ -271,8 +277,7 @@ fn stage(landing: &Landing, plan: &[Step], at: usize, step: &Step) -> Result<Pat
         return tree::unpack(&blob, &step.title, stated, &target)
             .map_err(|err| err.context(format_args!("folder {:?}", step.title)));
     }
-    let wanted_later = plan[at + 1..].iter().any(|later| later.layer.digest == step.layer.digest);
-    if !wanted_later {
+    if is_last {
         return Ok(blob);
     }
     let copy = landing.beside(&format!("copy-{at}"));

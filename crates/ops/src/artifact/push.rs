@@ -139,6 +139,10 @@ impl Recipe {
                 _ => {}
             }
         }
+        if self.kind.is_some() {
+            return Err(Error::new(Kind::Usage, format!("{} is a folder", path.display()))
+                .expected("a file, for what is no model"));
+        }
         known.push(None);
         match self.folders {
             Folders::Tar => {
