@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use bytes::Bytes;
+use futures_util::future;
 
 use conex_layer::pack;
 use conex_spec::annotations::TITLE;
@@ -155,10 +156,9 @@ impl Draft {
             part.media_type.check().map_err(|err| about(part, "media type", err))?;
         }
         let empty = |part: &Part| Descriptor::of(part.media_type.clone(), b"");
-        let config = self
-            .config
-            .as_ref()
-            .map(|(media_type, bytes)| Descriptor::of(media_type.clone(), bytes));
+        let derived = self.derived.as_ref().map(|(media_type, _)| media_type);
+        let config = self.config.as_ref().map(|(media_type, _)| media_type).or(derived);
+        let config = config.map(|media_type| Descriptor::of(media_type.clone(), b"{}"));
         self.shape(config, self.layers.iter().map(empty).collect())?;
         let mut taken = titles::Taken::default();
         for part in &self.layers {
@@ -260,10 +260,20 @@ impl Prepared {
         to: &dyn Sink,
         options: &CopyOptions,
     ) -> Result<Summary> {
-        // Where there are many, some of them may be there from an earlier time.
-        let unasked = if self.blobs.len() <= options.jobs { UNASKED } else { 0 };
+        // Where there are many, some of them may be there from an earlier time, the first ones first.
+        let few = self.blobs.len() <= options.jobs;
+        let unasked = if few || self.is_new(to).await? { UNASKED } else { 0 };
         let from = self.contents.source();
         copy_blobs(from, &self.blobs, to, unasked, options, &context.observer).await
+    }
+
+    /// Whether a registry has neither the first, nor the last, nor one in the middle.
+    async fn is_new(&self, to: &dyn Sink) -> Result<bool> {
+        let Location::Registry(_) = to.location() else { return Ok(false) };
+        let count = self.blobs.len();
+        let samples = [0, count / 2, count.saturating_sub(2)];
+        let looks = samples.iter().filter_map(|at| self.blobs.get(*at)).map(|blob| to.has(blob));
+        Ok(!future::try_join_all(looks).await?.contains(&true))
     }
 
     /// Stores the manifest under its names, once the blobs are there.

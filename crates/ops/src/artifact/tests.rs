@@ -154,6 +154,33 @@ fn names(tar: &[u8]) -> Vec<String> {
 }
 
 #[tokio::test]
+async fn known_kinds_describe_themselves() {
+    let world = World::new();
+    let module = world.file("m.wasm", "\0asm\x01\0\0\0");
+    world.push(&of(vec![module]), &world.layout("wasm")).await.unwrap();
+    let (source, manifest) = world.manifest(&world.layout("wasm")).await;
+    assert_eq!((manifest.artifact_type, &manifest.config.media_type), (None, &kinds::WASM_CONFIG));
+    let config: serde_json::Value =
+        serde_json::from_slice(&source.read(&manifest.config).await.unwrap()).unwrap();
+    assert_eq!(config["layerDigests"][0], manifest.layers[0].digest.as_str());
+    assert_eq!((&config["architecture"], &config["os"]), (&"wasm".into(), &"wasip1".into()));
+    world.file("model/a.safetensors", "weights");
+    world.file("model/README.md", "read");
+    let model = Input { path: world.path("model"), media_type: None };
+    world.push(&of(vec![model]), &world.layout("model")).await.unwrap();
+    let (source, manifest) = world.manifest(&world.layout("model")).await;
+    assert_eq!(manifest.artifact_type, Some(kinds::MODEL));
+    let config: serde_json::Value =
+        serde_json::from_slice(&source.read(&manifest.config).await.unwrap()).unwrap();
+    assert_eq!(config["modelfs"]["diffIds"][1], manifest.layers[1].digest.as_str());
+    let mut sbom = of(vec![world.file("a", r#"{"spdxVersion":"SPDX-2.3"}"#)]);
+    let stored = world.push(&sbom, &world.layout("sbom")).await.unwrap();
+    assert_eq!(stored.root.artifact_type, Some(kinds::SPDX_JSON));
+    sbom.kind = Some(kinds::Kind::Wasm);
+    assert_eq!(world.push(&sbom, &world.layout("no")).await.unwrap_err().kind(), Kind::Usage);
+}
+
+#[tokio::test]
 async fn what_is_wrong_is_told_before_anything_is_made() {
     let world = World::new();
     let good = world.file("good.txt", "good");
@@ -224,5 +251,67 @@ fn a_type_stands_after_the_last_colon() {
         let input = Input::parse(text);
         assert_eq!(input.path, Path::new(path));
         assert_eq!(input.media_type.as_ref().map(MediaType::as_str), media_type, "{text}");
+    }
+}
+
+/// A folder as someone packed it who means no good.
+fn tar_of(names: &[&str]) -> Vec<u8> {
+    let mut writer = conex_tar::Writer::new(Vec::new());
+    for name in names {
+        let sort = if name.ends_with('/') { conex_tar::Kind::Dir } else { conex_tar::Kind::File };
+        writer.append(&conex_tar::Entry::new(*name, sort), std::io::empty()).unwrap();
+    }
+    writer.finish().unwrap()
+}
+
+#[tokio::test]
+async fn a_packed_folder_stays_in_its_title() {
+    let world = World::new();
+    for (at, (names, good)) in [
+        (&["site/", "site/a", "site/b/", "site/b/c"][..], true),
+        (&["site/a"], true),
+        (&["site/", "other"], false),
+        (&["../x"], false),
+        (&["site"], false),
+        (&[], false),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        let mut draft = Draft::new(MediaType::new("a/b"));
+        let mut part = Part::bytes(MediaType::LAYER, tar_of(names)).titled("site");
+        part.annotations.insert(draft::UNPACK.into(), "true".into());
+        draft.layers.push(part);
+        let place = world.layout(&format!("t{at}"));
+        draft.store(&world.context, &place, &[], &CopyOptions::default()).await.unwrap();
+        let out = world.path(&format!("out{at}"));
+        let wanted = pull::Wanted { without_sync: true, ..pull::Wanted::default() };
+        let pulled =
+            pull::pull(&world.context, &place, &out, &wanted, &CopyOptions::default()).await;
+        assert_eq!(pulled.is_ok(), good, "{names:?}: {pulled:?}");
+        assert_eq!(out.join("site/a").exists(), good, "{names:?}");
+        // A failure leaves nothing, not even the folder.
+        assert_eq!(out.exists(), good, "{names:?}");
+    }
+}
+
+#[tokio::test]
+async fn layers_without_a_title_are_told_or_named_by_digest() {
+    let world = World::new();
+    let mut draft = Draft::new(MediaType::new("a/b"));
+    draft.layers.push(Part::bytes(MediaType::OCTETS, "x"));
+    for title in ["a", "b"] {
+        draft.layers.push(Part::bytes(MediaType::OCTETS, "same").titled(title));
+    }
+    let place = world.layout("1");
+    draft.store(&world.context, &place, &[], &CopyOptions::default()).await.unwrap();
+    for (untitled, count) in [(false, 2), (true, 3)] {
+        let out = world.path(&format!("out-{untitled}"));
+        let wanted = pull::Wanted { untitled, without_sync: true, ..pull::Wanted::default() };
+        let pulled = pull::pull(&world.context, &place, &out, &wanted, &CopyOptions::default());
+        let pulled = pulled.await.unwrap();
+        assert_eq!((pulled.files.len(), pulled.skipped.len()), (count, 3 - count));
+        assert_eq!(fs::read_dir(&out).unwrap().count(), count);
+        assert_eq!(fs::read(out.join("b")).unwrap(), b"same");
     }
 }
