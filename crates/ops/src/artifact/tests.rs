@@ -308,8 +308,8 @@ async fn layers_without_a_title_are_told_or_named_by_digest() {
     for (untitled, count) in [(false, 2), (true, 3)] {
         let out = world.path(&format!("out-{untitled}"));
         let wanted = pull::Wanted { untitled, without_sync: true, ..pull::Wanted::default() };
-        let pulled = pull::pull(&world.context, &place, &out, &wanted, &CopyOptions::default());
-        let pulled = pulled.await.unwrap();
+        let options = CopyOptions::default();
+        let pulled = pull::pull(&world.context, &place, &out, &wanted, &options).await.unwrap();
         assert_eq!((pulled.files.len(), pulled.skipped.len()), (count, 3 - count));
         assert_eq!(fs::read_dir(&out).unwrap().count(), count);
         assert_eq!(fs::read(out.join("b")).unwrap(), b"same");
