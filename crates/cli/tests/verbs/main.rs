@@ -12,8 +12,8 @@
 #[path = "../support/mod.rs"]
 mod support;
 
-mod charts;
 mod artifact;
+mod charts;
 mod codes;
 mod complete;
 mod files;
