@@ -35,6 +35,7 @@ mod schemas;
 mod skopeo;
 mod templates;
 mod umoci;
+mod wordpress;
 
 use std::process::ExitCode;
 
@@ -43,6 +44,8 @@ use support::case::{Case, ROOT};
 
 const CASES: &[Case] = cases! {
     support::tree::sees_every_difference;
+    // The content is made while other cases run.
+    wordpress::only_missing_layers_are_pulled, needs ROOT "debootstrap" "mount";
     debian::unpacked_is_what_was_packed, needs ROOT "debootstrap" "tar" "zstd" "setcap";
     debian::a_second_pull_moves_what_changed, needs ROOT "debootstrap" "tar" "zstd" "setcap";
     docker_registry::pulls_what_skopeo_pushed, needs ROOT "docker-registry" "skopeo" "debootstrap" "tar" "zstd" "setcap";
