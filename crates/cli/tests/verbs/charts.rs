@@ -27,20 +27,13 @@ pub fn charts_are_pushed_listed_resolved_and_pulled() {
     let registry = Registry::start(&scratch);
     let place = registry.image("charts/wordpress");
     for version in ["1.2.0", "1.10.0+b.1", "2.0.0-rc.1"] {
-        let pushed = conex.json(&[
-            "artifact",
-            "push",
-            "--format",
-            "json",
-            &chart(&scratch, version),
-            &place,
-        ]);
+        let pushed = conex.json(&["artifact", "push", &chart(&scratch, version), &place]);
         let tag = version.replace('+', "_");
         assert_eq!(pushed["location"], format!("{place}:{tag}"));
         assert_eq!(pushed["chart"]["version"], version);
     }
     let list = |args: &[&str]| {
-        let rows = conex.json(&[&["charts", "--format", "json", &place], args].concat());
+        let rows = conex.json(&[&["charts", &place], args].concat());
         let rows = rows.as_array().unwrap().clone();
         rows.iter().map(|row| row["version"].as_str().unwrap().to_owned()).collect::<Vec<_>>()
     };
@@ -57,12 +50,10 @@ pub fn charts_are_pushed_listed_resolved_and_pulled() {
     let again = conex.json(&[
         "artifact",
         "push",
-        "--format",
-        "json",
         archive.to_str().unwrap(),
         &registry.image("x/wordpress"),
     ]);
-    let inside = conex.json(&["inspect", "--format", "json", &format!("{place}:1.10.0_b.1")]);
+    let inside = conex.json(&["inspect", &format!("{place}:1.10.0_b.1")]);
     assert!(
         inside.to_string().contains(again["layers"][0]["digest"].as_str().unwrap()),
         "{inside}"
@@ -114,7 +105,7 @@ pub fn a_bundle_comes_with_its_images() {
     let path = scratch.join("bundle.json");
     fs::write(&path, bundle.to_string()).unwrap();
     let to = far.image("bundles/wordpress");
-    let push = ["artifact", "push", "--format", "json", path.to_str().unwrap(), &to];
+    let push = ["artifact", "push", path.to_str().unwrap(), &to];
     let pushed = conex.json(&push);
     let moved = format!("{to}@{}", digests[1]);
     assert_eq!(pushed["relocationMap"][near.image("app/mysql:1")], moved);
