@@ -1,4 +1,4 @@
-//! The tree itself; what it makes of whole layers is in `tests/tree.rs`.
+//! The tree itself; what it makes of whole layers is in `tests/layers/tree.rs`.
 
 #![allow(clippy::unwrap_used, reason = "a test may stop at the first surprise")]
 

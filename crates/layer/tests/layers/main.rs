@@ -1,0 +1,15 @@
+//! Layers packed, unpacked, flattened and compared. One program, since each takes seconds to build.
+
+#[path = "../common/mod.rs"]
+mod common;
+
+mod flatten;
+mod hostile_tar;
+mod hostile_tree;
+mod many;
+mod overlay;
+mod pack;
+mod properties;
+mod race;
+mod tree;
+mod unpack;
