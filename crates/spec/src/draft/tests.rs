@@ -146,7 +146,7 @@ fn an_artifact_manifest_becomes_an_image_manifest() {
     assert_eq!(rewritten.descriptor().artifact_type, Some(MediaType::new("a/b")));
     let image = rewritten.document.into_value().into_image().unwrap();
     assert_eq!(image.artifact_type(), &MediaType::new("a/b"));
-    assert_eq!(image.config, Descriptor::empty());
+    assert_eq!(image.config, Descriptor::empty().bare());
     assert_eq!(image.layers, [blob(MediaType::new("text/plain"), "file")]);
     assert_eq!(image.subject, Some(renewed_subject));
     assert_eq!(
@@ -160,7 +160,7 @@ fn an_artifact_manifest_may_lack_nearly_everything() {
     let rewritten = rewrite(&artifact(""), &Renewed::new()).unwrap();
     let image = rewritten.document.into_value().into_image().unwrap();
     assert_eq!(image.artifact_type, Some(MediaType::UNKNOWN_ARTIFACT));
-    assert_eq!(image.layers, [Descriptor::empty()]);
+    assert_eq!(image.layers, [Descriptor::empty().bare()]);
     assert!(rewrite(&artifact(r#","artifactType":"no type""#), &Renewed::new()).is_err());
 }
 
