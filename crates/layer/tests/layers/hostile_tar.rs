@@ -424,5 +424,5 @@ fn a_header_in_a_body_is_content() {
 /// All of this once more, by someone without privilege.
 #[test]
 fn all_rows_as_nobody() {
-    common::ways::again_as_nobody();
+    common::ways::again_as_nobody("hostile_tar::");
 }

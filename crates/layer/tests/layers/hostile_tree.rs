@@ -396,5 +396,5 @@ fn without_privilege_modes_come_last() {
 /// All of this once more, by someone without privilege.
 #[test]
 fn all_rows_as_nobody() {
-    common::ways::again_as_nobody();
+    common::ways::again_as_nobody("hostile_tree::");
 }
