@@ -1,6 +1,13 @@
 //! The client among servers that are real, made up or hostile. One program, since each takes seconds
 //! to build.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "tests may stop at the first surprise"
+)]
+
 #[path = "../common/mod.rs"]
 mod common;
 

@@ -1,5 +1,12 @@
 //! Layers packed, unpacked, flattened and compared. One program, since each takes seconds to build.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "tests may stop at the first surprise"
+)]
+
 #[path = "../common/mod.rs"]
 mod common;
 
