@@ -52,6 +52,7 @@ impl Tree {
         let mut way = Way { path: Vec::new(), dir: ROOT.0, removals: 0 };
         self.layers.push(Arc::clone(&listing));
         self.warnings.append(listing.warnings().clone());
+        self.first_of_last = self.nodes.len() as u32;
         self.taken.clear();
         self.opaque.clear();
         for at in 0..listing.len() {

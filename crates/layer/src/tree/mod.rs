@@ -71,6 +71,8 @@ pub struct Tree {
     unsure: bool,
     /// Names in directories for which those do not count.
     hidden: HashSet<(u32, Box<[u8]>)>,
+    /// The first node that the last layer made; it may have entries below earlier ones.
+    first_of_last: u32,
     /// Names of lower layers that the last one took away or gave to something else.
     taken: Vec<u32>,
     /// Directories of which the last layer hides what lower ones have in them.
@@ -119,6 +121,7 @@ impl Default for Tree {
             unread: 0,
             unsure: false,
             hidden: HashSet::new(),
+            first_of_last: 0,
             taken: Vec::new(),
             opaque: HashSet::new(),
             warnings: Warnings::default(),

@@ -66,7 +66,8 @@ impl Tree {
     /// Removes a name and all below it.
     pub(super) fn remove(&mut self, node: u32) {
         self.removals += 1;
-        if !self.is_of_last(node) {
+        // A directory that the last layer entered before is still one of a lower layer.
+        if node < self.first_of_last {
             self.taken.push(node);
         }
         self.unlink(node);

@@ -151,6 +151,22 @@ fn marks_without_privilege() {
     assert!(dir.join("2/f").symlink_metadata().unwrap().file_type().is_char_device());
 }
 
+/// What a lower layer has in a folder is gone where the folder was a file in between.
+#[test]
+fn a_folder_that_was_a_file_is_a_new_one() {
+    if !is_root() {
+        return;
+    }
+    for upper in [
+        forge().file("l/b", "").file("l", "").dir("l/"),
+        forge().dir("l/").file("l", "").dir("l/").file("l/c", ""),
+        forge().file("l/sub/y", "").file("l/sub", "").dir("l/sub/").file("l/sub/z", ""),
+    ] {
+        let lower = forge().file("l/a", "").file("l/sub/x", "");
+        compare(&[layer(lower.end()), layer(upper.end())]);
+    }
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { cases: 100, ..ProptestConfig::default() })]
 
