@@ -19,6 +19,7 @@ use conex_spec::{Descriptor, Digest, Error, Kind, MediaType, Result};
 use conex_store::blobs::{self, Blobs};
 use conex_store::commit::{Folder, Identity, Lock};
 use conex_store::seal;
+use tokio::sync::RwLock as Working;
 use uuid::Uuid;
 
 use self::names::Names;
@@ -42,8 +43,10 @@ pub(crate) struct FolderHome(Arc<Inner>);
 #[derive(Debug)]
 pub(super) struct Inner {
     folder: Folder,
-    /// One process serves a folder: the cache would not see the changes of another.
-    _lock: Lock,
+    /// One process serves a folder: the cache would not see the changes of another. Until closed.
+    lock: Mutex<Option<Lock>>,
+    /// Shared by all work underway, also where nobody waits for it any more.
+    working: Arc<Working<()>>,
     locks: [Mutex<()>; LOCKS],
     /// Content comes, or leaves, one digest at a time.
     arrivals: [RwLock<()>; LOCKS],
@@ -66,7 +69,13 @@ impl FolderHome {
         work: impl FnOnce(&Inner) -> Result<T> + Send + 'static,
     ) -> Result<T> {
         let inner = Arc::clone(&self.0);
-        blocking(move || work(&inner)).await
+        let working = Arc::clone(&inner.working).read_owned().await;
+        blocking(move || {
+            let done = work(&inner);
+            drop(working);
+            done
+        })
+        .await
     }
 }
 
@@ -230,6 +239,12 @@ impl Home for FolderHome {
     async fn uploaded(&self, repository: &Repository, id: Uuid) -> Result<Option<u64>> {
         upload::uploaded(self.shelf(), repository, id).await
     }
+
+    /// The folder is someone else's once the last work here is done.
+    async fn close(&self) {
+        let _all = self.0.working.write().await;
+        self.0.lock.lock().unwrap_or_else(PoisonError::into_inner).take();
+    }
 }
 
 impl Inner {
@@ -250,7 +265,8 @@ impl Inner {
         let key = folder.own_key()?;
         Ok(Self {
             folder: folder.with_key(Some(key)),
-            _lock: lock,
+            lock: Mutex::new(Some(lock)),
+            working: Arc::default(),
             locks: std::array::from_fn(|_| Mutex::default()),
             arrivals: std::array::from_fn(|_| RwLock::default()),
             hash: RandomState::new(),
@@ -375,6 +391,33 @@ mod tests {
         let first = open(&root).unwrap();
         assert_eq!(open(&root).unwrap_err().kind(), Kind::Conflict);
         drop(first);
+        open(&root).unwrap();
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn a_closed_folder_is_free_after_the_last_work_in_it() {
+        let dir = tempfile::tempdir().unwrap();
+        let root = dir.path().join("root");
+        let home = FolderHome::open(root.clone()).await.unwrap();
+        let (begin, begun) = tokio::sync::oneshot::channel();
+        let (end, ended) = std::sync::mpsc::channel::<()>();
+        let other = home.clone();
+        let asked = tokio::spawn(async move {
+            let work = move |_: &Inner| {
+                begin.send(()).unwrap();
+                Ok(ended.recv().unwrap())
+            };
+            other.work(work).await
+        });
+        begun.await.unwrap();
+        // Whoever asked is gone; what was begun goes on.
+        asked.abort();
+        let closer = home.clone();
+        let closing = tokio::spawn(async move { closer.close().await });
+        tokio::task::yield_now().await;
+        assert!(open(&root).is_err());
+        end.send(()).unwrap();
+        closing.await.unwrap();
         open(&root).unwrap();
     }
 

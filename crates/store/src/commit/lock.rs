@@ -143,7 +143,15 @@ fn users() -> MutexGuard<'static, BTreeMap<(u64, u64), usize>> {
 
 /// A held lock of a folder.
 #[derive(Debug)]
-pub struct Lock(#[expect(dead_code, reason = "held open, never read")] OwnedFd);
+pub struct Lock(pub(super) OwnedFd);
+
+/// Given back by word: a program that this process is just starting has all its descriptors until
+/// it runs, so that closing this one would leave the folder locked for a moment.
+impl Drop for Lock {
+    fn drop(&mut self) {
+        let _ = retry(|| flock(&self.0, FlockOperation::Unlock));
+    }
+}
 
 /// A folder that nobody else uses; see [`Folder::claim`].
 #[derive(Debug)]

@@ -222,3 +222,14 @@ fn a_tried_lock_never_waits() {
     drop(held);
     assert!(other.try_lock().unwrap().is_some());
 }
+
+/// As a program has them that is being started just then.
+#[test]
+fn a_lock_ends_where_others_have_its_file_still() {
+    let (_dir, folder) = folder();
+    let held = folder.try_lock().unwrap().unwrap();
+    let inherited = held.0.try_clone().unwrap();
+    drop(held);
+    assert!(folder.try_lock().unwrap().is_some());
+    drop(inherited);
+}
