@@ -11,7 +11,8 @@
 //! | `conex artifact push` | [`push`] |
 //! | `conex artifact attach` | [`attach`] |
 //! | SBOMs, attestations, modules, models | [`kinds`] |
-//! | `conex artifact pull` | [`pull`]; its folder `landing`, one blob `fetch`, packed folders `tree` |
+//! | `conex artifact pull` | [`pull`] |
+//! | blobs into a folder as files, of charts and bundles too | `bring`; the folder `landing`, one blob `fetch`, packed folders `tree` |
 //!
 //! ```no_run
 //! # async fn example(context: &conex_ops::Context) -> conex_spec::Result<()> {
@@ -29,6 +30,7 @@
 
 pub mod annotate;
 pub mod attach;
+pub(crate) mod bring;
 mod contents;
 pub mod draft;
 mod fetch;

@@ -5,8 +5,7 @@
 //! recognised too, so that the one who reads it next can say what is wrong with it.
 
 use std::fmt;
-use std::fs::File;
-use std::io::{self, Read};
+use std::io;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
@@ -18,6 +17,8 @@ use conex_spec::document::LIMIT;
 use conex_spec::media_type::Role;
 use conex_spec::{Error, Kind, Location, MediaType, Result};
 use conex_store::{Event, Observer};
+
+use crate::small_file;
 
 /// What a person points to: content in a store, or a file that holds one document.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -58,13 +59,16 @@ impl JsonFile {
     /// # Errors
     /// `Limit` for a larger one, and what the operating system says.
     pub fn read(path: &Path) -> Result<Self> {
-        let bytes = if path == Path::new("-") {
-            read_bounded(io::stdin().lock(), path)
-        } else {
-            let file = File::open(path).map_err(|err| Error::io("cannot open", path, err))?;
-            read_bounded(file, path)
-        }?;
-        Ok(Self { path: path.to_owned(), bytes: bytes.into() })
+        let (limit, what) = (LIMIT as u64, "one JSON document");
+        let bytes = match path == Path::new("-") {
+            true => small_file::read_from(io::stdin().lock(), path, limit, what),
+            false => small_file::read(path, limit, what),
+        };
+        let bytes = bytes.map_err(|err| match err.kind() {
+            Kind::Limit => err.hint("archives are written oci-archive:FILE or docker-archive:FILE"),
+            _ => err,
+        })?;
+        Ok(Self { path: path.to_owned(), bytes })
     }
 
     /// What sort of document it is: the one that was named, or what its members show.
@@ -74,18 +78,6 @@ impl JsonFile {
             Ok,
         )
     }
-}
-
-fn read_bounded(from: impl Read, path: &Path) -> Result<Vec<u8>> {
-    let mut bytes = Vec::new();
-    let limit = LIMIT as u64 + 1;
-    from.take(limit).read_to_end(&mut bytes).map_err(|err| Error::io("cannot read", path, err))?;
-    if bytes.len() > LIMIT {
-        return Err(Error::new(Kind::Limit, format!("{} is too large", path.display()))
-            .expected(format!("one JSON document of at most {LIMIT} bytes"))
-            .hint("archives are written oci-archive:FILE or docker-archive:FILE"));
-    }
-    Ok(bytes)
 }
 
 /// What sort of document these bytes are, as their member names show.
@@ -460,9 +452,12 @@ mod tests {
 
     #[test]
     fn more_than_a_document_is_not_read() {
-        let endless = io::repeat(b' ');
-        let err = read_bounded(endless, Path::new("x")).unwrap_err();
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("long");
+        std::fs::File::create(&path).unwrap().set_len(LIMIT as u64 + 1).unwrap();
+        let err = JsonFile::read(&path).unwrap_err();
         assert_eq!(err.kind(), Kind::Limit);
+        assert!(err.hint_text().is_some_and(|hint| hint.contains("oci-archive:FILE")));
         let err = JsonFile::read(Path::new("/nowhere.json")).unwrap_err();
         assert_eq!(err.kind(), Kind::NotFound);
     }

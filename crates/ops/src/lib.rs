@@ -8,6 +8,7 @@
 //! | `conex copy` | [`copy`] |
 //! | `conex pull`, `conex push` | [`pull`], with `--unpack` [`pull_unpack`]; [`push`] |
 //! | `conex inspect` | [`inspect`] |
+//! | a small file that a person names, read whole | [`small_file`] |
 //! | a bare JSON file, and what sort of document it is | [`json_file`] |
 //! | `conex validate` | [`validate`]; with `--rootfs` [`rootfs`] |
 //! | `conex pack`, `conex repack` | [`pack`], [`repack`] |
@@ -67,6 +68,7 @@ pub mod repos;
 pub mod rm;
 pub mod rootfs;
 pub mod runtime_config;
+pub mod small_file;
 mod spool;
 pub mod tag;
 pub mod tags;

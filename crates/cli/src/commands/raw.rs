@@ -1,15 +1,16 @@
 //! Bytes from files and to files, for the commands that move them as they are.
 
 use std::fs::File;
-use std::io::{self, Read, Write};
+use std::io::{self, Write};
 use std::os::fd::AsFd;
 use std::path::Path;
 
 use bytes::Bytes;
 use futures_util::StreamExt;
 
+use conex_ops::small_file;
 use conex_spec::document::LIMIT;
-use conex_spec::{Error, Kind, Result};
+use conex_spec::{Error, Result};
 use conex_store::ByteStream;
 use conex_store::archive::Output as Replacement;
 
@@ -31,16 +32,13 @@ pub fn stdout() -> Result<File> {
     stdout.map(File::from).map_err(cannot)
 }
 
-/// A whole document, which is never larger than 8 MiB.
+/// A whole document, which is never larger than 8 MiB; `-` is standard input.
 pub fn read(path: &Path) -> Result<Bytes> {
-    let mut bytes = Vec::new();
-    let read = open(path)?.take(LIMIT as u64 + 1).read_to_end(&mut bytes);
-    read.map_err(|err| Error::io("cannot read", path, err))?;
-    if bytes.len() > LIMIT {
-        return Err(Error::new(Kind::Limit, format!("{} is too large", path.display()))
-            .expected(format!("a document of at most {LIMIT} bytes")));
+    let (limit, what) = (LIMIT as u64, "a document");
+    match path == Path::new("-") {
+        true => small_file::read_from(io::stdin().lock(), path, limit, what),
+        false => small_file::read(path, limit, what),
     }
-    Ok(bytes.into())
 }
 
 /// Writes content to a file, which is replaced when all of it is there and sound, or to standard

@@ -25,6 +25,7 @@ use conex_store::{ByteStream, Source, Stage};
 use super::draft::{Content, Draft, Part, UNPACK, UNPACKED_DIGEST};
 use super::titles;
 use crate::open::Context;
+use crate::small_file::cannot;
 
 /// How many files are hashed at a time.
 const HASHERS: usize = 8;
@@ -92,7 +93,7 @@ fn look(part: &Part) -> Result<()> {
         Content::File(path) => (path, "a file", std::fs::Metadata::is_file),
         Content::Folder { path, .. } => (path, "a folder", std::fs::Metadata::is_dir),
     };
-    let meta = std::fs::metadata(path).map_err(|err| Error::io("cannot read", path, err))?;
+    let meta = std::fs::metadata(path).map_err(|err| cannot("cannot read", path, err))?;
     if is_one(&meta) {
         return Ok(());
     }
@@ -292,6 +293,6 @@ impl Source for Files {
 
 /// What a person's path leads to: a file or a folder.
 pub(super) fn is_folder(path: &PathBuf) -> Result<bool> {
-    let meta = std::fs::metadata(path).map_err(|err| Error::io("cannot read", path, err))?;
+    let meta = std::fs::metadata(path).map_err(|err| cannot("cannot read", path, err))?;
     Ok(meta.is_dir())
 }

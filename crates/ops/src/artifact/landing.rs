@@ -13,22 +13,37 @@
 //! it.
 
 use std::fs::{self, File, OpenOptions};
+use std::io::Read;
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{
-    AtFlags, CWD, FlockOperation, Mode, OFlags, RenameFlags, ResolveFlags, flock, fsync, mkdirat,
-    openat, openat2, renameat, renameat_with, statat,
+    AtFlags, CWD, FileType, FlockOperation, Mode, OFlags, RenameFlags, ResolveFlags, flock,
+    mkdirat, openat, openat2, renameat, renameat_with, statat,
 };
 use rustix::io::Errno;
 
-use conex_spec::{Digest, Error, Kind, Result};
+use conex_spec::{Descriptor, Digest, Error, Kind, Result};
+use conex_store::verify::Verifier;
 
 /// Where blobs are until they are whole.
 const STAGE: &str = ".conex-pull";
+/// What copies of blobs are called there.
+pub(super) const COPY: &str = "copy-";
 /// While someone renames in the tree, the kernel may ask for another try.
 const MAX_TRIES: usize = 1000;
+
+/// What has a title before anything comes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Seen {
+    /// Nothing.
+    Nothing,
+    /// A file that holds the blob.
+    Same,
+    /// Something else, in words.
+    Other(String),
+}
 
 /// See the module.
 #[derive(Debug)]
@@ -64,7 +79,21 @@ impl Landing {
             return Err(Error::new(Kind::Conflict, message)
                 .hint("wait for it, or pull into another folder"));
         }
-        Ok((Self { dir, path: path.to_owned(), stage, made, durable }, held.into()))
+        let landing = Self { dir, path: path.to_owned(), stage, made, durable };
+        landing.tidy();
+        Ok((landing, held.into()))
+    }
+
+    /// Removes what a pull that was killed was about to give a title to; blobs are gone on with.
+    fn tidy(&self) {
+        for entry in fs::read_dir(&self.stage).into_iter().flatten().flatten() {
+            let is_folder = entry.file_type().is_ok_and(|sort| sort.is_dir());
+            if is_folder {
+                let _ = fs::remove_dir_all(entry.path());
+            } else if entry.file_name().as_encoded_bytes().starts_with(COPY.as_bytes()) {
+                let _ = fs::remove_file(entry.path());
+            }
+        }
     }
 
     /// Where a blob comes to be, or has come to an earlier time.
@@ -92,21 +121,27 @@ impl Landing {
         file.map_err(|err| Error::io("cannot write", &path, err))
     }
 
-    /// Fails where something has a title already, or a folder on the way to it is none.
-    pub(super) fn check_free(&self, title: &str) -> Result<()> {
-        match self.parent(title, false)? {
-            Some((parent, name)) => match statat(&parent, name, AtFlags::SYMLINK_NOFOLLOW) {
-                Err(Errno::NOENT) => Ok(()),
-                Ok(_) => Err(self.taken(title)),
-                Err(errno) => Err(self.cannot("look at", title, errno)),
-            },
-            None => Ok(()),
+    /// What has a title now, and whether it is a file that holds this blob. Fails where the way to it
+    /// leads out of the folder or through a file.
+    pub(super) fn look(&self, title: &str, blob: Option<&Descriptor>) -> Result<Seen> {
+        let Some((parent, name)) = self.parent(title, false)? else { return Ok(Seen::Nothing) };
+        let stat = match statat(&parent, name, AtFlags::SYMLINK_NOFOLLOW) {
+            Err(Errno::NOENT) => return Ok(Seen::Nothing),
+            stat => stat.map_err(|errno| self.cannot("look at", title, errno))?,
+        };
+        let size = stat.st_size.unsigned_abs();
+        match FileType::from_raw_mode(stat.st_mode) {
+            FileType::RegularFile => {
+                let blob = blob.filter(|blob| blob.size == size);
+                if blob.is_some_and(|blob| holds(&parent, name, blob)) {
+                    return Ok(Seen::Same);
+                }
+                Ok(Seen::Other(format!("another file of {size} bytes")))
+            }
+            FileType::Directory => Ok(Seen::Other("a folder".to_owned())),
+            FileType::Symlink => Ok(Seen::Other("a link".to_owned())),
+            _ => Ok(Seen::Other("something special".to_owned())),
         }
-    }
-
-    /// Fails where the way to a title leads out of the folder or through a file.
-    pub(super) fn check_way(&self, title: &str) -> Result<()> {
-        self.parent(title, false).map(drop)
     }
 
     /// Gives something of the stage its title; with `overwrite` in place of whatever has it.
@@ -121,11 +156,8 @@ impl Landing {
             renamed => renamed,
         };
         match renamed {
-            Ok(()) if self.durable => {
-                fsync(&parent).map_err(|errno| self.cannot("sync the folder of", title, errno))
-            }
             Ok(()) => Ok(()),
-            Err(Errno::EXIST) => Err(self.taken(title)),
+            Err(Errno::EXIST) => Err(self.taken(title, "something".to_owned())),
             Err(errno) => Err(self.cannot("write", title, errno)),
         }
     }
@@ -138,7 +170,8 @@ impl Landing {
         }
     }
 
-    /// Makes all that was written durable, before anything of it gets its title.
+    /// Makes all that was written durable, and all titles that were given: once for any number of
+    /// them.
     pub(super) fn sync(&self) -> Result<()> {
         if !self.durable {
             return Ok(());
@@ -207,10 +240,29 @@ impl Landing {
         Error::from_io(err, || format!("cannot {action} {title:?} in {}", self.path.display()))
     }
 
-    fn taken(&self, title: &str) -> Error {
+    /// The error for what is in the way.
+    pub(super) fn taken(&self, title: &str, found: String) -> Error {
         let message = format!("{} is there already", self.path.join(title).display());
         Error::new(Kind::Conflict, message)
+            .expected("nothing, or the same file")
+            .found(found)
             .hint("`--overwrite` replaces what is there, or pull into another folder")
+    }
+}
+
+/// Whether a file of the same length as a blob holds the same.
+fn holds(parent: &OwnedFd, name: &str, blob: &Descriptor) -> bool {
+    let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
+    let file = openat(parent, name, flags, Mode::empty()).map(File::from);
+    let (Ok(mut file), Ok(mut verifier)) = (file, Verifier::new(blob)) else { return false };
+    let mut buffer = vec![0; blob.size.clamp(1, 256 << 10) as usize];
+    loop {
+        match file.read(&mut buffer) {
+            Ok(0) => return verifier.finish().is_ok(),
+            Ok(count) if verifier.update(&buffer[..count]).is_ok() => {}
+            Err(err) if err.kind() == std::io::ErrorKind::Interrupted => {}
+            _ => return false,
+        }
     }
 }
 
@@ -231,6 +283,7 @@ fn beneath(dir: std::os::fd::BorrowedFd<'_>, path: &str) -> Result<OwnedFd, Errn
 #[cfg(test)]
 mod tests {
     use super::*;
+    use conex_spec::MediaType;
     use std::os::unix::fs::symlink;
 
     fn landing(dir: &Path) -> (Landing, File) {
@@ -249,12 +302,15 @@ mod tests {
         let dir = temp.path().join("a/b");
         let (landing, _lock) = landing(&dir);
         for title in ["one", "c/d/two", "c/three"] {
-            landing.check_free(title).unwrap();
+            assert_eq!(landing.look(title, None).unwrap(), Seen::Nothing);
             landing.place(&stage(&landing, title), title, false).unwrap();
             assert_eq!(fs::read_to_string(dir.join(title)).unwrap(), title);
         }
-        let err = landing.check_free("c/three").unwrap_err();
-        assert_eq!(err.kind(), Kind::Conflict);
+        let blob = Descriptor::of(MediaType::OCTETS, b"c/three");
+        assert_eq!(landing.look("c/three", Some(&blob)).unwrap(), Seen::Same);
+        for (title, blob) in [("c/three", None), ("c/d/two", Some(&blob)), ("c", Some(&blob))] {
+            assert!(matches!(landing.look(title, blob).unwrap(), Seen::Other(_)), "{title}");
+        }
         let staged = stage(&landing, "new");
         assert_eq!(landing.place(&staged, "c", false).unwrap_err().kind(), Kind::Conflict);
         landing.place(&staged, "c", true).unwrap();
@@ -275,7 +331,7 @@ mod tests {
         symlink("../out", dir.join("rel")).unwrap();
         symlink("real", dir.join("inside")).unwrap();
         for title in ["abs/f", "rel/f", "abs/new/f", "real/../../out/f", "file/f"] {
-            assert_eq!(landing.check_way(title).unwrap_err().kind(), Kind::Conflict, "{title}");
+            assert_eq!(landing.look(title, None).unwrap_err().kind(), Kind::Conflict, "{title}");
             assert!(landing.place(&stage(&landing, "x"), title, true).is_err(), "{title}");
         }
         assert_eq!(fs::read_dir(&out).unwrap().count(), 0);
@@ -292,6 +348,11 @@ mod tests {
         let digest = Digest::sha256(b"x");
         first.blob(&digest).unwrap().set_len(100).unwrap();
         fs::write(first.beside("small"), "x").unwrap();
+        fs::write(first.beside("copy-1"), [0; 100]).unwrap();
+        fs::create_dir_all(first.beside("tree-2/x")).unwrap();
+        first.tidy();
+        assert!(first.beside("small").exists());
+        assert!(!first.beside("copy-1").exists() && !first.beside("tree-2").exists());
         first.clear(Some(100));
         assert!(first.staged(&digest).exists() && !first.beside("small").exists());
         drop(lock);

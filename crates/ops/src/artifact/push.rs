@@ -2,8 +2,6 @@
 
 use std::path::{Path, PathBuf};
 
-use bytes::Bytes;
-
 use conex_layer::pack;
 use conex_spec::{Annotations, Error, Kind, Location, MediaType, Result, Tag};
 use conex_store::bridge::blocking;
@@ -14,6 +12,7 @@ use super::kinds::{self, Kind as Sort, Known};
 use super::{contents, titles, types};
 use crate::copy::CopyOptions;
 use crate::open::Context;
+use crate::small_file;
 
 /// The largest config that is read, in bytes.
 const MAX_CONFIG: u64 = 8 << 20;
@@ -102,7 +101,8 @@ impl Recipe {
         }
         if let Some(config) = &self.config {
             let media_type = config.media_type.clone().unwrap_or(UNKNOWN_CONFIG);
-            draft.config = Some((media_type, read_config(&config.path)?));
+            draft.config =
+                Some((media_type, small_file::read(&config.path, MAX_CONFIG, "a config")?));
         }
         if draft.config.is_none() {
             kinds::complete(&mut draft, &known);
@@ -216,15 +216,6 @@ pub async fn push(
 fn folder_title(path: &Path) -> Result<String> {
     let here = path.components().all(|part| part == std::path::Component::CurDir);
     if here { Ok(String::new()) } else { titles::of_path(path) }
-}
-
-fn read_config(path: &Path) -> Result<Bytes> {
-    let meta = std::fs::metadata(path).map_err(|err| Error::io("cannot read", path, err))?;
-    if !meta.is_file() || meta.len() > MAX_CONFIG {
-        return Err(Error::new(Kind::Usage, format!("{} cannot be a config", path.display()))
-            .expected(format!("a file of at most {MAX_CONFIG} bytes")));
-    }
-    std::fs::read(path).map(Bytes::from).map_err(|err| Error::io("cannot read", path, err))
 }
 
 /// All files below a folder and their paths in it, in the order of these.
