@@ -15,6 +15,7 @@ use crate::commands::stop_signal;
 use crate::environment;
 use crate::output::{Output, escape};
 
+mod files;
 mod log;
 
 use self::log::LogForm;
@@ -99,6 +100,7 @@ impl Serve {
                 .report(&report, |report| format!("sound: {} on {}\n", report.root, report.url));
         }
         config.log = self.log.open();
+        files::allow(&mut config);
         let server = Server::bind(config).await?;
         let url = format!("{scheme}://{}", server.local_addr());
         let report = Report { url, root, operator: server.operator_addr() };

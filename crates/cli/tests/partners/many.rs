@@ -1,10 +1,12 @@
 //! Many at once.
 
-use std::process::{Child, Output, Stdio};
+use std::process::{Child, Command, Output, Stdio};
+
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 use crate::support::daemon::Registry;
 use crate::support::layout::{self, Handmade};
-use crate::support::program::{Conex, Run};
+use crate::support::program::{CONEX, Conex, Run};
 use crate::support::scratch::Scratch;
 
 const MANY: usize = 16;
@@ -57,8 +59,10 @@ pub fn two_thousand_slow_clients() {
     let made = Handmade::new(scratch.join("image"));
     let noise = conex_testkit::images::noise(3, 8 << 20);
     let image = made.finish(&made.image(&[&noise]));
-    let registry = Registry::start(&scratch);
+    let registry = Registry::of(&scratch, &mut from_a_shell(&scratch.arg("registry")));
     conex.ok(&["push", &registry.image("busy:1"), "--from", &image]);
+    let limit = getrlimit(Resource::Nofile);
+    setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, ..limit }).unwrap();
     let slow: Vec<_> = (0..2000)
         .map(|number| {
             let mut stream = TcpStream::connect(&registry.address).unwrap();
@@ -82,6 +86,14 @@ pub fn two_thousand_slow_clients() {
     assert!(peak <= 128 << 10, "{peak} KiB of memory");
     drop(slow);
     conex.ok(&["copy", &registry.image("busy:1"), &format!("oci:{}:1", scratch.arg("after"))]);
+}
+
+/// A server that may open 1024 files, unless it asks for more.
+fn from_a_shell(root: &str) -> Command {
+    let mut shell = Command::new("sh");
+    shell.args(["-c", "ulimit -S -n 1024; exec \"$0\" \"$@\"", CONEX, "serve", "--root", root]);
+    shell.args(["--listen", "127.0.0.1:0"]);
+    shell
 }
 
 /// Images of two layers: one that all share, and one of their own.

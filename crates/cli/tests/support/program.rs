@@ -6,7 +6,7 @@ use std::process::{Command, Output, Stdio};
 use super::scratch::Scratch;
 
 /// The program under test.
-const CONEX: &str = env!("CARGO_BIN_EXE_conex");
+pub const CONEX: &str = env!("CARGO_BIN_EXE_conex");
 /// A program that takes longer than this many seconds hangs.
 const PATIENCE: &str = "300";
 
