@@ -6,6 +6,7 @@
 //! /v2/NAME/manifests/DIGEST?tag=TAG&tag=TAG          PUT
 //! /v2/NAME/blobs/DIGEST                              GET HEAD DELETE
 //! /v2/NAME/blobs/uploads/                            POST [?digest-algorithm=ALGORITHM]
+//! /v2/NAME/blobs/uploads/?digest=DIGEST               POST
 //! /v2/NAME/blobs/uploads/?mount=DIGEST&from=NAME     POST
 //! LOCATION                                           GET PATCH DELETE   as the registry gave it
 //! LOCATION?digest=DIGEST                             PUT
@@ -87,6 +88,11 @@ pub(crate) fn uploads(
         url.query_pairs_mut().append_pair("digest-algorithm", digest.algorithm_name());
     }
     Ok(url)
+}
+
+/// Where a blob is sent as a whole.
+pub(crate) fn whole(origin: &Origin, repository: &str, digest: &Digest) -> Result<Url> {
+    Ok(commit(uploads(origin, repository, digest, false)?, digest))
 }
 
 /// Where a blob of another repository is mounted.

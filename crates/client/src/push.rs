@@ -19,10 +19,15 @@ use crate::fault::fault;
 use crate::origin;
 use crate::paths;
 use crate::repository::Repository;
+use crate::retry::is_transient;
 use crate::sessions::Found;
 
 /// Blobs up to this size are held in memory, so that they can be sent again.
 const SMALL: u64 = 4 << 20;
+
+/// Blobs up to this size are sent with the request that would open their upload, in bytes. A registry
+/// that does not know that has read so few in vain.
+const AT_ONCE: u64 = 64 << 10;
 
 /// The size of chunks where a registry refuses one piece and names none itself.
 const DEFAULT_CHUNK: u64 = 8 << 20;
@@ -89,10 +94,17 @@ impl Repository {
     /// In one piece that can be sent again, each time in a new session.
     async fn push_small(&self, blob: &Descriptor, pieces: Vec<Bytes>) -> Result<()> {
         let mut tries = self.registry().tries();
-        let mut opened = self.take_fresh(blob);
+        let mut opened = match self.take_fresh(blob) {
+            Some(found) => Some(self.session_at(&found).await?),
+            None => match self.post_whole(blob, &pieces).await? {
+                Posted::Taken => return Ok(()),
+                Posted::Opened(session) => Some(session),
+                Posted::Refused => None,
+            },
+        };
         loop {
             let session = match opened.take() {
-                Some(found) => self.session_at(&found).await?,
+                Some(session) => session,
                 None => match self.begin(blob).await? {
                     Some(session) => session,
                     None => return Ok(()),
@@ -110,6 +122,38 @@ impl Repository {
             match tries.pause(None) {
                 Some(pause) => self.registry().pause(&err, pause).await,
                 None => return Err(tries.gave_up(err)),
+            }
+        }
+    }
+
+    /// Offers a small blob in a single request. "Registries MAY opt out of supporting the 'Single POST'
+    /// method", and then open an upload, which serves for the blob; one that did is not asked so again.
+    async fn post_whole(&self, blob: &Descriptor, pieces: &[Bytes]) -> Result<Posted> {
+        let minds = &self.registry().minds_whole;
+        if blob.size > AT_ONCE || minds.load(Ordering::Relaxed) {
+            return Ok(Posted::Refused);
+        }
+        let url = paths::whole(self.origin().await?, self.name(), &blob.digest)?;
+        let ask = Ask::new(Method::POST, url, Scope::push(self.name()))
+            .header(CONTENT_TYPE, OCTETS)
+            .wait(self.registry().options().timeouts.commit)
+            .pieces(pieces.to_vec());
+        // What fails for a passing reason is sent in the way that all registries know.
+        let answer = match self.registry().send(ask.once()).await {
+            Err(err) if err.kind() == Kind::Network => return Ok(Posted::Refused),
+            answer => answer?,
+        };
+        match answer.status() {
+            StatusCode::CREATED if answer.check_digest(&blob.digest).is_ok() => Ok(Posted::Taken),
+            StatusCode::ACCEPTED => {
+                minds.store(true, Ordering::Relaxed);
+                self.session(&answer).await.map(Posted::Opened)
+            }
+            status => {
+                if !is_transient(status) {
+                    minds.store(true, Ordering::Relaxed);
+                }
+                Ok(Posted::Refused)
             }
         }
     }
@@ -191,6 +235,15 @@ impl Repository {
             answer.header(LEAST_CHUNK).and_then(|size| size.parse().ok()).unwrap_or_default();
         Ok(Session { at, least })
     }
+}
+
+/// What became of a blob that was offered in a single request.
+enum Posted {
+    /// The registry has it.
+    Taken,
+    /// An upload is open for it.
+    Opened(Session),
+    Refused,
 }
 
 /// An open upload.

@@ -84,6 +84,8 @@ pub(crate) struct Registry {
     pub(crate) wants_chunks: AtomicBool,
     /// Whether it has refused to look for a blob in its other repositories.
     pub(crate) minds_mounts: AtomicBool,
+    /// Whether it has refused a small blob in a single request.
+    pub(crate) minds_whole: AtomicBool,
     /// Uploads that can be gone on with.
     pub(crate) uploads: Mutex<HashMap<Key, Found>>,
     /// Held while the referrers tag is read, changed and written.
@@ -106,6 +108,7 @@ impl Registry {
             auth: Auth::default(),
             wants_chunks: AtomicBool::new(false),
             minds_mounts: AtomicBool::new(false),
+            minds_whole: AtomicBool::new(false),
             uploads: Mutex::default(),
             referrers: tokio::sync::Mutex::default(),
             setting,

@@ -148,8 +148,8 @@ pub fn docker_registry_keeps_attachments_under_a_tag() {
     assert_eq!(conex.json(&["discover", &place, "--type", "application/spdx*"])["count"], 1);
 }
 
-/// What has to wait for something else: the look at the registry, then the upload beside the look at the
-/// subject, then the blob, then the manifest. The empty config goes beside the blob.
+/// What has to wait for something else: the look at the registry, then both blobs beside the look at the
+/// subject, then the manifest.
 pub fn an_attachment_takes_four_round_trips() {
     let scratch = Scratch::new("trips");
     let conex = Conex::new(&scratch);
@@ -162,9 +162,9 @@ pub fn an_attachment_takes_four_round_trips() {
     within(&conex, &dir, &["artifact", "attach", "--to", &proxy.image("app:1"), "one"]).ok();
     let requests = proxy.requests();
     let of = |what: &str| requests.iter().filter(|it| it.starts_with(what)).count();
-    // Two uploads go side by side; nothing else is asked.
+    // Two blobs go side by side, each in one request; nothing else is asked.
     assert_eq!((of("GET"), of("HEAD")), (1, 1), "{requests:?}");
-    assert_eq!((of("POST"), of("PUT")), (2, 3), "{requests:?}");
+    assert_eq!((of("POST"), of("PUT")), (2, 1), "{requests:?}");
     assert!(requests.last().is_some_and(|it| it.contains("/manifests/")), "{requests:?}");
 }
 

@@ -32,16 +32,23 @@ fn query(digest: &Digest) -> String {
     format!("digest={}", digest.as_str().replace(':', "%3A"))
 }
 
-/// The request that opens an upload.
+/// The request that opens an upload, or that is all of it where the blob is small.
 fn begin(bytes: &[u8]) -> String {
     let digest = blob(bytes).digest.as_str().replace(':', "%3A");
-    format!("POST /v2/a/blobs/uploads/?mount={digest}")
+    let what = if bytes.len() <= 64 << 10 { "digest" } else { "mount" };
+    format!("POST /v2/a/blobs/uploads/?{what}={digest}")
 }
 
 #[tokio::test]
 async fn row_117_locations_are_kept_byte_for_byte() {
-    let bytes = noise(1000);
-    let end = query(&blob(&bytes).digest);
+    let both = [1000, 100_000].map(noise);
+    for bytes in both {
+        let end = query(&blob(&bytes).digest);
+        locations(&bytes, &end).await;
+    }
+}
+
+async fn locations(bytes: &Bytes, end: &str) {
     for (location, expected) in [
         ("/up/1", format!("/up/1?{end}")),
         ("/up/1?_state=a%2Fb%3D%3d&x", format!("/up/1?_state=a%2Fb%3D%3d&x&{end}")),
@@ -58,12 +65,13 @@ async fn row_117_locations_are_kept_byte_for_byte() {
             _ => reply(201, &[], ""),
         })
         .await;
-        put(&client, &bytes).await.unwrap();
-        assert_eq!(fake.lines(), [begin(&bytes), format!("PUT {expected}")]);
+        put(&client, bytes).await.unwrap();
+        assert_eq!(fake.lines(), [begin(bytes), format!("PUT {expected}")]);
         let seen = fake.seen();
-        assert_eq!(seen[0].header("content-length"), Some("0"));
+        let opening = if bytes.len() <= 64 << 10 { bytes.len() } else { 0 };
+        assert_eq!(seen[0].header("content-length"), Some(&*opening.to_string()));
         assert_eq!(seen[1].header("content-type"), Some("application/octet-stream"));
-        assert_eq!(seen[1].body, bytes);
+        assert_eq!(seen[1].body, *bytes);
     }
 }
 
@@ -87,7 +95,7 @@ async fn rows_118_119_answers_that_are_none() {
 
 #[tokio::test]
 async fn row_98_redirects_of_uploads_keep_the_method() {
-    let bytes = noise(1000);
+    let bytes = noise(100_000);
     for status in [301, 302, 307, 308] {
         let (to, fake, _) = client(None, move |request| match request.target.as_str() {
             begin if begin.starts_with("/v2/a/blobs/uploads/?mount=") => {
@@ -107,7 +115,7 @@ async fn row_98_redirects_of_uploads_keep_the_method() {
 
 #[tokio::test]
 async fn small_blobs_are_sent_again() {
-    let bytes = noise(1000);
+    let bytes = noise(100_000);
     let (to, fake, notes) =
         client(None, |request| match (request.method.as_str(), request.count) {
             ("POST", 0) => reply(503, &[], ""),
@@ -304,7 +312,7 @@ async fn other_algorithms_are_announced() {
     })
     .await;
     to.put(&blob, stream(&bytes, 100)).await.unwrap();
-    assert!(fake.lines()[0].ends_with("&digest-algorithm=sha512"), "{:?}", fake.lines());
+    assert!(fake.lines()[0].contains("digest-algorithm=sha512"), "{:?}", fake.lines());
     assert!(fake.lines()[1].contains("sha512%3A"));
 }
 
@@ -337,17 +345,56 @@ async fn mounts_that_fail_are_no_errors() {
     assert!(fake.seen().is_empty());
 }
 
+/// "Registries MAY opt out of supporting the 'Single POST' method": one that does gets the blob in the
+/// upload that it opens, and is not asked so again, but after a passing failure.
+#[tokio::test]
+async fn small_blobs_go_in_one_request_where_the_registry_takes_them() {
+    let (one, two) = (noise(1000), noise(2000));
+    let (to, fake, _) = client(None, |_| reply(201, &[], "")).await;
+    put(&to, &one).await.unwrap();
+    put(&to, &two).await.unwrap();
+    assert_eq!(fake.lines(), [begin(&one), begin(&two)]);
+    assert_eq!(fake.seen()[1].body, two);
+
+    for (answer, asked) in [(202, 1), (404, 1), (405, 1), (413, 1), (503, 2)] {
+        let (to, fake, _) = client(None, move |request| match request.method.as_str() {
+            "POST" if request.target.contains("?digest=") => reply(answer, &["Location: /up"], ""),
+            "POST" => reply(202, &["Location: /up"], ""),
+            _ => reply(201, &[], ""),
+        })
+        .await;
+        put(&to, &one).await.unwrap();
+        put(&to, &two).await.unwrap();
+        let lines = fake.lines();
+        let whole = lines.iter().filter(|line| line.contains("uploads/?digest="));
+        assert_eq!(whole.count(), asked, "{answer}: {lines:?}");
+        let sent: Vec<_> = fake.seen().into_iter().filter(|it| it.method == "PUT").collect();
+        assert!(sent[0].body == one && sent[1].body == two, "{answer}");
+    }
+    // A 201 for something else is not believed.
+    let other = format!("Docker-Content-Digest: {}", Digest::sha256(b"other"));
+    let (to, fake, _) = client(None, move |request| match request.target.as_str() {
+        "/up" => reply(201, &[], ""),
+        target if target.contains("uploads/?digest=") => reply(201, &[&other], ""),
+        _ if request.method == "POST" => reply(202, &["Location: /up"], ""),
+        _ => reply(201, &[], ""),
+    })
+    .await;
+    put(&to, &one).await.unwrap();
+    assert_eq!(fake.seen().last().unwrap().body, one);
+}
+
 /// "The registry MAY treat the `from` parameter as optional": one that finds the blob gets no byte of
 /// it, and one that wants to know from where is asked that way no more.
 #[tokio::test]
 async fn mounts_from_wherever_the_blob_is() {
-    for length in [100, 5 << 20] {
+    for length in [100_000, 5 << 20] {
         let bytes = noise(length);
         let (to, fake, _) = client(None, |_| reply(201, &["Location: /x"], "")).await;
         put(&to, &bytes).await.unwrap();
         assert_eq!(fake.lines(), [begin(&bytes)]);
     }
-    let bytes = noise(100);
+    let bytes = noise(100_000);
     for refusal in [400, 403, 404, 405, 201] {
         let other = format!("Docker-Content-Digest: {}", Digest::sha256(b"other"));
         let (to, fake, _) = client(None, move |request| match request.method.as_str() {

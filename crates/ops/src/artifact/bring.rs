@@ -13,7 +13,7 @@ use serde::Serialize;
 
 use conex_spec::{Descriptor, Digest, Error, Result};
 use conex_store::bridge::blocking;
-use conex_store::{Observer, Source};
+use conex_store::{Event, Observer, Source, SourceExt};
 
 use super::draft::UNPACKED_DIGEST;
 use super::fetch::fetch;
@@ -23,6 +23,8 @@ use crate::copy::budget::Budget;
 
 /// How much of a blob that broke off is worth to be kept for the next time, in bytes.
 const WORTH: u64 = 1 << 20;
+/// Blobs up to this size come in one piece, in bytes.
+const SMALL: u64 = 64 << 10;
 /// How many files are under way at a time, as far as the budget lets them.
 const WIDTH: usize = 64;
 
@@ -156,7 +158,7 @@ fn there(landing: &Landing, steps: &[Step], overwrite: bool) -> Result<Vec<bool>
 /// Brings each blob once. Tells how much of it was there.
 async fn fetch_all(
     source: &dyn Source,
-    landing: &Landing,
+    landing: &Arc<Landing>,
     steps: impl Iterator<Item = &Step>,
     how: How,
     observer: &Arc<dyn Observer>,
@@ -169,12 +171,38 @@ async fn fetch_all(
         let budget = &budget;
         async move {
             let _room = budget.room_for(blob).await?;
+            if blob.size <= SMALL
+                && landing.is_new()
+                && small(source, landing, blob, observer).await
+            {
+                return Ok((blob.digest.clone(), 0));
+            }
             let file = landing.blob(&blob.digest)?;
             let resumed = fetch(source, blob, file, observer).await?;
             Ok::<_, Error>((blob.digest.clone(), resumed))
         }
     });
     stream::iter(fetches).buffer_unordered(WIDTH).try_collect().await
+}
+
+/// Brings a small blob in one piece, of which nothing is there. Tells whether that went well; what went
+/// wrong is seen again in the long way, which may mend it.
+async fn small(
+    source: &dyn Source,
+    landing: &Arc<Landing>,
+    blob: &Descriptor,
+    observer: &Arc<dyn Observer>,
+) -> bool {
+    let Ok(bytes) = source.read(blob).await else { return false };
+    let (landing, digest) = (landing.clone(), blob.digest.clone());
+    let write = move || landing.write(&digest, &bytes);
+    let written = blocking(write).await.is_ok();
+    if written {
+        observer.event(Event::Started(blob));
+        observer.event(Event::Progress(blob, blob.size));
+        observer.event(Event::Done(blob));
+    }
+    written
 }
 
 /// Gives all their titles, once the last of them is ready and on the disk.
@@ -251,6 +279,24 @@ mod tests {
         assert_eq!(fs::read_dir(&dir).unwrap().count(), 1);
         brought(&dir, &files, How { overwrite: true, durable: true, ..HOW }).await.unwrap();
         assert_eq!(fs::read_to_string(dir.join("b")).unwrap(), "2");
+    }
+
+    #[tokio::test]
+    async fn what_is_not_what_it_says_does_not_come() {
+        let temp = tempfile::tempdir().unwrap();
+        let (memory, other) = (Memory::new(), Memory::new());
+        let long = "x".repeat(SMALL as usize + 1);
+        for text in ["short", &long] {
+            let mut blob = memory.add(MediaType::OCTETS, text.to_owned());
+            let steps = vec![Step::file("a", &blob).unwrap()];
+            let observer = Arc::new(()) as Arc<dyn Observer>;
+            let missing = bring(&other, temp.path(), steps, HOW, &observer).await.unwrap_err();
+            assert_eq!(missing.kind(), Kind::NotFound);
+            blob.size += 1;
+            let steps = vec![Step::file("a", &blob).unwrap()];
+            assert!(bring(&memory, temp.path(), steps, HOW, &observer).await.is_err());
+            assert_eq!(fs::read_dir(temp.path()).unwrap().count(), 0);
+        }
     }
 
     /// As after a kill between two names.

@@ -51,8 +51,9 @@ pub(super) struct Landing {
     dir: OwnedFd,
     path: PathBuf,
     stage: PathBuf,
-    /// Whether nothing was there before.
+    /// Whether nothing was there before, and whether the stage was not.
     made: bool,
+    new: bool,
     durable: bool,
 }
 
@@ -68,10 +69,11 @@ impl Landing {
         let dir = openat(CWD, path, flags, Mode::empty())
             .map_err(|errno| Error::io("cannot open", path, errno.into()))?;
         let stage = path.join(STAGE);
-        match mkdirat(&dir, STAGE, Mode::RWXU) {
-            Ok(()) | Err(Errno::EXIST) => {}
+        let new = match mkdirat(&dir, STAGE, Mode::RWXU) {
+            Ok(()) => true,
+            Err(Errno::EXIST) => false,
             Err(errno) => return Err(Error::io("cannot make", &stage, errno.into())),
-        }
+        };
         let held = openat(&dir, STAGE, flags | OFlags::NOFOLLOW, Mode::empty())
             .map_err(|errno| Error::io("cannot open", &stage, errno.into()))?;
         if flock(&held, FlockOperation::NonBlockingLockExclusive).is_err() {
@@ -79,7 +81,7 @@ impl Landing {
             return Err(Error::new(Kind::Conflict, message)
                 .hint("wait for it, or pull into another folder"));
         }
-        let landing = Self { dir, path: path.to_owned(), stage, made, durable };
+        let landing = Self { dir, path: path.to_owned(), stage, made, new, durable };
         landing.tidy();
         Ok((landing, held.into()))
     }
@@ -99,6 +101,17 @@ impl Landing {
     /// Where a blob comes to be, or has come to an earlier time.
     pub(super) fn staged(&self, digest: &Digest) -> PathBuf {
         self.stage.join(format!("{}-{}", digest.algorithm_name(), digest.encoded()))
+    }
+
+    /// Whether nothing is left of an earlier pull.
+    pub(super) fn is_new(&self) -> bool {
+        self.new
+    }
+
+    /// Writes a blob that is at hand.
+    pub(super) fn write(&self, digest: &Digest, bytes: &[u8]) -> Result<()> {
+        let path = self.staged(digest);
+        fs::write(&path, bytes).map_err(|err| Error::making("cannot write", &path, err))
     }
 
     /// Another place in the stage.

@@ -87,7 +87,7 @@ pub async fn pull(
     let manifest = source.manifest(&root).await?.into_value();
     let mut pulled = Pulled {
         location: from.clone(),
-        artifact_type: kind_of(&manifest, from, &root)?,
+        artifact_type: kind_of(&manifest, from)?,
         root,
         annotations: manifest.annotations().clone(),
         dir: dir.to_owned(),
@@ -103,13 +103,13 @@ pub async fn pull(
 }
 
 /// What sort of artifact it is.
-fn kind_of(manifest: &Manifest, from: &Location, root: &Descriptor) -> Result<MediaType> {
+fn kind_of(manifest: &Manifest, from: &Location) -> Result<MediaType> {
     match manifest {
         Manifest::Image(image) if !image.is_image() => Ok(image.artifact_type().clone()),
         Manifest::Artifact(artifact) => {
             Ok(artifact.artifact_type.clone().unwrap_or(MediaType::UNKNOWN_ARTIFACT))
         }
-        Manifest::Image(_) => {
+        Manifest::Image(image) => {
             let instead = match from {
                 Location::Registry(_) => format!(
                     "`conex pull {from}` pulls images, `conex unpack {from} DIR` unpacks them"
@@ -118,7 +118,7 @@ fn kind_of(manifest: &Manifest, from: &Location, root: &Descriptor) -> Result<Me
             };
             Err(Error::new(Kind::Usage, format!("{from} is a container image, and no artifact"))
                 .expected("a config that is none of an image")
-                .found(root.digest.clone())
+                .found(&image.config.media_type)
                 .hint(instead))
         }
         Manifest::Index(index) => {
