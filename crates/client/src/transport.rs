@@ -10,14 +10,15 @@ use std::time::Duration;
 
 use conex_spec::{Error, Kind, Result};
 use reqwest::dns::{Addrs, Name, Resolve, Resolving};
-use reqwest::{Certificate, Client, ClientBuilder, Identity, Proxy, Url};
+use reqwest::{Client, ClientBuilder, Identity, Proxy, Url};
 use rustls::{ClientConfig, RootCertStore};
 
 use crate::hosts::addresses::pinned;
-use crate::hosts::certs::Certificates;
+use crate::hosts::certs::{self, Certificates};
 use crate::hosts::failure::Near;
 use crate::hosts::gate::Gates;
 use crate::hosts::proxy::Via;
+use crate::hosts::trust;
 use crate::options::Options;
 use crate::origin::{self, Origin, Reach, shown};
 
@@ -68,6 +69,13 @@ enum Trust {
     Host { origin: Origin, shows: bool, verifies: bool },
     /// Any certificate.
     Anyone,
+}
+
+impl Trust {
+    /// Whether the host sees its client certificate.
+    fn shows(&self) -> bool {
+        matches!(self, Self::Host { shows: true, .. })
+    }
 }
 
 impl Transport {
@@ -211,42 +219,43 @@ fn make(options: &Options, way: &Way, certificates: &Certificates) -> Result<Cli
         Trust::Plain if way.via.as_ref().is_none_or(|via| !via.is_tls()) => {
             builder.tls_backend_preconfigured(untrusting()?)
         }
-        Trust::Plain | Trust::System => trusting(builder, options)?,
-        Trust::Anyone => trusting(builder, options)?.tls_danger_accept_invalid_certs(true),
-        Trust::Host { shows, verifies, .. } => {
-            let builder = of_host(trusting(builder, options)?, certificates, *shows)?;
-            builder.tls_danger_accept_invalid_certs(!verifies)
+        Trust::Anyone | Trust::Host { verifies: false, .. } => {
+            untold(builder, certificates, way.trust.shows())?
+        }
+        Trust::Plain | Trust::System | Trust::Host { .. } => {
+            builder.tls_backend_preconfigured(verifying(options, certificates, &way.trust)?)
         }
     };
     builder.build().map_err(fault)
 }
 
-/// The system's certificates, and those that the program adds.
-fn trusting(mut builder: ClientBuilder, options: &Options) -> Result<ClientBuilder> {
+/// The system's certificates, those that the program adds, and those of the host.
+fn verifying(options: &Options, own: &Certificates, trust: &Trust) -> Result<ClientConfig> {
+    let mut roots = Vec::new();
+    for pem in &options.extra_roots {
+        roots.extend(trust::parse(pem)?);
+    }
+    if let Trust::Host { .. } = trust {
+        for (path, pem) in &own.roots {
+            roots.extend(trust::parse(pem).map_err(|err| err.context(path.display()))?);
+        }
+    }
+    let shown = match own.identity.as_ref().filter(|_| trust.shows()) {
+        Some((path, pem)) => Some(certs::pair(path, pem)?),
+        None => None,
+    };
+    trust::config(roots, shown)
+}
+
+/// Any certificate will do.
+fn untold(builder: ClientBuilder, own: &Certificates, shows: bool) -> Result<ClientBuilder> {
     // Another part of the program may have chosen a provider; then that one serves.
     let _ = rustls::crypto::ring::default_provider().install_default();
-    for pem in &options.extra_roots {
-        builder = builder.tls_certs_merge(parse(pem)?);
-    }
-    Ok(builder)
-}
-
-fn of_host(mut builder: ClientBuilder, own: &Certificates, shows: bool) -> Result<ClientBuilder> {
-    for (path, pem) in &own.roots {
-        let roots = parse(pem).map_err(|err| err.context(path.display()))?;
-        builder = builder.tls_certs_merge(roots);
-    }
-    if let Some((path, pem)) = own.identity.as_ref().filter(|_| shows) {
-        let identity = Identity::from_pem(pem)
-            .map_err(|_| Error::invalid(format!("{} is no client certificate", path.display())))?;
-        builder = builder.identity(identity);
-    }
-    Ok(builder)
-}
-
-fn parse(pem: &[u8]) -> Result<Vec<Certificate>> {
-    Certificate::from_pem_bundle(pem)
-        .map_err(|err| Error::invalid("not a certificate in PEM").source(err))
+    let builder = builder.tls_danger_accept_invalid_certs(true);
+    let Some((path, pem)) = own.identity.as_ref().filter(|_| shows) else { return Ok(builder) };
+    let identity = Identity::from_pem(pem)
+        .map_err(|_| Error::invalid(format!("{} is no client certificate", path.display())))?;
+    Ok(builder.identity(identity))
 }
 
 /// For plain HTTP: no time is spent on reading the system's certificates.

@@ -19,10 +19,11 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use conex_spec::{Error, Kind, Result};
+use rustls::pki_types::PrivateKeyDer;
 use rustls::pki_types::pem::PemObject;
-use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::sign::CertifiedKey;
 
+use super::trust::{self, Shown};
 use crate::files::bounded;
 
 /// The longest file, in bytes.
@@ -162,44 +163,41 @@ impl Certificates {
 
     fn check(&self) -> Result<()> {
         for (path, pem) in &self.roots {
-            let count = reqwest::Certificate::from_pem_bundle(pem).map_or(0, |found| found.len());
+            let count = trust::parse(pem).map_or(0, |found| found.len());
             if count == 0 {
                 return Err(Error::invalid(format!("{} holds no certificate", path.display()))
                     .expected("certificates in PEM"));
             }
         }
         if let Some((path, pem)) = &self.identity {
-            // The text of the fault is not shown: it may hold parts of a key.
-            reqwest::Identity::from_pem(pem).map_err(|_| {
-                let what = format!("{} and its key are no client certificate", path.display());
-                Error::invalid(what).expected("a certificate and a key without passphrase, in PEM")
-            })?;
-            check_pair(path, pem)?;
+            pair(path, pem)?;
         }
         Ok(())
     }
 }
 
-/// Whether the key is that of the certificate, so that nobody waits for a handshake to be told.
-fn check_pair(path: &Path, pem: &[u8]) -> Result<()> {
-    let key = path.with_extension("key");
+/// A client certificate and its key. Whether they fit is looked at here, so that nobody waits for a
+/// handshake to be told.
+pub(crate) fn pair(path: &Path, pem: &[u8]) -> Result<Shown> {
     // The parser's words are not shown: they may hold parts of a key.
-    let unsound = |_| {
+    let unsound = || {
         Error::invalid(format!("{} and its key are no client certificate", path.display()))
             .expected("a certificate and a key without passphrase, in PEM")
     };
-    let chain = CertificateDer::pem_slice_iter(pem).collect::<Result<Vec<_>, _>>();
+    let chain = trust::parse(pem).map_err(|_| unsound())?;
     let keys = PrivateKeyDer::pem_slice_iter(pem).collect::<Result<Vec<_>, _>>();
-    let (chain, mut keys) = (chain.map_err(unsound)?, keys.map_err(unsound)?);
-    let Some(last) = keys.pop() else { return Ok(()) };
-    match CertifiedKey::from_der(chain, last, &rustls::crypto::ring::default_provider()) {
+    let key = keys.map_err(|_| unsound())?.pop().ok_or_else(unsound)?;
+    let provider = rustls::crypto::ring::default_provider();
+    match CertifiedKey::from_der(chain.clone(), key.clone_key(), &provider) {
         Err(rustls::Error::InconsistentKeys(_)) => {
+            let key = path.with_extension("key");
             Err(Error::invalid(format!("{} does not fit its certificate", key.display()))
                 .expected(format!("the key of {}", path.display()))
                 .found("the key of another certificate"))
         }
+        _ if chain.is_empty() => Err(unsound()),
         // Whatever else there is to say of it, the handshake says.
-        _ => Ok(()),
+        _ => Ok((chain, key)),
     }
 }
 

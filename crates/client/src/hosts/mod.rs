@@ -5,6 +5,7 @@
 //! |---|---|
 //! | `registries.conf`: mirrors, other locations, blocked and insecure registries | [`registries`] |
 //! | `certs.d`: authorities and client certificates of one registry | [`certs`] |
+//! | which servers are trusted | `trust` |
 //! | proxies, and who is asked without one | [`proxy`] |
 //! | addresses that the program gives to names | [`addresses`] |
 //! | reading through mirrors | `mirrored` |
@@ -19,3 +20,4 @@ pub mod registries;
 pub(crate) mod failure;
 pub(crate) mod gate;
 pub(crate) mod mirrored;
+pub(crate) mod trust;

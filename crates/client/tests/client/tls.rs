@@ -22,6 +22,8 @@ use rustls::{RootCertStore, ServerConfig, ServerConnection, StreamOwned};
 const AUTHORITY: &[u8] = include_bytes!("../tls/ca.pem");
 const GOOD: &[u8] = include_bytes!("../tls/good.pem");
 const WRONG: &[u8] = include_bytes!("../tls/wrong.pem");
+/// Its own authority.
+const SELF: &[u8] = include_bytes!("../tls/self.pem");
 const EXPIRED: &[u8] = include_bytes!("../tls/expired.pem");
 
 /// The authority of clients, and a client whose name is `canary-client`.
@@ -133,6 +135,18 @@ async fn a_registry_on_this_machine_may_speak_tls() {
     assert_eq!(read(&address, trusting(), &bytes).await.unwrap(), bytes);
     let port = address.rsplit_once(':').unwrap().1;
     assert_eq!(read(&format!("localhost:{port}"), trusting(), &bytes).await.unwrap(), bytes);
+}
+
+/// As one makes it with `openssl req -x509`, for the registry and for its clients.
+#[tokio::test]
+async fn a_certificate_may_be_its_own_authority() {
+    let bytes = noise(10);
+    let address = serve(SELF, bytes.to_vec());
+    let (_dir, folders) = certs_d(&[&address], &[("ca.crt", SELF)]);
+    let (mut options, _) = quick();
+    options.certificates = folders;
+    assert_eq!(read(&address, options, &bytes).await.unwrap(), bytes);
+    assert_eq!(read(&address, trusting(), &bytes).await.unwrap_err().kind(), Kind::Denied);
 }
 
 #[tokio::test]
