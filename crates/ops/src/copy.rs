@@ -10,6 +10,7 @@
 //! | which tags of a repository | [`tags`] |
 //! | what Docker's archives call images | `archive_names` |
 //! | referrers and signatures | [`belongings`] |
+//! | the images that charts and bundles name | [`named`] |
 //! | how much moves at a time | `budget` |
 
 mod archive_names;
@@ -17,6 +18,7 @@ pub mod belongings;
 mod blob;
 pub(crate) mod budget;
 mod engine;
+pub mod named;
 mod nowhere;
 mod remembered;
 mod report;

@@ -46,6 +46,11 @@ impl Context {
         self
     }
 
+    /// Whether what is written must outlast a power cut.
+    pub(crate) fn is_durable(&self) -> bool {
+        self.durable
+    }
+
     /// Something to read from.
     pub fn source(&self, location: &Location) -> Result<Arc<dyn Source>> {
         Ok(match location {

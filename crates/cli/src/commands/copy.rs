@@ -6,6 +6,7 @@ use clap::Args;
 use serde::Serialize;
 
 use conex_ops::copy::belongings::With;
+use conex_ops::copy::named::Images;
 use conex_ops::copy::request::{self, Copied, Kept, Request};
 use conex_ops::copy::tags::{Glob, Regex, TagFilter, Versions};
 use conex_ops::{Context, CopyOptions, Summary};
@@ -35,6 +36,7 @@ Examples:
   conex copy --all-tags registry.example/team/app oci:./mirror
   conex copy --all-tags oci:./mirror docker-archive:many.tar:team/app
   conex copy --tags-semver '>=1.2, <2' --exclude '*-rc*' registry.example/team/app mirror.example/app
+  conex copy --images registry.example/charts/wordpress:1.2.3 mirror.example/charts/wordpress:1.2.3
   conex copy store:debian:12 oci-archive:debian.tar:12
   conex copy --platform linux/amd64 alpine docker-archive:-:alpine:latest | docker load
   conex copy docker-daemon:app:dev registry.example/team/app:dev")]
@@ -79,6 +81,12 @@ pub struct Copy {
     no_clobber: bool,
     #[command(flatten)]
     company: Company,
+    /// Copy the images too that a Helm chart names: into a registry under their own paths, anywhere
+    /// else beside the chart under their whole names, where they are looked for first. The chart
+    /// stays as it is. A bundle always has its images with it. One that is missing is told, and the
+    /// exit code with it
+    #[arg(long, conflicts_with = "platform")]
+    images: bool,
     /// Look for every blob and manifest at the destination, also where a registry has the image
     /// under its tag already and may have lost a part of it
     #[arg(long)]
@@ -212,6 +220,7 @@ impl Copy {
             tags: (self.all_tags || filtered).then_some(filter),
             names: self.tag.clone(),
             no_clobber: self.no_clobber,
+            images: self.images,
             ..Request::new(self.from.clone(), self.to.clone())
         }
     }
@@ -231,7 +240,22 @@ fn text(report: &Report) -> String {
             .map(|copied| format!("{}\n", copied.root.digest))
             .collect::<String>();
     }
-    text + &copy.kept.iter().map(kept).collect::<String>() + &left(&copy.left)
+    text += &copy.kept.iter().map(kept).collect::<String>();
+    text += &left(&copy.left);
+    text + &copy.named.as_ref().map(named).unwrap_or_default()
+}
+
+/// The images that charts and bundles name.
+fn named(images: &Images) -> String {
+    let carried = images
+        .carried
+        .iter()
+        .map(|it| format!("image {} is {}\n  {}\n", escape(&it.image), it.to, it.root.digest));
+    let left = images.left.iter().map(|it| {
+        let (image, at, why) = (escape(&it.image), escape(&it.at), escape(&it.why));
+        format!("not carried: {image}, which {at} names: {why}\n")
+    });
+    carried.chain(left).collect()
 }
 
 /// Of signatures whose images were not copied.
@@ -258,6 +282,7 @@ fn what(report: &Report) -> String {
             },
             None => "the index, which was there,".into(),
         },
+        [Copied { tag: None, .. }] if report.report.named.is_some() => "the chart".into(),
         [Copied { tag: None, .. }] => "one image".into(),
         [_] => "one tag".into(),
         many => format!("{} tags", many.len()),

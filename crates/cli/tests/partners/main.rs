@@ -46,6 +46,7 @@ const CASES: &[Case] = cases! {
     support::tree::sees_every_difference;
     // The content is made while other cases run.
     wordpress::only_missing_layers_are_pulled, needs ROOT "debootstrap" "mount";
+    wordpress::the_page_says_what_happens, needs ROOT "debootstrap" "mount" "docker-registry";
     debian::unpacked_is_what_was_packed, needs ROOT "debootstrap" "tar" "zstd" "setcap";
     debian::a_second_pull_moves_what_changed, needs ROOT "debootstrap" "tar" "zstd" "setcap";
     docker_registry::pulls_what_skopeo_pushed, needs ROOT "docker-registry" "skopeo" "debootstrap" "tar" "zstd" "setcap";

@@ -60,28 +60,75 @@ pub fn charts_are_pushed_listed_resolved_and_pulled() {
     );
 }
 
-pub fn what_is_wrong_with_a_chart_is_told_and_nothing_is_pushed() {
-    let scratch = Scratch::new("bad-charts");
+pub fn the_tag_of_a_chart_is_that_of_its_version() {
+    let scratch = Scratch::new("charts-tag");
     let conex = Conex::new(&scratch);
-    let to = format!("oci:{}", scratch.arg("layout"));
     let folder = chart(&scratch, "1.0.0");
-    let fails = |place: &str, code: i32| {
-        conex.run(&["artifact", "push", &folder, place]).fails_with(code).to_owned()
-    };
-    let text = fails(&format!("{to}:2.0.0"), 2);
+    let to = format!("oci:{}", scratch.arg("layout"));
+    let run = conex.run(&["artifact", "push", &folder, &format!("{to}:2.0.0")]);
+    let text = run.fails_with(2);
     assert!(text.contains("is not the tag of the chart's version"), "{text}");
     assert!(text.contains("hint: without a tag it becomes"), "{text}");
-    let file = scratch.join("wordpress").join("Chart.yaml");
-    for (yaml, part) in [
-        ("apiVersion: v2\nversion: 1.0.0\n", "Chart.yaml, line 1: `name` is missing"),
-        ("name: a\nversion: [\n", ": not YAML"),
-        ("name: a\nversion: one\n", "Chart.yaml, line 2: `version` is not"),
-    ] {
-        fs::write(&file, yaml).unwrap();
-        let text = fails(&to, 4);
-        assert!(text.contains(part), "{text}");
-    }
     assert!(!scratch.join("layout").exists());
+}
+
+/// A chart with its provenance file, through a layout and a registry; prereleases, and what ranges mean.
+pub fn what_is_signed_stays_so() {
+    let scratch = Scratch::new("charts-signed");
+    let conex = Conex::new(&scratch);
+    let registry = Registry::start(&scratch);
+    let layout = format!("oci:{}", scratch.arg("layout"));
+    for version in ["1.2.9", "1.3.0", "2.0.0-rc.1"] {
+        conex.ok(&["artifact", "push", &chart(&scratch, version), &layout]);
+    }
+    let out = |name: &str| scratch.join(name).join("wordpress-1.3.0.tgz");
+    conex.ok(&["artifact", "pull", "--version", "1.3.0", &layout, &scratch.arg("made")]);
+    let archive = fs::read(out("made")).unwrap();
+    let digest = conex_spec::Digest::sha256(&archive);
+    let text = format!(
+        "-----BEGIN PGP SIGNED MESSAGE-----\nHash: SHA512\n\nname: wordpress\n...\nfiles:\n  \
+         wordpress-1.3.0.tgz: {digest}\n-----BEGIN PGP SIGNATURE-----\n"
+    );
+    let signature = |name: &str| out(name).with_extension("tgz.prov");
+    fs::write(signature("made"), &text).unwrap();
+    let place = registry.image("charts/wordpress");
+    for place in [&place, &layout] {
+        let pushed = conex.json(&["artifact", "push", out("made").to_str().unwrap(), place]);
+        let types: Vec<_> =
+            pushed["layers"].as_array().unwrap().iter().map(|it| &it["mediaType"]).collect();
+        assert_eq!(
+            types,
+            [
+                "application/vnd.cncf.helm.chart.content.v1.tar+gzip",
+                "application/vnd.cncf.helm.chart.provenance.v1.prov"
+            ]
+        );
+        let folder = if place == &layout { "far" } else { "near" };
+        conex.ok(&["artifact", "pull", "--version", "^1.2", place, &scratch.arg(folder)]);
+        assert_eq!(fs::read(out(folder)).unwrap(), archive);
+        assert_eq!(fs::read_to_string(signature(folder)).unwrap(), text);
+        let rows = conex.json(&["charts", "--version", "~1.3", place]);
+        assert_eq!(
+            (rows[0]["version"].as_str(), rows[0]["signed"].as_bool()),
+            (Some("1.3.0"), Some(true))
+        );
+    }
+    conex.ok(&["copy", "--all-tags", &layout, &registry.image("all/wordpress")]);
+    for place in [layout, registry.image("all/wordpress")] {
+        for (range, versions) in [
+            ("^1.2", "1.3.0 1.2.9"),
+            ("~1.2", "1.2.9"),
+            (">=1.2 <1.3 || >=2.0.0-0", "2.0.0-rc.1 1.2.9"),
+            (">1", ""),
+            ("*", "1.3.0 1.2.9"),
+            ("2.0.0-rc.1", "2.0.0-rc.1"),
+        ] {
+            let rows = conex.json(&["charts", "--version", range, &place]);
+            let rows = rows.as_array().unwrap().iter();
+            let found: Vec<_> = rows.map(|row| row["version"].as_str().unwrap()).collect();
+            assert_eq!(found.join(" "), versions, "{range}");
+        }
+    }
 }
 
 pub fn a_bundle_comes_with_its_images() {
@@ -126,4 +173,136 @@ pub fn a_bundle_comes_with_its_images() {
     assert!(text.contains("images.db.contentDigest is not that of"), "{text}");
     let tags = conex.ok(&["tags", "--quiet", &to]);
     assert_eq!(tags, "0.1.0\n");
+}
+
+/// A chart in a registry, and the images that it names in another.
+struct Named {
+    scratch: Scratch,
+    conex: Conex,
+    near: Registry,
+    far: Registry,
+    /// Keeps the folder of the second registry.
+    _other: Scratch,
+    chart: String,
+    digests: Vec<String>,
+}
+
+fn named() -> Named {
+    let (scratch, other) = (Scratch::new("named"), Scratch::new("named-far"));
+    let conex = Conex::new(&scratch);
+    let (near, far) = (Registry::start(&scratch), Registry::start(&other));
+    let folder = chart(&scratch, "1.2.0+b");
+    let names = ["team/blog:6.4", "team/db:9"].map(|name| near.image(name));
+    let mut digests = Vec::new();
+    for name in &names {
+        let made = Handmade::new(scratch.join(&name.replace(['/', ':'], "-")));
+        let image = made.finish(&made.image(&[name.as_bytes()]));
+        conex.ok(&["copy", &image, name]);
+        digests.push(digest(&conex, name));
+    }
+    let values = format!(
+        "image: {{registry: {}, repository: team/blog, tag: ''}}\ndb: {{image: '{}'}}\n",
+        near.address, names[1]
+    );
+    fs::write(scratch.join("wordpress").join("values.yaml"), values).unwrap();
+    let line = "image: {{ .Values.image.repository }}\nimage: {{ include \"other\" . }}\n";
+    fs::write(scratch.join("wordpress").join("templates/x.yaml"), line).unwrap();
+    conex.ok(&["artifact", "push", &folder, &near.image("charts/wordpress")]);
+    let chart = near.image("charts/wordpress:1.2.0_b");
+    Named { scratch, conex, near, far, _other: other, chart, digests }
+}
+
+fn digest(conex: &Conex, place: &str) -> String {
+    conex.json(&["digest", place])["digest"].as_str().unwrap().to_owned()
+}
+
+pub fn a_chart_is_copied_with_the_images_that_it_names() {
+    let Named { scratch, conex, near, far, chart, digests, .. } = &named();
+    let to = far.image("mirror/wordpress:1.2.0_b");
+    // Nothing beside the chart moves unless it is asked for.
+    let alone = conex.json(&["copy", chart, &to]);
+    assert_eq!(alone["named"], Value::Null);
+    conex.run(&["digest", &far.image("team/blog:6.4")]).fails_with(3);
+    let would = conex.json(&["copy", "--images", "--dry-run", chart, &to]);
+    assert_eq!(would["named"]["carried"].as_array().unwrap().len(), 2);
+    conex.run(&["digest", &far.image("team/blog:6.4")]).fails_with(3);
+
+    let report = conex.json(&["copy", "--images", chart, &to]);
+    let carried = report["named"]["carried"].as_array().unwrap();
+    for (at, (image, name)) in
+        ["team/blog:6.4", "team/db:9"].iter().zip(["image", "db.image"]).enumerate()
+    {
+        assert_eq!(carried[at]["image"], near.image(image), "{report}");
+        assert_eq!(carried[at]["to"], far.image(image));
+        assert_eq!(carried[at]["at"], format!("values.yaml {name}"));
+        assert_eq!(carried[at]["root"]["digest"], *digests[at]);
+        assert_eq!(digest(conex, &far.image(image)), digests[at]);
+        conex.ok(&["validate", &far.image(image)]);
+    }
+    let left = report["named"]["left"].as_array().unwrap();
+    assert_eq!(left.len(), 1, "{report}");
+    assert_eq!(
+        (left[0]["at"].as_str(), left[0]["missing"].as_bool()),
+        (Some("templates/x.yaml:2"), Some(false))
+    );
+    assert_eq!(digest(conex, &to), digest(conex, chart));
+    let again = conex.json(&["copy", "--images", chart, &to]);
+    assert_eq!(again["summary"]["moved"]["blobs"], 0, "{again}");
+    let text = conex.ok(&["copy", "--images", chart, &to]);
+    let line = format!(
+        "image {} is {}\n  {}\n",
+        near.image("team/db:9"),
+        far.image("team/db:9"),
+        digests[1]
+    );
+    assert!(text.contains(&line), "{text}");
+    assert!(
+        text.contains("not carried: {{ include \"other\" . }}, which templates/x.yaml:2 names"),
+        "{text}"
+    );
+
+    // Over a place without a network: beside the chart under their whole names.
+    for place in ["oci:DIR", "oci-archive:DIR.tar", "store:air"] {
+        let place = place.replace("DIR", &scratch.arg("air"));
+        let stop = format!("{place}:1");
+        conex.ok(&["copy", "--images", chart, &stop]);
+        if !place.starts_with("store") {
+            conex.ok(&["inspect", &format!("{place}:{}", near.image("team/db:9"))]);
+        }
+        let end = Scratch::new("named-end");
+        let last = Registry::start(&end);
+        let report = conex.json(&["copy", "--images", &stop, &last.image("w:1")]);
+        assert_eq!(report["named"]["carried"].as_array().unwrap().len(), 2, "{report}");
+        assert_eq!(digest(conex, &last.image("team/db:9")), digests[1]);
+        assert_eq!(digest(conex, &last.image("w:1")), digest(conex, chart));
+    }
+}
+
+pub fn an_image_that_is_missing_is_told() {
+    let Named { conex, near, far, chart, digests, .. } = &named();
+    conex.ok(&["untag", &near.image("team/db:9")]);
+    let to = far.image("wordpress:1.2.0_b");
+    let run = conex.run(&["copy", "--images", chart, &to]);
+    let text = run.err;
+    assert_eq!(run.code, Some(3), "{text}");
+    assert!(run.out.contains("not carried: "), "{}", run.out);
+    let name = near.image("team/db:9");
+    assert!(text.contains(&format!("the image {name} did not come along")), "{text}");
+    assert!(text.contains("it where values.yaml db.image names it"), "{text}");
+    // All else was copied.
+    assert_eq!(digest(conex, &far.image("team/blog:6.4")), digests[0]);
+    assert_eq!(digest(conex, &to), digest(conex, chart));
+
+    // A name that stands for something else.
+    conex.ok(&["copy", &far.image("team/blog:6.4"), &far.image("team/db:9")]);
+    conex.ok(&["copy", &near.image(&format!("team/db@{}", digests[1])), &near.image("team/db:9")]);
+    let run = conex.run(&["copy", "--images", "--no-clobber", chart, &to]);
+    assert_eq!(run.code, Some(1), "{}", run.err);
+    assert!(run.err.contains("stands for something else, and was left so"), "{}", run.err);
+    assert_eq!(digest(conex, &far.image("team/db:9")), digests[0]);
+
+    let run = conex.run(&["copy", "--images", &near.image("team/blog:6.4"), &far.image("x:1")]);
+    let text = run.fails_with(2);
+    assert!(text.contains("names no images"), "{text}");
+    conex.run(&["digest", &far.image("x:1")]).fails_with(3);
 }

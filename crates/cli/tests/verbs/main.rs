@@ -13,6 +13,7 @@
 mod support;
 
 mod artifact;
+mod bad_charts;
 mod charts;
 mod codes;
 mod complete;
@@ -32,8 +33,13 @@ use support::case::{Case, ROOT};
 
 const CASES: &[Case] = cases! {
     charts::charts_are_pushed_listed_resolved_and_pulled;
-    charts::what_is_wrong_with_a_chart_is_told_and_nothing_is_pushed;
+    charts::the_tag_of_a_chart_is_that_of_its_version;
+    charts::what_is_signed_stays_so;
+    bad_charts::a_bad_chart_is_told_and_nothing_reaches_the_registry;
+    bad_charts::a_bad_bundle_is_told_and_nothing_reaches_the_registry;
     charts::a_bundle_comes_with_its_images;
+    charts::a_chart_is_copied_with_the_images_that_it_names;
+    charts::an_image_that_is_missing_is_told;
     artifact::files_and_folders_come_back_from_every_place;
     artifact::what_is_attached_is_discovered;
     artifact::attachments_have_attachments;

@@ -8,6 +8,9 @@ use serde_json::Value;
 use conex_spec::strict_json::{Shape, parse};
 use conex_spec::{Descriptor, Digest, Error, Location, MediaType, Reference, Result, Tag};
 
+use crate::helm::{Constraint, Version};
+use crate::small_file;
+
 /// The longest `bundle.json` that is read, in bytes.
 pub const LIMIT: usize = 4 << 20;
 
@@ -100,13 +103,18 @@ impl Bundle {
     }
 
     fn check(&self) -> Result<()> {
-        for (field, text) in [("schemaVersion", &self.schema_version), ("name", &self.name)] {
-            if text.is_empty() {
-                return Err(wrong(field, "some text", "none"));
-            }
+        if self.name.is_empty() {
+            return Err(wrong("name", "some text", "none"));
+        }
+        if !is_known(&self.schema_version) {
+            return Err(wrong(
+                "schemaVersion",
+                "version 1 of CNAB, as v1.2.0",
+                &self.schema_version,
+            ));
         }
         // "'latest' is not a valid bundle version", nor is anything else that is none.
-        let semantic = self.version.parse::<crate::helm::Version>();
+        let semantic = self.version.parse::<Version>();
         if semantic.is_err() || self.tag().is_err() {
             return Err(wrong("version", "a semantic version such as 1.2.3", &self.version));
         }
@@ -120,6 +128,13 @@ impl Bundle {
         }
         Ok(())
     }
+}
+
+/// Whether a schema is the one of CNAB Core 1; drafts were called `cnab-core-1.0.0` and `v1.0.0-WD`.
+fn is_known(schema: &str) -> bool {
+    let version = schema.strip_prefix("cnab-core-").unwrap_or(schema).parse::<Version>();
+    let first = ">=1.0.0-0 <2.0.0-0".parse::<Constraint>();
+    matches!((version, first), (Ok(version), Ok(first)) if first.matches(&version))
 }
 
 impl Image {
@@ -193,8 +208,11 @@ pub fn is_bundle(path: &std::path::Path) -> bool {
         #[serde(rename = "invocationImages")]
         _invocation_images: serde::de::IgnoredAny,
     }
-    let small = |meta: std::fs::Metadata| meta.is_file() && meta.len() <= LIMIT as u64;
-    path.file_name().is_some_and(|name| name == "bundle.json")
-        && std::fs::metadata(path).is_ok_and(small)
-        && std::fs::read(path).is_ok_and(|bytes| serde_json::from_slice::<Seen>(&bytes).is_ok())
+    let named = path.file_name().is_some_and(|name| name == "bundle.json");
+    // To open anything else might wait for someone.
+    if !named || !path.is_file() {
+        return false;
+    }
+    let bytes = small_file::read(path, LIMIT as u64, "a bundle");
+    bytes.is_ok_and(|bytes| serde_json::from_slice::<Seen>(&bytes).is_ok())
 }

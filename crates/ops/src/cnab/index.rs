@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use conex_spec::annotations::{AUTHORS, DESCRIPTION, TITLE, VERSION};
 use conex_spec::{Annotations, Descriptor, Error, ImageIndex, Location, MediaType, Result};
 
-use super::bundle::{Bundle, Part};
+use super::bundle::{Bundle, Image, Part};
 use crate::helm::go_json;
 
 /// The config of a bundle: `bundle.json`.
@@ -58,8 +58,21 @@ pub fn config(index: &ImageIndex) -> Option<&Descriptor> {
 /// # Errors
 /// `Invalid` for an index that lists other images than its bundle has.
 pub fn relocation(index: &ImageIndex, bundle: &Bundle, at: &Location) -> Result<RelocationMap> {
-    let mut map = RelocationMap::new();
-    for (part, image) in bundle.parts() {
+    let found = images(index, bundle, at)?.into_iter();
+    let now = |root: &Descriptor| format!("{}@{}", at.place(), root.digest);
+    Ok(found.map(|(_, image, root)| (image.image.clone(), now(root))).collect())
+}
+
+/// Each image of a bundle with its entry.
+///
+/// # Errors
+/// `Invalid` for an index that lists other images than its bundle has.
+pub fn images<'a>(
+    index: &'a ImageIndex,
+    bundle: &'a Bundle,
+    at: &Location,
+) -> Result<Vec<(Part<'a>, &'a Image, &'a Descriptor)>> {
+    let find = |(part, image): (Part<'a>, &'a Image)| {
         let found = index.manifests.iter().find(|entry| match part {
             Part::Invocation => kind(entry) == "invocation",
             Part::Component(name) => {
@@ -67,13 +80,13 @@ pub fn relocation(index: &ImageIndex, bundle: &Bundle, at: &Location) -> Result<
                 kind(entry) == "component" && named == Some(name)
             }
         });
-        let found = found.ok_or_else(|| {
+        let missing = || {
             Error::invalid(format!("the index in {at} lacks an image of its bundle"))
                 .expected(part.field())
-        })?;
-        map.insert(image.image.clone(), format!("{}@{}", at.place(), found.digest));
-    }
-    Ok(map)
+        };
+        Ok((part, image, found.ok_or_else(missing)?))
+    };
+    bundle.parts().map(find).collect()
 }
 
 fn kind(entry: &Descriptor) -> &str {

@@ -4,13 +4,13 @@ use std::path::{Path, PathBuf};
 
 use serde::Serialize;
 
-use conex_spec::{Descriptor, Error, ImageIndex, Kind, Location, Manifest, Result};
-use conex_store::{Source, SourceExt};
+use conex_spec::{Descriptor, Error, ImageIndex, Kind, Location, Manifest, MediaType, Result};
+use conex_store::{Source, SourceExt, Stage};
 
 use super::bundle::Bundle;
 use super::index::{self, CONFIG, RelocationMap};
+use crate::artifact::bring::{How, Step, bring};
 use crate::helm::go_json;
-use crate::helm::pull::write;
 use crate::open::Context;
 
 /// What was pulled.
@@ -44,23 +44,38 @@ pub async fn pull(
 ) -> Result<Report> {
     let (source, root) = context.resolve(from).await?;
     let index = read_index(source.as_ref(), &root).await?;
-    let bytes = match index::config(&index) {
-        Some(entry) => config(source.as_ref(), entry).await?,
-        None => return Err(no_bundle(from, &root)),
-    };
-    let bundle = Bundle::parse(&bytes).map_err(|err| err.context(from))?;
+    let (bundle, bytes) = read(source.as_ref(), &index).await?;
     let relocation_map = index::relocation(&index, &bundle, from)?;
-    let map = go_json::print(&relocation_map)?;
-    let files = vec![folder.join("bundle.json"), folder.join("relocation-mapping.json")];
-    write(folder, &[(&files[0], &bytes), (&files[1], &map)], overwrite)?;
+    // What was verified, and what is made of it here.
+    let stage = Stage::new(folder, None, None)?;
+    let map = stage.add(MediaType::new("application/json"), go_json::print(&relocation_map)?);
+    let bytes = stage.add(CONFIG, bytes);
+    let steps =
+        vec![Step::file("bundle.json", &bytes)?, Step::file("relocation-mapping.json", &map)?];
+    let how = How { overwrite, durable: context.is_durable(), jobs: steps.len() };
+    let files = bring(&stage, folder, steps, how, &context.observer).await?;
+    let files = files.into_iter().map(|file| folder.join(file.title)).collect();
     let Bundle { name, version, .. } = bundle;
     Ok(Report { location: from.clone(), root, name, version, relocation_map, files })
+}
+
+/// The bundle of an index.
+pub(crate) async fn bundle(source: &dyn Source, index: &ImageIndex) -> Result<Bundle> {
+    read(source, index).await.map(|(bundle, _)| bundle)
+}
+
+async fn read(source: &dyn Source, index: &ImageIndex) -> Result<(Bundle, bytes::Bytes)> {
+    let from = source.location();
+    let entry = index::config(index).ok_or_else(|| no_bundle(from, &MediaType::INDEX))?;
+    let bytes = config(source, entry).await?;
+    let bundle = Bundle::parse(&bytes).map_err(|err| err.context(from))?;
+    Ok((bundle, bytes))
 }
 
 async fn read_index(source: &dyn Source, root: &Descriptor) -> Result<ImageIndex> {
     match source.manifest(root).await?.into_value() {
         Manifest::Index(index) => Ok(index),
-        _ => Err(no_bundle(source.location(), root)),
+        _ => Err(no_bundle(source.location(), &root.media_type)),
     }
 }
 
@@ -68,13 +83,13 @@ async fn read_index(source: &dyn Source, root: &Descriptor) -> Result<ImageIndex
 async fn config(source: &dyn Source, entry: &Descriptor) -> Result<bytes::Bytes> {
     match source.manifest(entry).await?.into_value() {
         Manifest::Image(manifest) => source.read(&manifest.config).await,
-        _ => Err(no_bundle(source.location(), entry).expected(CONFIG)),
+        _ => Err(no_bundle(source.location(), &entry.media_type).expected(CONFIG)),
     }
 }
 
-fn no_bundle(from: &Location, found: &Descriptor) -> Error {
+fn no_bundle(from: &Location, found: &MediaType) -> Error {
     Error::new(Kind::Usage, format!("{from} is no CNAB bundle"))
         .expected(format!("an index with a bundle's config, as {} has it", index::BUNDLE))
-        .found(&found.media_type)
+        .found(found)
         .hint("`conex inspect` tells what it is")
 }

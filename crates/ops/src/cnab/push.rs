@@ -8,13 +8,14 @@ use futures_util::{StreamExt, TryStreamExt, stream};
 use serde::Serialize;
 
 use conex_spec::artifact::{Content, manifest};
-use conex_spec::{Descriptor, Document, Error, Kind, Location, MediaType, Name, Result, Tag};
+use conex_spec::{Descriptor, Document, Location, MediaType, Name, Result, Tag};
 use conex_store::{Source, Stage};
 
 use super::bundle::{Bundle, Image, LIMIT, Part};
 use super::index::{self, CONFIG, RelocationMap};
 use crate::copy::{CopyOptions, Summary, copy_content};
 use crate::open::Context;
+use crate::small_file;
 
 /// How many images are looked for at a time.
 const LOOKS: usize = 8;
@@ -117,13 +118,7 @@ async fn find(context: &Context, recipe: &Recipe, part: Part<'_>, image: &Image)
 }
 
 fn read(path: &std::path::Path) -> Result<(Bundle, Bytes)> {
-    let failed = |err| Error::io("cannot read", path, err);
-    let meta = std::fs::metadata(path).map_err(failed)?;
-    if !meta.is_file() || meta.len() > LIMIT as u64 {
-        return Err(Error::new(Kind::Usage, format!("{} is no bundle", path.display()))
-            .expected(format!("a bundle.json of at most {LIMIT} bytes")));
-    }
-    let bytes = std::fs::read(path).map_err(failed)?;
+    let bytes = small_file::read(path, LIMIT as u64, "a bundle")?;
     let bundle = Bundle::parse(&bytes).map_err(|err| err.context(path.display()))?;
-    Ok((bundle, bytes.into()))
+    Ok((bundle, bytes))
 }

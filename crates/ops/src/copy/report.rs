@@ -5,6 +5,7 @@ use serde::Serialize;
 use conex_spec::{Descriptor, Digest, Error, Kind, Location, Result, Tag};
 
 use super::Summary;
+use super::named::Images;
 
 /// How many tags that were kept an error names.
 const MAX_SHOWN: usize = 5;
@@ -25,6 +26,9 @@ pub struct Report {
     pub kept: Vec<Kept>,
     /// Tags of signatures whose images were not among what was copied; they stay behind.
     pub left: Vec<String>,
+    /// The images that charts and bundles name, where they were to come along.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub named: Option<Images>,
     /// What moved, and what was there already.
     pub summary: Summary,
 }
@@ -58,12 +62,13 @@ pub struct Kept {
 }
 
 impl Report {
-    /// An error where names were left alone.
+    /// An error where names were left alone, or an image is missing that should have come along.
     ///
     /// # Errors
-    /// `Conflict`, with the names.
+    /// `Conflict`, with the names; that of the image.
     pub fn check(&self) -> Result<()> {
-        conflict(&self.to, &self.kept)
+        conflict(&self.to, &self.kept)?;
+        self.named.as_ref().map_or(Ok(()), Images::check)
     }
 }
 

@@ -13,6 +13,7 @@ use conex_store::{Event, Sink, Source};
 use super::archive_names;
 use super::belongings::in_words_of;
 use super::engine::{Engine, Task, WIDTH};
+use super::named::{Company, Images};
 use super::nowhere::Nowhere;
 use super::remembered::Remembered;
 use super::report::conflict;
@@ -45,6 +46,8 @@ pub struct Request {
     pub names: Vec<String>,
     /// Whether a name that stands for something else at the destination is left alone.
     pub no_clobber: bool,
+    /// Whether the images that charts and bundles name come along.
+    pub images: bool,
 }
 
 impl Request {
@@ -58,6 +61,7 @@ impl Request {
             tags: None,
             names: Vec::new(),
             no_clobber: false,
+            images: false,
         }
     }
 }
@@ -141,9 +145,9 @@ impl Job<'_> {
         let (names, standing) = free.unzip();
         check_fits(self.from, &selection.root, to).await?;
         let task = task(selection, names, standing);
-        let (summary, _) = self.copy(std::slice::from_ref(&task), &[]).await?;
+        let moved = self.copy(std::slice::from_ref(&task), &[]).await?;
         let copied = vec![self.copied(None, &task).await];
-        Ok(self.report(copied, kept, summary))
+        Ok(self.report(copied, kept, moved))
     }
 
     async fn many(&self, filter: &TagFilter) -> Result<Report> {
@@ -179,11 +183,11 @@ impl Job<'_> {
             }
             kept.extend(taken);
         }
-        let (summary, left) = self.copy(&tasks, &listed).await?;
+        let moved = self.copy(&tasks, &listed).await?;
         let copied = tags.into_iter().zip(&tasks);
         let copied = copied.map(|(tag, task)| self.copied(Some(tag.clone()), task));
         let copied = stream::iter(copied).buffered(WIDTH).collect().await;
-        Ok(Report { left, ..self.report(copied, kept, summary) })
+        Ok(self.report(copied, kept, moved))
     }
 
     /// What is copied of each root, by its digest. Hundreds of tags may stand for the same one.
@@ -317,13 +321,13 @@ impl Job<'_> {
     }
 
     /// Of the tags of the source, those of signatures that did not come along are told.
-    async fn copy(
-        &self,
-        tasks: &[Task],
-        listed: &[(String, Tag)],
-    ) -> Result<(Summary, Vec<String>)> {
+    async fn copy(&self, tasks: &[Task], listed: &[(String, Tag)]) -> Result<Moved> {
         let many = self.request.tags.is_some();
         let tags = many.then(|| listed.iter().map(|(_, name)| name.clone()).collect());
+        let mut company = match self.request.images {
+            true => Some(Company::find(self.context, self.request, self.from, tasks).await?),
+            false => None,
+        };
         let sink: Arc<dyn Sink> = match (self.options.dry_run, self.looker) {
             (false, _) => self.context.sink(&self.request.to)?,
             (true, Some(looker)) => Arc::clone(looker),
@@ -332,18 +336,28 @@ impl Job<'_> {
         let observer = &self.context.observer;
         let mut engine =
             Engine::new(self.from, sink.as_ref(), self.options, observer).with_tags(tags);
-        let mut ended = engine.run(tasks).await.map_err(|err| self.refused(err));
+        // Images first: who sees the chart then has what it names.
+        let mut ended = async {
+            let images = match &mut company {
+                Some(company) => company.copy(&sink, self.options).await?,
+                None => Summary::default(),
+            };
+            Ok((engine.run(tasks).await.map_err(|err| self.refused(err))?, images))
+        }
+        .await;
         if !self.options.dry_run {
             ended = super::ended(sink.as_ref(), ended).await;
         }
-        let summary = ended?;
+        let (mut summary, images) = ended?;
         // What is below an index that was there already was not looked at.
         let whole = summary.unchanged == 0 || !tasks.iter().any(|t| t.root.media_type.is_index());
-        if !whole || !self.options.with.signatures {
-            return Ok((summary, Vec::new()));
+        let mut left = Vec::new();
+        if whole && self.options.with.signatures {
+            let names = listed.iter().filter(|(tag, _)| is_left(&engine, tag));
+            left.extend(names.map(|(tag, _)| tag.clone()));
         }
-        let left = listed.iter().filter(|(tag, _)| is_left(&engine, tag));
-        Ok((summary, left.map(|(tag, _)| tag.clone()).collect()))
+        summary.merge(images);
+        Ok(Moved { summary, left, named: company.map(|company| company.images) })
     }
 
     /// "a registry […] MAY" refuse an index whose entries it does not have, and most do.
@@ -367,17 +381,25 @@ impl Job<'_> {
         Copied { tag, names: task.names.clone(), root: root.clone(), images }
     }
 
-    fn report(&self, copied: Vec<Copied>, kept: Vec<Kept>, summary: Summary) -> Report {
+    fn report(&self, copied: Vec<Copied>, kept: Vec<Kept>, moved: Moved) -> Report {
         Report {
             from: self.request.from.clone(),
             to: self.request.to.clone(),
             dry_run: self.options.dry_run,
             copied,
             kept,
-            left: Vec::new(),
-            summary,
+            left: moved.left,
+            named: moved.named,
+            summary: moved.summary,
         }
     }
+}
+
+/// What a copy came to.
+struct Moved {
+    summary: Summary,
+    left: Vec<String>,
+    named: Option<Images>,
 }
 
 fn task(selection: Selection, names: Vec<Tag>, standing: Vec<Option<Digest>>) -> Task {

@@ -20,6 +20,8 @@ const MAX_TOTAL: u64 = 100 << 20;
 const MAX_FILE: u64 = 5 << 20;
 /// How many files there may be.
 const MAX_FILES: usize = 50_000;
+/// How deep charts may lie packed in charts.
+const MAX_NESTED: usize = 8;
 
 /// What an archive holds.
 #[derive(Clone, Debug)]
@@ -28,7 +30,8 @@ pub struct Contents {
     pub chart: Chart,
     /// How many files there are.
     pub files: usize,
-    /// Values and templates, by their paths in the chart.
+    /// Values, templates and the like, by their paths in the chart, also of charts that lie packed in it:
+    /// `charts/db.tgz/values.yaml`.
     pub(super) texts: BTreeMap<String, String>,
 }
 
@@ -37,8 +40,19 @@ pub struct Contents {
 /// # Errors
 /// `Invalid` for what is no chart, `Limit` for what is too large for Helm.
 pub fn read(archive: impl Read, name: &str) -> Result<Contents> {
+    let mut room = Room { bytes: MAX_TOTAL, files: MAX_FILES };
+    read_within(archive, name, &mut room, 0)
+}
+
+/// How much there may still be, in a chart and in those that lie packed in it together.
+struct Room {
+    bytes: u64,
+    files: usize,
+}
+
+fn read_within(archive: impl Read, name: &str, room: &mut Room, depth: usize) -> Result<Contents> {
     let whole = || -> Result<Contents> {
-        let mut files = Files::default();
+        let mut files = Files { top: None, seen: BTreeMap::new(), room };
         let mut reader = Reader::new(Decoder::new(Compression::Gzip, archive)?);
         while let Some(entry) = reader.next_entry()? {
             if reader.position() > 2 * MAX_TOTAL {
@@ -52,7 +66,7 @@ pub fn read(archive: impl Read, name: &str) -> Result<Contents> {
                 files.add(path, bytes)?;
             }
         }
-        files.finish()
+        files.finish(depth)
     };
     whole().map_err(|err| match err.kind() {
         // Bytes that are no gzip at all.
@@ -67,16 +81,24 @@ fn is_kept(path: &str) -> bool {
     matches!(name, "values.yaml" | "Chart.yaml" | "requirements.yaml")
         || path.starts_with("templates/")
         || path.contains("/templates/")
+        || is_packed(path)
+}
+
+/// Whether a file is a chart that lies packed in its parent. Names that begin so Helm passes over.
+fn is_packed(path: &str) -> bool {
+    let name = path.strip_prefix("charts/").filter(|name| !name.contains('/'));
+    name.is_some_and(|name| name.ends_with(".tgz") && !name.starts_with(['_', '.']))
 }
 
 /// The files of the chart so far.
-#[derive(Default)]
-struct Files {
+struct Files<'r> {
+    /// The folder that all of them are in.
+    top: Option<String>,
     seen: BTreeMap<String, Option<Vec<u8>>>,
-    total: u64,
+    room: &'r mut Room,
 }
 
-impl Files {
+impl Files<'_> {
     /// The path in the chart of a file, nothing for a folder.
     fn path(&mut self, entry: &Entry) -> Result<Option<String>> {
         let fault = |expected: &str| {
@@ -93,16 +115,18 @@ impl Files {
         let text = text.replace('\\', "/");
         let (top, path) = text.split_once('/').unwrap_or(("", &text));
         let odd = |part: &str| matches!(part, "" | "." | "..") || part.contains([':', '\0']);
-        if odd(top) || path.split('/').any(odd) {
+        let other = *self.top.get_or_insert_with(|| top.to_owned()) != *top;
+        if other || odd(top) || path.split('/').any(odd) {
             return Err(fault("NAME/FILE, all in the chart's one folder"));
         }
         if entry.size > MAX_FILE {
             return Err(too_large(&show(&entry.path), MAX_FILE));
         }
-        self.total = self.total.saturating_add(entry.size);
-        if self.total > MAX_TOTAL || self.seen.len() >= MAX_FILES {
+        if self.room.bytes < entry.size || self.room.files == 0 {
             return Err(too_large("the chart", MAX_TOTAL));
         }
+        self.room.bytes -= entry.size;
+        self.room.files -= 1;
         if self.seen.contains_key(path) {
             return Err(fault("each file once").found("it twice"));
         }
@@ -115,29 +139,46 @@ impl Files {
         Ok(())
     }
 
-    fn finish(mut self) -> Result<Contents> {
+    fn finish(self, depth: usize) -> Result<Contents> {
         let files = self.seen.len();
-        let mut text = |path: &str| -> Result<Option<String>> {
-            let bytes = self.seen.remove(path).flatten();
-            let text = bytes.map(String::from_utf8).transpose();
+        let text = |path: &str| -> Result<Option<&str>> {
+            let bytes = self.seen.get(path).and_then(Option::as_deref);
+            let text = bytes.map(str::from_utf8).transpose();
             text.map_err(|_| Error::invalid(format!("{path} is not text")).expected("UTF-8"))
         };
         let chart = text("Chart.yaml")?.ok_or_else(|| lacks("Chart.yaml", "the archive"))?;
-        let mut chart = Chart::parse(&chart)?;
+        let mut chart = Chart::parse(chart)?;
         if let Some(requirements) = text("requirements.yaml")? {
-            chart.add_requirements(&requirements)?;
+            chart.add_requirements(requirements)?;
         }
-        let texts = self.seen.into_iter().filter_map(|(path, bytes)| {
-            // Whatever else is in `templates`.
-            Some((path, String::from_utf8(bytes?).ok()?))
-        });
-        Ok(Contents { chart, files, texts: texts.collect() })
+        let mut texts = BTreeMap::new();
+        for (path, bytes) in self.seen {
+            match bytes {
+                Some(packed) if is_packed(&path) => {
+                    if depth == MAX_NESTED {
+                        return Err(too_deep(&path));
+                    }
+                    let part = read_within(packed.as_slice(), &path, self.room, depth + 1)?;
+                    let inside = part.texts.into_iter();
+                    texts.extend(inside.map(|(name, text)| (format!("{path}/{name}"), text)));
+                }
+                // Whatever else is in `templates` may be no text.
+                Some(bytes) => drop(String::from_utf8(bytes).map(|text| texts.insert(path, text))),
+                None => {}
+            }
+        }
+        Ok(Contents { chart, files, texts })
     }
 }
 
 fn too_large(what: &str, limit: u64) -> Error {
     Error::new(Kind::Limit, format!("{what} is too large for Helm"))
         .expected(format!("at most {limit} bytes"))
+}
+
+fn too_deep(path: &str) -> Error {
+    Error::new(Kind::Limit, format!("{path} lies too deep in other charts"))
+        .expected(format!("at most {MAX_NESTED} charts around it"))
 }
 
 #[cfg(test)]
@@ -148,9 +189,13 @@ pub(super) mod tests {
     use std::io::Write as _;
 
     pub(in crate::helm) fn tgz(files: &[(&str, &str)]) -> Vec<u8> {
-        let entries = files.iter().map(|(path, text)| {
-            let size = text.len() as u64;
-            (Entry { size, ..Entry::new(*path, Sort::File) }, text.as_bytes().to_vec())
+        tgz_of(&files.iter().map(|(path, text)| (*path, text.as_bytes())).collect::<Vec<_>>())
+    }
+
+    pub(in crate::helm) fn tgz_of(files: &[(&str, &[u8])]) -> Vec<u8> {
+        let entries = files.iter().map(|(path, bytes)| {
+            let size = bytes.len() as u64;
+            (Entry { size, ..Entry::new(*path, Sort::File) }, bytes.to_vec())
         });
         packed(entries.collect())
     }
@@ -184,7 +229,10 @@ pub(super) mod tests {
         let contents = read(archive.as_slice(), "app.tgz").unwrap();
         assert_eq!((contents.chart.name.as_str(), contents.files), ("app", 5));
         let kept: Vec<_> = contents.texts.keys().map(String::as_str).collect();
-        assert_eq!(kept, ["charts/db/values.yaml", "templates/x.yaml", "values.yaml"]);
+        assert_eq!(
+            kept,
+            ["Chart.yaml", "charts/db/values.yaml", "templates/x.yaml", "values.yaml"]
+        );
         let windows = tgz(&[("app\\Chart.yaml", CHART)]);
         assert!(read(windows.as_slice(), "app.tgz").is_ok());
     }
@@ -200,6 +248,7 @@ pub(super) mod tests {
             (vec![("app/c:/Chart.yaml", CHART)], "has no place"),
             (vec![("app/Chart.yaml", CHART), ("app/Chart.yaml", CHART)], "has no place"),
             (vec![("app/Chart.yaml", CHART), ("b/Chart.yaml", CHART)], "has no place"),
+            (vec![("app/Chart.yaml", CHART), ("b/x", "")], "entry b/x has no place"),
             (vec![("app/Chart.yaml", "version: 1.0.0")], "`name` is missing"),
             (vec![("app/Chart.yaml", "a: [")], ": not YAML"),
             (vec![], "Chart.yaml is missing"),
@@ -227,5 +276,30 @@ pub(super) mod tests {
         let names: Vec<_> = (0..21).map(|at| format!("app/{at}")).collect();
         let files: Vec<_> = names.iter().map(|name| (name.as_str(), five.as_str())).collect();
         assert_eq!(fault(&files).kind(), Kind::Limit);
+    }
+
+    /// What lies packed in a chart counts with it, however often it is packed.
+    #[test]
+    fn charts_in_charts_have_bounds_together() {
+        let large = "x".repeat(MAX_FILE as usize);
+        let five: Vec<_> = (0..5).map(|at| format!("p/{at}")).collect();
+        let mut part = vec![("p/Chart.yaml", CHART.as_bytes())];
+        part.extend(five.iter().map(|name| (name.as_str(), large.as_bytes())));
+        let part = tgz_of(&part);
+        let names: Vec<_> = (0..5).map(|at| format!("app/charts/{at}.tgz")).collect();
+        let mut files: Vec<_> = names.iter().map(|name| (name.as_str(), part.as_slice())).collect();
+        files.push(("app/Chart.yaml", CHART.as_bytes()));
+        let err = read(tgz_of(&files).as_slice(), "app.tgz").unwrap_err();
+        assert_eq!(err.kind(), Kind::Limit, "{err}");
+        let mut deep = tgz(&[("p/Chart.yaml", CHART)]);
+        for _ in 0..=MAX_NESTED {
+            deep = tgz_of(&[("p/Chart.yaml", CHART.as_bytes()), ("p/charts/p.tgz", &deep)]);
+        }
+        let err = read(deep.as_slice(), "app.tgz").unwrap_err();
+        assert!(err.message().contains("lies too deep"), "{err}");
+        let bad = [("app/Chart.yaml", CHART), ("app/charts/a.tgz", "a")];
+        assert!(fault(&bad).message().starts_with("app.tgz: charts/a.tgz is no chart"));
+        let passed = [("app/Chart.yaml", CHART), ("app/charts/_a.tgz", "a")];
+        assert!(read(tgz(&passed).as_slice(), "app.tgz").is_ok());
     }
 }

@@ -16,6 +16,7 @@ use conex_tar::{Entry, Kind as Sort, Writer};
 use super::chart::{Chart, lacks};
 use super::ignore::Rules;
 use super::yaml;
+use crate::small_file;
 
 /// How deep folders may be nested.
 const DEPTH: usize = 64;
@@ -44,10 +45,10 @@ pub(super) fn pack(folder: &Path) -> Result<Vec<u8>> {
     let encoder = Encoder::new(Settings::default(), Vec::new())?;
     let mut writer = Writer::new(encoder);
     for (path, place) in files {
-        let bytes = fs::read(place).map_err(|err| Error::io("cannot read", place, err))?;
+        let bytes = small_file::read(place, MAX_TOTAL, "a file of a chart")?;
         let mut entry = Entry::new(format!("{}/{path}", chart.name), Sort::File);
         entry.size = bytes.len() as u64;
-        writer.append(&entry, bytes.as_slice())?;
+        writer.append(&entry, &bytes[..])?;
     }
     let mut encoder = writer.finish()?;
     encoder.flush().map_err(failed)?;
@@ -79,14 +80,13 @@ fn read_text(path: &Path) -> Result<Option<String>> {
     match fs::metadata(path) {
         Err(err) if err.kind() == ErrorKind::NotFound => return Ok(None),
         Err(err) => return Err(failed(err)),
-        Ok(meta) if !meta.is_file() || meta.len() > yaml::LIMIT as u64 => {
-            return Err(Error::invalid(format!("{} is no small text", path.display()))
-                .expected(format!("a file of at most {} bytes", yaml::LIMIT)));
+        Ok(meta) if !meta.is_file() => {
+            return Err(Error::invalid(format!("{} is no text", path.display())).expected("a file"));
         }
         Ok(_) => {}
     }
-    let bytes = fs::read(path).map_err(failed)?;
-    String::from_utf8(bytes)
+    let bytes = small_file::read(path, yaml::LIMIT as u64, "a text of a chart")?;
+    String::from_utf8(bytes.into())
         .map(Some)
         .map_err(|_| Error::invalid(format!("{} is not text", path.display())).expected("UTF-8"))
 }

@@ -1,16 +1,17 @@
 //! A chart out of a place again: its archive and its provenance file, called as Helm calls them.
 
-use std::fs::{self, File};
-use std::io::Write;
 use std::path::{Path, PathBuf};
 
+use bytes::{Bytes, BytesMut};
 use futures_util::TryStreamExt;
 use serde::Serialize;
 
 use conex_spec::{Descriptor, Error, ImageManifest, Kind, Location, Manifest, MediaType, Result};
 use conex_store::{Source, SourceExt};
 
+use super::push::MAX_ARCHIVE;
 use super::{Chart, oci};
+use crate::artifact::bring::{How, Step, bring};
 use crate::open::Context;
 
 /// What was pulled.
@@ -32,6 +33,30 @@ pub fn is_chart(manifest: &ImageManifest) -> bool {
     manifest.config.media_type == oci::CONFIG
 }
 
+/// The archive of a chart.
+pub(crate) fn archive_of(manifest: &ImageManifest) -> Option<&Descriptor> {
+    let is_archive = |kind: &MediaType| *kind == oci::CONTENT || *kind == oci::LEGACY_CONTENT;
+    manifest.layers.iter().find(|layer| is_archive(&layer.media_type))
+}
+
+/// A whole archive in memory, verified.
+///
+/// # Errors
+/// `Limit` for one that Helm would not take either.
+pub(crate) async fn read_archive(source: &dyn Source, layer: &Descriptor) -> Result<Bytes> {
+    if layer.size > MAX_ARCHIVE {
+        return Err(Error::new(Kind::Limit, format!("the chart {} is too large", layer.digest))
+            .expected(format!("at most {MAX_ARCHIVE} bytes"))
+            .found(format!("{} bytes", layer.size)));
+    }
+    let mut content = source.fetch(layer).await?;
+    let mut bytes = BytesMut::new();
+    while let Some(chunk) = content.try_next().await? {
+        bytes.extend_from_slice(&chunk);
+    }
+    Ok(bytes.freeze())
+}
+
 /// Pulls a chart into a folder, which is made. A file that is there already is replaced only where
 /// `overwrite` says so, or where it holds the same.
 ///
@@ -45,26 +70,19 @@ pub async fn pull(
 ) -> Result<Report> {
     let (source, root) = context.resolve(from).await?;
     let (manifest, chart) = read(source.as_ref(), &root).await?;
-    let archive = manifest
-        .layers
-        .iter()
-        .find(|layer| layer.media_type == oci::CONTENT || layer.media_type == oci::LEGACY_CONTENT);
-    let archive = archive.ok_or_else(|| {
+    let archive = archive_of(&manifest).ok_or_else(|| {
         Error::invalid(format!("{from} is a chart without its archive"))
             .expected(format!("a layer of type {}", oci::CONTENT))
     })?;
     let provenance = manifest.layers.iter().find(|layer| layer.media_type == oci::PROVENANCE);
     let name = chart.file_name();
-    let mut wanted = vec![(archive, folder.join(&name))];
-    wanted.extend(provenance.map(|layer| (layer, folder.join(format!("{name}.prov")))));
-    fs::create_dir_all(folder).map_err(|err| Error::io("cannot make", folder, err))?;
-    for (layer, path) in &wanted {
-        check_free(layer, path, overwrite)?;
+    let mut steps = vec![Step::file(&name, archive)?];
+    if let Some(provenance) = provenance {
+        steps.push(Step::file(&format!("{name}.prov"), provenance)?);
     }
-    for (layer, path) in &wanted {
-        save(source.as_ref(), layer, path).await?;
-    }
-    let files = wanted.into_iter().map(|(_, path)| path).collect();
+    let how = How { overwrite, durable: context.is_durable(), jobs: steps.len() };
+    let files = bring(source.as_ref(), folder, steps, how, &context.observer).await?;
+    let files = files.into_iter().map(|file| folder.join(file.title)).collect();
     Ok(Report { location: from.clone(), root, chart, files })
 }
 
@@ -87,57 +105,4 @@ pub async fn read(source: &dyn Source, root: &Descriptor) -> Result<(ImageManife
     let chart = Chart::from_config(&config)
         .map_err(|err| err.context(format_args!("config {}", manifest.config.digest)))?;
     Ok((manifest, chart))
-}
-
-fn check_free(layer: &Descriptor, path: &Path, overwrite: bool) -> Result<()> {
-    let Ok(bytes) = fs::read(path) else { return Ok(()) };
-    let same = bytes.len() as u64 == layer.size
-        && Descriptor::of(layer.media_type.clone(), &bytes).digest == layer.digest;
-    if overwrite || same {
-        return Ok(());
-    }
-    Err(Error::new(Kind::Conflict, format!("{} is there already", path.display()))
-        .expected("no file, or the same one")
-        .hint("`--overwrite` replaces it"))
-}
-
-/// Writes a verified blob beside its place first, then under its name.
-async fn save(source: &dyn Source, layer: &Descriptor, path: &Path) -> Result<()> {
-    let staged = staged(path);
-    let failed = |err| Error::io("cannot write", &staged, err);
-    let written = async {
-        let mut file = File::create(&staged).map_err(failed)?;
-        let mut content = source.fetch(layer).await?;
-        while let Some(chunk) = content.try_next().await? {
-            file.write_all(&chunk).map_err(failed)?;
-        }
-        file.sync_all().map_err(failed)?;
-        fs::rename(&staged, path).map_err(failed)
-    };
-    let written = written.await;
-    if written.is_err() {
-        // It is no file of anyone's yet.
-        let _ = fs::remove_file(&staged);
-    }
-    written
-}
-
-/// Writes small files, all or none of those that are in the way of something else.
-pub(crate) fn write(folder: &Path, files: &[(&PathBuf, &[u8])], overwrite: bool) -> Result<()> {
-    fs::create_dir_all(folder).map_err(|err| Error::io("cannot make", folder, err))?;
-    for (path, bytes) in files {
-        check_free(&Descriptor::of(MediaType::OCTETS, bytes), path, overwrite)?;
-    }
-    for (path, bytes) in files {
-        let staged = staged(path);
-        let failed = |err| Error::io("cannot write", path, err);
-        fs::write(&staged, bytes).and_then(|()| fs::rename(&staged, path)).map_err(failed)?;
-    }
-    Ok(())
-}
-
-fn staged(path: &Path) -> PathBuf {
-    let mut staged = path.as_os_str().to_owned();
-    staged.push(".part");
-    staged.into()
 }

@@ -1,7 +1,6 @@
 //! A chart from this machine into a registry, a layout or the local store.
 
 use std::fs::{self, File};
-use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use bytes::Bytes;
@@ -18,9 +17,10 @@ use conex_tar::compression::Decoder;
 use super::{Chart, archive, folder, oci};
 use crate::copy::{CopyOptions, Summary, copy_to};
 use crate::open::Context;
+use crate::small_file;
 
 /// The largest archive that is read, in bytes: more than Helm takes when it is unpacked.
-const MAX_ARCHIVE: u64 = 100 << 20;
+pub(super) const MAX_ARCHIVE: u64 = 100 << 20;
 /// The largest provenance file, in bytes.
 const MAX_PROVENANCE: u64 = 4 << 20;
 
@@ -131,14 +131,13 @@ struct Loaded {
 
 fn load(recipe: &Recipe) -> Result<Loaded> {
     let path = recipe.path.as_path();
-    let meta = fs::metadata(path).map_err(|err| Error::io("cannot read", path, err))?;
-    let (bytes, created) = if meta.is_dir() {
-        (folder::pack(path)?, None)
+    let meta = fs::metadata(path).map_err(|err| small_file::cannot("cannot read", path, err))?;
+    let (archive, created) = if meta.is_dir() {
+        (Bytes::from(folder::pack(path)?), None)
     } else {
-        (read_file(path, MAX_ARCHIVE)?, modified(&meta))
+        (small_file::read(path, MAX_ARCHIVE, "the archive of a chart")?, modified(&meta))
     };
-    let contents = archive::read(bytes.as_slice(), &path.display().to_string())?;
-    let archive = Bytes::from(bytes);
+    let contents = archive::read(&archive[..], &path.display().to_string())?;
     let provenance = match &recipe.provenance {
         Some(path) => Some(path.clone()),
         None => beside(path).filter(|path| !meta.is_dir() && path.exists()),
@@ -159,26 +158,15 @@ fn modified(meta: &fs::Metadata) -> Option<String> {
     Some(date::to_rfc3339(i64::try_from(since.as_secs()).ok()?, 0))
 }
 
-fn read_file(path: &Path, limit: u64) -> Result<Vec<u8>> {
-    let failed = |err| Error::io("cannot read", path, err);
-    let mut bytes = Vec::new();
-    File::open(path).map_err(failed)?.take(limit + 1).read_to_end(&mut bytes).map_err(failed)?;
-    if bytes.len() as u64 > limit {
-        return Err(Error::new(Kind::Limit, format!("{} is too large", path.display()))
-            .expected(format!("at most {limit} bytes")));
-    }
-    Ok(bytes)
-}
-
 /// Reads a provenance file, and checks that it is that of the archive: it lists `NAME.tgz: sha256:…`
 /// (<https://helm.sh/docs/topics/provenance/>). Its signature is not checked.
 fn read_provenance(path: &Path, archive: &[u8]) -> Result<Bytes> {
-    let bytes = read_file(path, MAX_PROVENANCE)?;
+    let bytes = small_file::read(path, MAX_PROVENANCE, "a provenance file")?;
     let digest = Descriptor::of(oci::CONTENT, archive).digest.to_string();
     let text = String::from_utf8_lossy(&bytes);
     let listed = text.lines().find_map(|line| Some(line.trim().split_once(".tgz: ")?.1));
     match listed {
-        Some(listed) if listed == digest => Ok(bytes.into()),
+        Some(listed) if listed == digest => Ok(bytes),
         Some(listed) => Err(Error::new(
             Kind::Mismatch,
             format!("{} is the provenance of another archive", path.display()),
