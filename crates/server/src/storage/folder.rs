@@ -405,7 +405,8 @@ mod tests {
         let asked = tokio::spawn(async move {
             let work = move |_: &Inner| {
                 begin.send(()).unwrap();
-                Ok(ended.recv().unwrap())
+                ended.recv().unwrap();
+                Ok(())
             };
             other.work(work).await
         });
