@@ -261,7 +261,7 @@ impl<R: BufRead> Reader<R> {
                 .found(size));
         }
         let mut bytes = Vec::new();
-        let mut left = size as usize;
+        let mut left = (size + padding(size)) as usize;
         while left > 0 {
             let buffer = fill(&mut self.inner, b"")?;
             let n = buffer.len().min(left);
@@ -269,7 +269,14 @@ impl<R: BufRead> Reader<R> {
             left -= n;
             self.consume(n as u64);
         }
-        self.skip(padding(size))?;
+        let behind = bytes.split_off(size as usize);
+        // GNU tar takes whole blocks and ends the name at a NUL, others end it where its size says.
+        let long_name = matches!(header.typeflag(), b'L' | b'K');
+        if long_name && !bytes.contains(&0) && behind.first().is_some_and(|&byte| byte != 0) {
+            return Err(Error::invalid("GNU long name goes on behind its end")
+                .expected(format!("a NUL after {size} bytes"))
+                .found(show(&behind[..behind.len().min(64)])));
+        }
         Ok(bytes)
     }
 

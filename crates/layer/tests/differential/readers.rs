@@ -58,7 +58,14 @@ pub const READERS: [Other; 4] = [
         read: the_crate,
         quits: false,
         sees: |row| Row { mtime: 0, uid: 0, gid: 0, ..row.clone() },
-        excuse: |tar| has_odd_magic(tar) || has_odd_prefix(tar) || has_pax_sparse(tar),
+        excuse: |tar| {
+            has_odd_magic(tar)
+                || has_odd_prefix(tar)
+                || has_pax_sparse(tar)
+                || has_padded_name(tar)
+                || has_size_of_no_file(tar)
+                || has_value_of_two_lines(tar)
+        },
     },
     Other {
         name: "Python's tarfile",
@@ -79,7 +86,13 @@ pub const READERS: [Other; 4] = [
         read: bsdtar,
         quits: false,
         sees: as_in_cpio,
-        excuse: |tar| has_odd_magic(tar) || has_odd_prefix(tar) || has_odd_link(tar),
+        excuse: |tar| {
+            has_odd_magic(tar)
+                || has_odd_prefix(tar)
+                || has_odd_link(tar)
+                || has_type_in_mode(tar)
+                || has_slash_prefix(tar)
+        },
     },
 ];
 
@@ -168,6 +181,63 @@ fn has_odd_prefix(tar: &[u8]) -> bool {
 /// bsdtar takes anything for a hard link whose header has a name of a target.
 fn has_odd_link(tar: &[u8]) -> bool {
     headers(tar).any(|block| !matches!(block[156], b'1' | b'2') && block[157] != 0)
+}
+
+/// bsdtar takes what a hard link is from the bits of the type in its mode, which nobody else looks at.
+fn has_type_in_mode(tar: &[u8]) -> bool {
+    headers(tar).any(|block| block[156] == b'1' && octal(&block[100..108]) > 0o7777)
+}
+
+/// bsdtar joins a prefix and a name with one slash, others with one more: the same place.
+fn has_slash_prefix(tar: &[u8]) -> bool {
+    headers(tar).any(|block| {
+        let end = block[345..500].iter().position(|&b| b == 0).unwrap_or(155);
+        end > 0 && block[345 + end - 1] == b'/'
+    })
+}
+
+/// The crate takes one NUL from the end of a long name, and leaves the others there.
+fn has_padded_name(tar: &[u8]) -> bool {
+    extensions(tar, b"LK").any(|(_, body)| body.ends_with(b"\0\0"))
+}
+
+/// The crate skips what an entry claims as its size even where it is no file, as nobody else does; conex
+/// warns of it, and refuses it where it is to be strict.
+fn has_size_of_no_file(tar: &[u8]) -> bool {
+    headers(tar).any(|block| matches!(block[156], b'1'..=b'6') && octal(&block[124..136]) > 0)
+}
+
+/// The crate ends the value of a PAX record at a newline, not where its length says.
+fn has_value_of_two_lines(tar: &[u8]) -> bool {
+    let broken = |line: &[u8]| {
+        let digits = line.split(|&b| b == b' ').next().unwrap();
+        std::str::from_utf8(digits).ok().and_then(|it| it.parse().ok()) != Some(line.len() + 1)
+    };
+    let mut headers = extensions(tar, b"x");
+    headers.any(|(_, body)| {
+        body.strip_suffix(b"\n").unwrap_or(body).split(|&b| b == b'\n').any(broken)
+    })
+}
+
+/// Headers of these types with what follows them.
+fn extensions<'a>(
+    tar: &'a [u8],
+    kinds: &'static [u8],
+) -> impl Iterator<Item = (&'a [u8], &'a [u8])> {
+    let blocks = tar.chunks_exact(512).enumerate();
+    blocks.filter(|(_, block)| block[154..156] == *b"\0 " && kinds.contains(&block[156])).map(
+        |(at, block)| {
+            let start = (at + 1) * 512;
+            let end = start.saturating_add(octal(&block[124..136])).min(tar.len());
+            (block, &tar[start.min(end)..end])
+        },
+    )
+}
+
+/// A number of a header, blank or not; 0 for what is none.
+fn octal(field: &[u8]) -> usize {
+    let text = std::str::from_utf8(field).unwrap_or_default();
+    usize::from_str_radix(text.trim_matches(['\0', ' ']), 8).unwrap_or(0)
 }
 
 fn headers(tar: &[u8]) -> impl Iterator<Item = &[u8]> {

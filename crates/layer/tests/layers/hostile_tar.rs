@@ -89,6 +89,10 @@ fn gnu_rows_40_and_41() {
     let sparse: &[(&str, &[u8])] =
         &[("GNU.sparse.size", b"1"), ("GNU.sparse.map", b"0,1"), ("GNU.sparse.name", b"f")];
     let named = forge().gnu_long(b'L', b"other").pax(sparse).file("f", "x").end();
+    // A size that ends the name before its NUL, which GNU tar does not look at.
+    let cut = |flag, size: u64| {
+        forge().header("././@LongLink", flag, size, |_| {}).body(b"a/b\0").symlink("s", "x").end()
+    };
     table(vec![
         ("sparse", named, Reject("two names")),
         ("40", forge().gnu_long(b'L', b"../../x").file("f", "").end(), Reject("leaves the root")),
@@ -102,6 +106,9 @@ fn gnu_rows_40_and_41() {
         ("both", both, Reject("two names")),
         ("NUL", forge().gnu_long(b'L', b"one\0two").file("f", "").end(), Reject("NUL")),
         ("NULs after it", forge().gnu_long(b'L', b"one\0\0").file("f", "").end(), Accept(ok)),
+        ("cut", cut(b'L', 2), Reject("goes on behind its end")),
+        ("cut link", cut(b'K', 1), Reject("goes on behind its end")),
+        ("without NUL", cut(b'K', 3), Accept(ok)),
         ("empty", forge().gnu_long(b'L', b"").file("f", "").end(), Reject("empty")),
         (
             "long",
