@@ -150,11 +150,12 @@ impl Ids {
     /// For a person without privilege: the image's root is that person, and all other owners are
     /// remembered.
     pub fn rootless() -> Self {
-        Self {
-            users: IdMap::only_root(rustix::process::geteuid().as_raw()),
-            groups: IdMap::only_root(rustix::process::getegid().as_raw()),
-            remember: true,
-        }
+        Self::noted_by(rustix::process::geteuid().as_raw(), rustix::process::getegid().as_raw())
+    }
+
+    /// The same of another person.
+    pub fn noted_by(uid: u32, gid: u32) -> Self {
+        Self { users: IdMap::only_root(uid), groups: IdMap::only_root(gid), remember: true }
     }
 
     /// Gives an entry the owner that it has on this machine. Where the maps do not know one, it is
@@ -202,23 +203,15 @@ impl Ids {
         xattrs: &mut Vec<Xattr>,
         path: &[u8],
     ) -> Result<(u32, u32)> {
-        let at = xattrs.iter().position(|xattr| xattr.name == OWNER);
-        let note = match at.filter(|_| self.remember).map(|at| xattrs.remove(at)) {
-            Some(note) => parse(&note.value).ok_or_else(|| {
-                let what = format!("owner noted at {} makes no sense", show(path));
-                Error::invalid(what).expected("a message Resource").found(show(&note.value))
-            })?,
-            None => (GIVEN, GIVEN),
-        };
-        let find = |noted: u32, map: &IdMap, id: u32, what: &str| match noted {
-            GIVEN => map.container(id).ok_or_else(|| {
+        let note = if self.remember { take_note(xattrs, path)? } else { (None, None) };
+        let find = |noted: Option<u32>, map: &IdMap, id: u32, what: &str| {
+            noted.or_else(|| map.container(id)).ok_or_else(|| {
                 let message = format!("the {what} of {} is not in the map", show(path));
                 Error::new(Kind::Usage, message)
                     .expected(format!("one of {map}"))
                     .found(id)
                     .hint("chown it to one that the map has, or say whose all are: --owner")
-            }),
-            noted => Ok(noted),
+            })
         };
         Ok((find(note.0, &self.users, uid, "user")?, find(note.1, &self.groups, gid, "group")?))
     }
@@ -246,6 +239,27 @@ fn message(uid: u32, gid: u32) -> Vec<u8> {
         bytes.push(number as u8);
     }
     bytes
+}
+
+/// Takes the note out of a file's attributes, if there is one: the user and the group, where they could
+/// not be given.
+///
+/// # Errors
+/// `Invalid` for a note that makes no sense.
+pub(crate) fn take_note(
+    xattrs: &mut Vec<Xattr>,
+    path: &[u8],
+) -> Result<(Option<u32>, Option<u32>)> {
+    let Some(at) = xattrs.iter().position(|xattr| xattr.name == OWNER) else {
+        return Ok((None, None));
+    };
+    let note = xattrs.remove(at);
+    let (uid, gid) = parse(&note.value).ok_or_else(|| {
+        let what = format!("owner noted at {} makes no sense", show(path));
+        Error::invalid(what).expected("a message Resource").found(show(&note.value))
+    })?;
+    let lost = |id: u32| Some(id).filter(|id| *id != GIVEN);
+    Ok((lost(uid), lost(gid)))
 }
 
 /// The user and group of such a message; fields of later versions say nothing.

@@ -59,6 +59,8 @@ pub async fn pull_unpack(
     let apply = Apply { layers, missing: &missing, first, teed: Some(teed), arrivals };
     let (unpacker, ()) = tokio::try_join!(apply.run(unpacker), download.run(&missing, chunks))
         .map_err(|err| err.context(doing()))?;
+    // What is refused gets no name in the store either.
+    target.check(&unpacker).map_err(|err| err.context(doing()))?;
     // All content is there: what is left is to find that out, and to give it its name.
     let mut pulled = pull(context, reference, Some(platform), options).await?;
     for layer in &missing {

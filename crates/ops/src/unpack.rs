@@ -90,6 +90,17 @@ pub struct Target {
     pub strict: bool,
 }
 
+impl Target {
+    /// Whether what was unpacked may become visible.
+    pub(crate) fn check(&self, unpacker: &Unpacker) -> Result<()> {
+        let Some(reason) = unpacker.ambiguity().filter(|_| self.strict) else { return Ok(()) };
+        Err(Error::invalid("layers mean different things to different readers")
+            .expected("each name once, one size, nothing behind the end")
+            .found(reason)
+            .hint("without --strict the last entry of a name counts, and this is a warning"))
+    }
+}
+
 /// Unpacks the image that suits `platform`. The folder appears whole, or not at all.
 pub async fn unpack(
     context: &Context,
@@ -116,12 +127,7 @@ pub(crate) async fn publish(
     target: &Target,
     config: Option<MakeConfig>,
 ) -> Result<Tree> {
-    if let Some(reason) = unpacker.ambiguity().filter(|_| target.strict) {
-        return Err(Error::invalid("layers mean different things to different readers")
-            .expected("each name once, one size, nothing behind the end")
-            .found(reason)
-            .hint("without --strict the last entry of a name counts, and this is a warning"));
-    }
+    target.check(&unpacker)?;
     let (mtree, durable) = (target.mtree.clone(), target.options.sync);
     bridge::blocking(move || {
         let mut manifest = mtree.map(|path| Output::create(&path, durable)).transpose()?;

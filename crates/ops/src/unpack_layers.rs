@@ -34,6 +34,7 @@ pub async fn unpack_layers(
     let unpacker = Unpacker::folders(&target.dir, target.options)?;
     let unpacked = apply(context, &layers, marks, unpacker).await;
     let unpacker = unpacked.map_err(|err| err.context(doing()))?;
+    target.check(&unpacker).map_err(|err| err.context(doing()))?;
     let names: Vec<_> = (1..=layers.len()).rev().map(|number| number.to_string()).collect();
     let tree = bridge::blocking(move || {
         unpacker.write("lowerdir", (names.join(":") + "\n").as_bytes())?;

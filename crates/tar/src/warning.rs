@@ -40,6 +40,8 @@ pub enum Code {
     DeviceReplaced,
     /// Owners were not restored, because the process may not change them.
     OwnersKept,
+    /// Some owners are noted in an attribute, and nobody said whose the rest is.
+    OwnersNoted,
     /// Set-ID bits were left out, because the owner that they speak of was not restored.
     SetIdDropped,
     /// Access control lists in the form of star and bsdtar were left out.

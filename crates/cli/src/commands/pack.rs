@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::Args;
 
-use conex_layer::pack::Options;
+use conex_layer::pack::{Options, Owners};
 use conex_ops::pack::{Recipe, Report, pack};
 use conex_ops::{Context, CopyOptions};
 use conex_spec::config::Execution;
@@ -31,6 +31,7 @@ Examples:
   conex pack ./app oci:./build:app --base debian:12 --entrypoint /app/run
   conex pack ./base ./patches oci:./build:flat --one-layer
   conex pack ./rootfs store:app --platform linux/arm64 --compression zstd --long
+  conex unpack --rootless debian:12 ./rootfs && conex pack --rootless ./rootfs oci:./build:mine
   conex pack . oci:./build:src --ignore-file .dockerignore --exclude .git --owner 0:0")]
 pub struct Pack {
     /// The folders, base first, and last where the image goes
@@ -50,6 +51,10 @@ pub struct Pack {
     /// What the image runs on; this machine without it: OS[(VERSION)]/ARCH[/VARIANT]
     #[arg(long, value_name = "PLATFORM", value_parser = typed::<Platform>)]
     platform: Option<Platform>,
+    /// The folders were unpacked with `--rootless`: whoever owns one is root in its layer. Owners that are
+    /// noted there count without this too
+    #[arg(long, conflicts_with_all = ["owner", "uid_map"])]
+    rootless: bool,
     #[command(flatten)]
     layer: LayerArgs,
     #[command(flatten)]
@@ -101,6 +106,10 @@ impl Pack {
 
     fn recipe(&self, folders: Vec<PathBuf>) -> Result<Recipe> {
         let epoch = environment::source_date_epoch()?;
+        let mut layer = self.layer.options(epoch)?;
+        if self.rootless {
+            layer.owners = Owners::Rootless;
+        }
         Ok(Recipe {
             folders,
             one_layer: self.one_layer,
@@ -108,11 +117,7 @@ impl Pack {
             platform: super::platform_or_host(self.platform.as_ref()),
             execution: self.execution(),
             created: epoch.map(super::rfc3339),
-            layer: Options {
-                whiteouts: self.whiteouts,
-                filter: self.filter.filter()?,
-                ..self.layer.options(epoch)?
-            },
+            layer: Options { whiteouts: self.whiteouts, filter: self.filter.filter()?, ..layer },
         })
     }
 

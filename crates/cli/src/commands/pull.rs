@@ -36,6 +36,10 @@ pub struct Pull {
     /// Unpack it too, while it comes, to a folder that is not there yet or is empty
     #[arg(long, value_name = "DIR", conflicts_with = "all_platforms")]
     unpack: Option<PathBuf>,
+    /// Unpack no layers that another reader may take for another tree: that have a name twice, sizes that
+    /// differ, or something behind their end
+    #[arg(long, requires = "unpack")]
+    strict: bool,
     #[command(flatten)]
     rehash: Rehash,
 }
@@ -53,7 +57,8 @@ impl Pull {
         let platform = super::platform_or_host(self.platform.as_ref());
         if let Some(dir) = &self.unpack {
             let unpacked = Options { sync, ..Options::default() };
-            let target = Target { dir: dir.clone(), options: unpacked, mtree: None, strict: false };
+            let target =
+                Target { dir: dir.clone(), options: unpacked, mtree: None, strict: self.strict };
             let report = pull_unpack(context, reference, &platform, options, &target).await?;
             return output.report(&report, |report| {
                 super::unpack::warnings(&report.tree.warnings, report.tree.odd)

@@ -68,7 +68,7 @@ pub struct Unpack {
     devices: String,
     /// Refuse layers that another reader may take for another tree: that have a name twice, sizes that
     /// differ, or something behind their end
-    #[arg(long, conflicts_with = "layers")]
+    #[arg(long)]
     strict: bool,
 }
 

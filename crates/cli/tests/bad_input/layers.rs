@@ -85,8 +85,15 @@ pub fn what_is_ambiguous_is_refused_on_request() {
     let (world, image) = world(&[("x", FILE, "", b"first"), ("x", FILE, "", b"last")]);
     let to = world.scratch.join("unpacked/rootfs");
     let dir = to.display().to_string();
-    for bundle in [&[][..], &["--bundle"], &["--path", "x"]] {
-        let run = world.conex.run(&[&["unpack", "--strict", &image, &dir], bundle].concat());
+    let pulled = format!("{}/bad:latest", hostile::serve(&world.scratch.join("bad"), &[]));
+    for verb in [
+        &["unpack", &image, &dir][..],
+        &["unpack", "--bundle", &image, &dir],
+        &["unpack", "--path", "x", &image, &dir],
+        &["unpack", "--layers", &image, &dir],
+        &["pull", "--unpack", &dir, &pulled],
+    ] {
+        let run = world.conex.run(&[verb, &["--strict"]].concat());
         assert!(run.fails_with(UNSOUND).contains("twice"), "{}", run.err);
         assert_absent(&to);
     }

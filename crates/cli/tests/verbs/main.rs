@@ -73,6 +73,7 @@ const CASES: &[Case] = cases! {
     packing::an_index_keeps_its_other_images;
     packing::layers_are_downloaded_once;
     owners::noted_owners_are_repacked, needs ROOT;
+    owners::noted_owners_are_packed, needs ROOT;
     owners::a_bundle_is_repacked_with_its_maps, needs ROOT;
     owners::umoci_s_bundles_are_repacked, needs ROOT "umoci" "setpriv";
     owners::devices_are_what_is_asked_for, needs ROOT "mknod";

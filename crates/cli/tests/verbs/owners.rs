@@ -114,6 +114,52 @@ pub fn noted_owners_are_repacked() {
     }
 }
 
+/// The tree of whoever has no privilege becomes the layer that it was, but for what the disk cannot hold.
+pub fn noted_owners_are_packed() {
+    let scratch = Scratch::new("owners-packed");
+    let conex = Conex::new(&scratch);
+    let tree = scratch.folder("tree");
+    for (name, uid, gid) in [("root", 0, 0), ("web", 33, 33), ("half", 0, 42), ("folder", 7, 0)] {
+        let path = tree.join(name);
+        if name == "folder" { fs::create_dir(&path) } else { fs::write(&path, name) }.unwrap();
+        chown(path, Some(uid), Some(gid)).unwrap();
+    }
+    fs::hard_link(tree.join("web"), tree.join("web-too")).unwrap();
+    let image = format!("oci:{}:1", scratch.arg("layout"));
+    conex.ok(&["pack", tree.to_str().unwrap(), &image]);
+    let digest = |image: &str| conex.json(&["inspect", image])["root"]["digest"].clone();
+    assert!(digest(&image).is_string());
+    let home = scratch.folder("home");
+    fs::set_permissions(&home, fs::Permissions::from_mode(0o777)).unwrap();
+    let program = env!("CARGO_BIN_EXE_conex");
+    let dir = home.join("mine").display().to_string();
+    as_nobody(&home, program, &["unpack", "--rootless", &image, &dir]);
+    let place = |name: &str| format!("oci:{}:1", home.join(name).display());
+    let again = place("again");
+    let told = as_nobody(&home, program, &["pack", "--rootless", &dir, &again]);
+    assert_eq!(digest(&again), digest(&image), "{told}");
+    assert!(!told.contains("warning"), "{told}");
+    // By root just so.
+    conex.ok(&["pack", "--rootless", &dir, &again]);
+    assert_eq!(digest(&again), digest(&image));
+    // Without the option nobody knows that all the rest is root's.
+    let told = as_nobody(&home, program, &["pack", &dir, &place("kept")]);
+    assert!(told.contains("--rootless") && told.contains("65534"), "{told}");
+    as_nobody(&home, program, &["pack", "--owner", "5:6", &dir, &place("set")]);
+    let maps = ["--uid-map", "65534:0:1"];
+    as_nobody(&home, program, &[&["pack", &dir, &place("mapped")], &maps[..]].concat());
+    assert_eq!(digest(&place("mapped")), digest(&image));
+    for (name, web, half) in [("kept", (33, 33), (65_534, 42)), ("set", (5, 6), (5, 6))] {
+        let rows = conex.json(&["ls", "--layer", "1", &place(name)]);
+        assert!(!rows.to_string().contains("rootlesscontainers"), "{rows}");
+        let owner = |name: &str| {
+            let row = rows.as_array().unwrap().iter().find(|row| row["path"] == name).unwrap();
+            (row["uid"].as_u64().unwrap(), row["gid"].as_u64().unwrap())
+        };
+        assert_eq!([owner("web"), owner("web-too"), owner("half")], [web, web, half], "{name}");
+    }
+}
+
 /// Numbers of this machine are mapped back as the bundle says.
 pub fn a_bundle_is_repacked_with_its_maps() {
     let scratch = Scratch::new("owners-mapped");

@@ -4,14 +4,18 @@ use conex_spec::{Error, Kind, Result};
 use conex_tar::{Xattr, show};
 use rustix::fs::Stat;
 
-use crate::ids::Ids;
+use crate::ids::{self, Ids};
 
 /// Whose the files in the layer are.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum Owners {
-    /// Their owners in the directory.
+    /// Their owners in the directory, or those that unpacking without privilege has noted in an
+    /// attribute, which is left out.
     #[default]
     Keep,
+    /// The same of a directory that was unpacked without privilege: whoever owns it is root, and an owner
+    /// that is not noted is an error.
+    Rootless,
     /// All belong to one user and group.
     Set {
         /// The user's number.
@@ -19,7 +23,7 @@ pub enum Owners {
         /// The group's number.
         gid: u32,
     },
-    /// Numbers of the directory become others; one that is in no range is an error.
+    /// Numbers of the directory become others; one that is in no range and was not noted is an error.
     Map {
         /// For users.
         uids: Vec<IdRange>,
@@ -45,7 +49,19 @@ pub struct IdRange {
 impl Owners {
     /// Whether an attribute may say whose a file is.
     pub(super) fn are_noted(&self) -> bool {
-        matches!(self, Self::Unpacked(ids) if ids.remember)
+        match self {
+            Self::Unpacked(ids) => ids.remember,
+            Self::Keep | Self::Rootless | Self::Map { .. } => true,
+            Self::Set { .. } => false,
+        }
+    }
+
+    /// What they are of a directory that `stat` tells of.
+    pub(super) fn of(&self, stat: &Stat) -> Self {
+        match self {
+            Self::Rootless => Self::Unpacked(Ids::noted_by(stat.st_uid, stat.st_gid)),
+            other => other.clone(),
+        }
     }
 }
 
@@ -56,18 +72,27 @@ pub(super) fn owner(
     xattrs: &mut Vec<Xattr>,
     path: &[u8],
 ) -> Result<(u32, u32)> {
+    let (uid, gid) = (stat.st_uid, stat.st_gid);
     match owners {
-        Owners::Unpacked(ids) => ids.restore((stat.st_uid, stat.st_gid), xattrs, path),
-        Owners::Keep => Ok((stat.st_uid, stat.st_gid)),
-        Owners::Set { uid, gid } => Ok((*uid, *gid)),
+        Owners::Unpacked(ids) => ids.restore((uid, gid), xattrs, path),
+        Owners::Keep | Owners::Rootless => {
+            let noted = ids::take_note(xattrs, path)?;
+            Ok((noted.0.unwrap_or(uid), noted.1.unwrap_or(gid)))
+        }
+        Owners::Set { uid, gid } => {
+            xattrs.retain(|xattr| xattr.name != ids::OWNER);
+            Ok((*uid, *gid))
+        }
         Owners::Map { uids, gids } => {
-            let find = |ranges: &[IdRange], id: u32, what: &str| {
-                ranges.iter().find_map(|range| range.map(id)).ok_or_else(|| {
+            let noted = ids::take_note(xattrs, path)?;
+            let find = |noted: Option<u32>, ranges: &[IdRange], id: u32, what: &str| {
+                let id_there = || ranges.iter().find_map(|range| range.map(id));
+                noted.or_else(id_there).ok_or_else(|| {
                     Error::new(Kind::Usage, format!("no range for the {what} of {}", show(path)))
                         .found(id)
                 })
             };
-            Ok((find(uids, stat.st_uid, "user")?, find(gids, stat.st_gid, "group")?))
+            Ok((find(noted.0, uids, uid, "user")?, find(noted.1, gids, gid, "group")?))
         }
     }
 }

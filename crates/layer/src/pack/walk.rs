@@ -13,13 +13,13 @@ use rustix::fs::{
 };
 
 use super::merge::{self, Found};
-use super::owners::owner;
+use super::owners::{Owners, owner};
 use super::patterns::{Filtering, Verdict};
 use super::plan::{Plan, Step};
 use super::{Options, overlay};
 use crate::sys::{failed, open_dir};
-use crate::whiteout;
 use crate::xattr::{Target, get_all, get_all_at};
+use crate::{ids, whiteout};
 
 /// What was packed.
 #[derive(Default)]
@@ -33,6 +33,9 @@ pub(super) struct Walker<'a> {
     /// The folders that are laid one over the other, the uppermost first.
     roots: Vec<OwnedFd>,
     options: &'a Options,
+    owners: Owners,
+    /// Whose the lowest folder is.
+    person: u32,
     /// Where a file with several names was met first, by device and inode number.
     links: HashMap<(u64, u64), Vec<u8>>,
     choice: Choice<'a>,
@@ -71,8 +74,14 @@ impl<'a> Walker<'a> {
             openat(CWD, dir, flags, Mode::empty())
                 .map_err(|errno| Error::io("cannot open", dir, errno.into()))
         };
-        let roots = dirs.iter().rev().map(|dir| open(dir.as_ref())).collect::<Result<_>>()?;
-        Ok(Self { roots, options, links: HashMap::new(), choice, walked: Walked::default() })
+        let roots: Vec<_> =
+            dirs.iter().rev().map(|dir| open(dir.as_ref())).collect::<Result<_>>()?;
+        let lowest = roots.last().map(fstat).transpose();
+        let lowest = lowest.map_err(|errno| failed("read", b"/", errno))?;
+        let person = lowest.map_or(0, |stat| stat.st_uid);
+        let owners = lowest.map_or_else(Owners::default, |stat| options.owners.of(&stat));
+        let (links, walked) = (HashMap::new(), Walked::default());
+        Ok(Self { roots, options, owners, person, links, choice, walked })
     }
 
     /// Writes the whole tree. The root comes first, as `./`: Docker, containerd, Podman and
@@ -193,7 +202,7 @@ impl<'a> Walker<'a> {
         let Some(frame) = frames.last() else { return Ok(()) };
         if let Some(first) = self.first_name(&stat, &path) {
             let mut entry = Entry::new(path, Kind::HardLink(first));
-            if self.options.owners.are_noted() {
+            if self.owners.are_noted() {
                 entry.xattrs = get_all_at(&frame.fds[found.first()], name, &entry.path)?;
             }
             return self.write(writer, entry, &stat, io::empty());
@@ -339,7 +348,8 @@ impl<'a> Walker<'a> {
         content: impl io::Read,
     ) -> Result<()> {
         entry.mode = stat.st_mode & 0o7777;
-        let owner = owner(&self.options.owners, stat, &mut entry.xattrs, &entry.path)?;
+        self.hint_at_notes(&entry);
+        let owner = owner(&self.owners, stat, &mut entry.xattrs, &entry.path)?;
         let kept = match &self.choice {
             Choice::Plan(plan) => plan.owner(&entry.path),
             Choice::Filter(_) => None,
@@ -353,6 +363,22 @@ impl<'a> Walker<'a> {
         self.put_below(&mut entry);
         self.walked.entries += 1;
         writer.append(&entry, content)
+    }
+
+    /// Whoever unpacked the tree is root in it, but that nobody said.
+    fn hint_at_notes(&mut self, entry: &Entry) {
+        let noted = || entry.xattrs.iter().any(|xattr| xattr.name == ids::OWNER);
+        if self.owners != Owners::Keep || self.person == 0 || !noted() {
+            return;
+        }
+        let detail = format!(
+            "unpacking without privilege has noted some owners; what has no note is packed as that of \
+             {}, with --rootless as root's",
+            self.person
+        );
+        if !self.walked.warnings.has(Code::OwnersNoted) {
+            self.walked.warnings.add(Code::OwnersNoted, b"", detail);
+        }
     }
 
     /// Names an entry, and what it is a hard link to, as things in the folder that all is in.
