@@ -1,13 +1,15 @@
 //! `conex diff`
 
+use std::path::Path;
 use std::process::ExitCode;
+use std::str::FromStr;
 
 use clap::{Args, ValueEnum};
 
 use conex_layer::tree::Aspect;
 use conex_ops::Context;
 use conex_ops::diff::{Edit, FileChange, Operand, Options, Report, diff};
-use conex_spec::{Kind, Platform, Result};
+use conex_spec::{Error, Kind, Location, Platform, Result};
 
 use crate::args::typed;
 use crate::output::{Output, escape, size};
@@ -32,11 +34,11 @@ The exit code is 0 where both are the same, 1 where they differ, and 2 or more w
 compared.")]
 pub struct Diff {
     /// The first one
-    #[arg(value_parser = typed::<Operand>)]
-    old: Operand,
+    #[arg(value_parser = typed::<Side>)]
+    old: Side,
     /// The second one
-    #[arg(value_parser = typed::<Operand>)]
-    new: Operand,
+    #[arg(value_parser = typed::<Side>)]
+    new: Side,
     /// The platform; this machine's without it: OS[(VERSION)]/ARCH[/VARIANT]
     #[arg(long, value_name = "PLATFORM", value_parser = typed::<Platform>)]
     platform: Option<Platform>,
@@ -52,6 +54,30 @@ pub struct Diff {
     /// What makes no difference; may be repeated
     #[arg(long, value_name = "ASPECT", value_enum)]
     ignore: Vec<Ignored>,
+}
+
+/// What to compare, and how it was typed.
+#[derive(Clone, Debug)]
+struct Side {
+    text: String,
+    operand: Operand,
+}
+
+impl FromStr for Side {
+    type Err = Error;
+
+    fn from_str(text: &str) -> Result<Self> {
+        Ok(Self { text: text.to_owned(), operand: text.parse()? })
+    }
+}
+
+impl Side {
+    /// The name of an image in a registry may be that of a folder here as well.
+    fn hint(&self) -> Option<String> {
+        let far = matches!(self.operand, Operand::Image(Location::Registry(_)));
+        let here = far && Path::new(&self.text).exists();
+        here.then(|| format!("what has this name in the current folder is `./{}`", self.text))
+    }
 }
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
@@ -71,16 +97,23 @@ impl Diff {
             ignore: self.ignore.iter().map(|ignored| ignored.aspect()).collect(),
             content: self.content,
         };
-        let mut report = diff(context, &self.old, &self.new, &options).await.map_err(|err| {
-            // Whose code would be 1 has a neighbour's.
-            let plain = matches!(err.kind(), Kind::Unsupported | Kind::Conflict);
-            if plain { err.with_kind(Kind::Usage) } else { err }
-        })?;
+        let compared = diff(context, &self.old.operand, &self.new.operand, &options).await;
+        let mut report = compared.map_err(|err| self.explain(err))?;
         if self.stat {
             report.files.clear();
         }
         output.report(&report, |report| self.text(report))?;
         Ok(if report.same { ExitCode::SUCCESS } else { ExitCode::from(DIFFERENT) })
+    }
+
+    fn explain(&self, err: Error) -> Error {
+        // Whose code would be 1 has a neighbour's.
+        let plain = matches!(err.kind(), Kind::Unsupported | Kind::Conflict);
+        let err = if plain { err.with_kind(Kind::Usage) } else { err };
+        match self.old.hint().or_else(|| self.new.hint()) {
+            Some(hint) => err.hint(hint),
+            None => err,
+        }
     }
 
     fn text(&self, report: &Report) -> String {
