@@ -5,7 +5,7 @@
 //! the disk before or during a change is not kept after it, and what is found here is served only
 //! after a look whether the records that led to it are still the same.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use crate::paths::Repository;
@@ -28,7 +28,8 @@ struct State {
     young: Generation,
     old: Generation,
     changes: u64,
-    changing: HashSet<Repository>,
+    /// How many changes of each go on.
+    changing: HashMap<Repository, usize>,
 }
 
 /// A repository is being changed as long as this lives.
@@ -76,7 +77,7 @@ impl Cache {
     /// Keeps what was read from the disk since a moment.
     pub(crate) fn put(&self, since: Moment, repository: &Repository, name: &str, stored: Stored) {
         let mut state = self.state();
-        if state.changes == since.0 && !state.changing.contains(repository) {
+        if state.changes == since.0 && !state.changing.contains_key(repository) {
             self.keep(&mut state, repository, name, stored);
         }
     }
@@ -85,7 +86,7 @@ impl Cache {
     /// repository's lock, and drops the change before it is acknowledged.
     pub(crate) fn change<'a>(&'a self, repository: &'a Repository) -> Change<'a> {
         let mut state = self.state();
-        state.changing.insert(repository.clone());
+        *state.changing.entry(repository.clone()).or_default() += 1;
         state.young.remove(repository);
         state.old.remove(repository);
         Change { cache: self, repository }
@@ -108,7 +109,12 @@ impl Cache {
 impl Drop for Change<'_> {
     fn drop(&mut self) {
         let mut state = self.cache.state();
-        state.changing.remove(self.repository);
+        if let Some(count) = state.changing.get_mut(self.repository) {
+            *count -= 1;
+            if *count == 0 {
+                state.changing.remove(self.repository);
+            }
+        }
         state.changes += 1;
     }
 }
@@ -163,7 +169,11 @@ mod tests {
         let change = cache.change(&a);
         cache.put(reading, &a, "y", stored(3));
         assert!(cache.get(&a, "x").is_err());
+        let other = cache.change(&a);
         drop(change);
+        cache.put(cache.now(), &a, "y", stored(3));
+        assert!(cache.get(&a, "y").is_err(), "the other one goes on");
+        drop(other);
         cache.put(reading, &a, "y", stored(3));
         assert!(cache.get(&a, "x").is_err() && cache.get(&a, "y").is_err());
         assert!(cache.get(&b, "x").is_ok());

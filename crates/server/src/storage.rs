@@ -9,8 +9,9 @@
 //!                                  └─ storage/s3             many processes, objects, conditions
 //! ```
 //! A change is a few writes of single records in an order that any reader, and any crash, can meet:
-//! content, then what refers to it. Within a process the changes of a repository come one after the
-//! other. Between processes nothing is locked; whoever changed something looks afterwards whether
+//! content, then what refers to it. Within a process manifests of a repository are put side by side, so
+//! that a disk makes many of them durable at once, and whoever deletes is alone. Between processes nothing
+//! is locked; whoever changed something looks afterwards whether
 //! another one undid a part of it, and does it again (`storage/manifests`).
 
 pub(crate) mod entries;
@@ -29,7 +30,7 @@ use std::time::{Duration, Instant};
 
 use conex_spec::{Digest, Error, Kind, Result};
 use ring::hmac;
-use tokio::sync::{Mutex, MutexGuard};
+use tokio::sync::{RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use self::entries::Entries;
 use self::folder::FolderHome;
@@ -49,7 +50,7 @@ const LOCKS: usize = 64;
 #[derive(Debug)]
 pub(crate) struct Storage {
     home: Arc<dyn Home>,
-    locks: [Mutex<()>; LOCKS],
+    locks: [RwLock<()>; LOCKS],
     hash: RandomState,
     pub(crate) cache: Cache,
     pub(crate) entries: Entries,
@@ -62,7 +63,12 @@ pub(crate) struct Storage {
 pub(crate) struct Changing<'a> {
     // Dropped in this order: the cache must know before the next one may change.
     _change: Change<'a>,
-    _guard: MutexGuard<'a, ()>,
+    _guard: Guard<'a>,
+}
+
+enum Guard<'a> {
+    Side { _by_side: RwLockReadGuard<'a, ()> },
+    Alone { _alone: RwLockWriteGuard<'a, ()> },
 }
 
 impl Storage {
@@ -80,7 +86,7 @@ impl Storage {
 
     /// `cache` is in bytes.
     pub(crate) fn new(home: Arc<dyn Home>, cache: usize) -> Self {
-        let locks = std::array::from_fn(|_| Mutex::default());
+        let locks = std::array::from_fn(|_| RwLock::default());
         let (cache, entries) = (Cache::new(cache), Entries::new(cache / 2));
         let (leases, began) = (Leases::new(Gc::default().grace), OnceLock::new());
         Self { home, locks, hash: RandomState::new(), cache, entries, leases, began }
@@ -143,9 +149,23 @@ impl Storage {
 
     /// Waits until no other request of this process changes the repository.
     pub(crate) async fn change<'a>(&'a self, repository: &'a Repository) -> Changing<'a> {
+        let _guard = Guard::Alone { _alone: self.lock_of(repository).write().await };
+        Changing { _change: self.cache.change(repository), _guard }
+    }
+
+    /// Waits until no other request of this process changes the repository in another way than by putting
+    /// manifests. Conditions of its writes tell whether one of these was quicker.
+    pub(crate) async fn add<'a>(&'a self, repository: &'a Repository) -> Changing<'a> {
+        if !self.home.takes_many() {
+            return self.change(repository).await;
+        }
+        let _guard = Guard::Side { _by_side: self.lock_of(repository).read().await };
+        Changing { _change: self.cache.change(repository), _guard }
+    }
+
+    fn lock_of(&self, repository: &Repository) -> &RwLock<()> {
         let slot = self.hash.hash_one(repository.as_str()) % LOCKS as u64;
-        let guard = self.locks[usize::try_from(slot).unwrap_or_default()].lock().await;
-        Changing { _change: self.cache.change(repository), _guard: guard }
+        &self.locks[usize::try_from(slot).unwrap_or_default()]
     }
 
     async fn look(&self, wanted: Wanted) -> Result<Option<Content>> {

@@ -113,7 +113,7 @@ impl App {
         let _charge =
             self.quotas.charge(home, &repository, &manifest.digest, manifest.size).await?;
         let kept = self.kept(&repository, &tags);
-        let changing = self.storage.change(&repository).await;
+        let changing = self.storage.add(&repository).await;
         for _ in 0..TRIES {
             let bound = condition.is_some() || fresh || !overwrites || !kept.is_empty();
             let seen = match bound {

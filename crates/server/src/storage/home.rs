@@ -44,6 +44,11 @@ pub(crate) trait Home: Debug + Send + Sync {
     /// be looked at again.
     fn is_shared(&self) -> bool;
 
+    /// Whether manifests of a repository can be put side by side.
+    fn takes_many(&self) -> bool {
+        true
+    }
+
     /// Whether a repository of this name can be pushed to.
     fn takes(&self, _: &Repository) -> bool {
         true

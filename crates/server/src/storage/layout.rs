@@ -110,6 +110,11 @@ impl Home for LayoutHome {
         true
     }
 
+    /// Each one changes the same file.
+    fn takes_many(&self) -> bool {
+        false
+    }
+
     fn takes(&self, repository: &Repository) -> bool {
         self.0.repository == *repository
     }

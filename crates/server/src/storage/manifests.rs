@@ -187,7 +187,7 @@ impl Storage {
     }
 
     /// Puts a manifest and its tags. Returns whether it did: not where a tag is no longer what it
-    /// was when it was looked at. The caller holds [`Storage::change`].
+    /// was when it was looked at. The caller holds [`Storage::add`].
     pub(crate) async fn put_manifest(
         &self,
         repository: &Repository,
@@ -215,7 +215,7 @@ impl Storage {
                 return Ok(false);
             }
             if !self.home().is_shared() {
-                // Whoever else may change it waits for the caller.
+                // Whoever may delete it waits for the caller.
                 return Ok(true);
             }
             let link = repository.manifest(digest)?;
