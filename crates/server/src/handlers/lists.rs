@@ -17,8 +17,8 @@ use crate::storage::entries::Entry;
 const MAX_TAGS: usize = 10_000;
 /// The most repositories in one answer.
 const MAX_REPOSITORIES: usize = 1000;
-/// What one answer holds of referrers, in bytes: what clients take as a manifest.
-const MAX_REFERRERS: usize = 4 << 20;
+/// What one answer holds of referrers, in bytes: some 2,500, for which nobody waits long.
+const MAX_REFERRERS: usize = 512 << 10;
 /// What an index is beside its entries, generously.
 const INDEX: usize = 1 << 10;
 

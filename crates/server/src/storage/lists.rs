@@ -108,7 +108,7 @@ impl Storage {
         }
         if let Some(noted) = &reading.noted {
             missing.retain(|at| {
-                entries[*at] = noted.get(&names[*at]).map(Arc::clone);
+                entries[*at] = noted.get(&names[*at]);
                 if let Some(entry) = &entries[*at] {
                     self.entries.put(folder, &names[*at], Arc::clone(entry));
                 }

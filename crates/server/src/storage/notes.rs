@@ -12,7 +12,7 @@
 //! name says never changes (see [`super::entries`]). So one that is old lacks some entries and has some
 //! too many, and both do no harm; one that is damaged or gone is written anew. A push leaves it alone.
 
-use std::collections::HashMap;
+use std::ops::Range;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -29,8 +29,12 @@ pub(super) const WORTH: usize = 500;
 const LONGEST: usize = 12 << 20;
 const HEAD: &str = "conex referrers 1 ";
 
-/// Entries by their names.
-pub(super) type Noted = HashMap<String, Arc<Entry>>;
+/// Lines of a note, in the order of their names. Only those that are asked for become entries.
+#[derive(Debug, Default)]
+pub(super) struct Noted {
+    bytes: Bytes,
+    lines: Vec<Range<usize>>,
+}
 
 impl Storage {
     /// What the note of a subject has; nothing where there is none that is sound.
@@ -57,9 +61,10 @@ impl Storage {
             Some(noted) => noted,
             None => self.noted(repository, subject).await,
         };
-        let old = noted.iter();
-        let new = looked.iter().filter(|(name, _)| !noted.contains_key(name));
-        let bytes = print(new.map(|(name, entry)| (name, entry)).chain(old));
+        let mut all: Vec<(&str, Arc<Entry>)> = noted.iter().collect();
+        let new = looked.iter().filter(|(name, _)| noted.find(name).is_none());
+        all.extend(new.map(|(name, entry)| (name.as_str(), Arc::clone(entry))));
+        let bytes = print(all);
         // Where it cannot be written, as on a full disk, the list is answered all the same.
         let _ = self.home().write(&name, bytes.into(), When::Always).await;
         // Also those for which there was no room: or each list would write it anew.
@@ -90,9 +95,41 @@ impl Storage {
     }
 }
 
-fn print<'a>(entries: impl Iterator<Item = (&'a String, &'a Arc<Entry>)>) -> Vec<u8> {
+impl Noted {
+    /// The entry of a name; nothing where the note does not have it.
+    pub(super) fn get(&self, name: &str) -> Option<Arc<Entry>> {
+        self.entry(self.find(name)?).map(|(_, entry)| entry)
+    }
+
+    fn find(&self, name: &str) -> Option<&str> {
+        let name_at = |line: &Range<usize>| self.text(line).split('\t').next().unwrap_or_default();
+        let at = self.lines.binary_search_by(|line| name_at(line).cmp(name)).ok()?;
+        self.lines.get(at).map(|line| self.text(line))
+    }
+
+    fn iter(&self) -> impl Iterator<Item = (&str, Arc<Entry>)> {
+        self.lines.iter().filter_map(|line| self.entry(self.text(line)))
+    }
+
+    fn text(&self, line: &Range<usize>) -> &str {
+        // It was text as a whole, and a newline is no part of a letter.
+        self.bytes.get(line.clone()).and_then(|it| str::from_utf8(it).ok()).unwrap_or_default()
+    }
+
+    fn entry<'a>(&self, line: &'a str) -> Option<(&'a str, Arc<Entry>)> {
+        let (name, rest) = line.split_once('\t')?;
+        let (kind, text) = rest.split_once('\t')?;
+        let digest = paths::unflat(name)?;
+        // An empty one is not the same as none: there is no artifact type that is empty.
+        let kind = Some(kind).filter(|kind| !kind.is_empty()).map(MediaType::new);
+        Some((name, Arc::new(Entry::of_note(text, digest, kind))))
+    }
+}
+
+fn print(mut entries: Vec<(&str, Arc<Entry>)>) -> Vec<u8> {
+    entries.sort_unstable_by_key(|(name, _)| *name);
     let mut text = String::new();
-    for (name, entry) in entries {
+    for (name, entry) in &entries {
         let kind = entry.artifact_type.as_ref().map_or("", MediaType::as_str);
         // What cannot stand on a line is read by itself.
         if [name, kind, entry.text()].iter().any(|part| part.contains(['\t', '\n'])) {
@@ -110,20 +147,20 @@ fn print<'a>(entries: impl Iterator<Item = (&'a String, &'a Arc<Entry>)>) -> Vec
 }
 
 fn parse(bytes: &Bytes) -> Option<Noted> {
-    let (head, text) = std::str::from_utf8(bytes).ok()?.split_once('\n')?;
+    let (head, text) = str::from_utf8(bytes).ok()?.split_once('\n')?;
     let stated = head.strip_prefix(HEAD)?;
     if Algorithm::Blake3.digest(text.as_bytes()).as_str() != stated {
         return None;
     }
-    let line = |line: &str| {
-        let (name, rest) = line.split_once('\t')?;
-        let (kind, text) = rest.split_once('\t')?;
-        let digest = paths::unflat(name)?;
-        // An empty one is not the same as none: there is no artifact type that is empty.
-        let kind = Some(kind).filter(|kind| !kind.is_empty()).map(MediaType::new);
-        Some((name.to_owned(), Arc::new(Entry::of_note(text, digest, kind))))
-    };
-    Some(text.lines().filter_map(line).collect())
+    let mut at = head.len() + 1;
+    let lines = text.split_inclusive('\n').map(|line| {
+        let start = at;
+        at += line.len();
+        start..start + line.trim_end_matches('\n').len()
+    });
+    let mut lines: Vec<_> = lines.collect();
+    lines.sort_by_key(|line| bytes.get(line.clone()));
+    Some(Noted { lines, bytes: bytes.clone() })
 }
 
 #[cfg(test)]
@@ -254,8 +291,25 @@ mod tests {
         let name = paths::flat(&Digest::sha256(b"")).unwrap();
         for (text, kind, fits) in [("{}", "a/b", 1), ("{\n}", "a/b", 0), ("{}", "a\tb", 0)] {
             let entry = entry(text, kind);
-            let printed = print([(&name, &entry)].into_iter());
-            assert_eq!(parse(&printed.into()).unwrap().len(), fits);
+            let printed = print(vec![(&name, entry)]);
+            assert_eq!(parse(&printed.into()).unwrap().lines.len(), fits);
         }
+    }
+
+    /// Names may lie in any order in a note, and one may be the beginning of another.
+    #[test]
+    fn names_are_found_in_a_note() {
+        let names: Vec<_> =
+            (0..50_u8).map(|number| paths::flat(&Digest::sha256(&[number])).unwrap()).collect();
+        let line = |name: &String| format!("{name}\ta/b\t{{\"{name}\"}}\n");
+        let text: String = names.iter().map(line).collect();
+        let digest = Algorithm::Blake3.digest(text.as_bytes());
+        let noted = parse(&format!("{HEAD}{digest}\n{text}").into()).unwrap();
+        for name in &names {
+            assert_eq!(noted.get(name).unwrap().text(), format!("{{\"{name}\"}}"));
+            assert!(noted.get(&name[..20]).is_none() && noted.get(&format!("{name}0")).is_none());
+        }
+        assert_eq!(noted.iter().count(), 50);
+        assert!(Noted::default().get("a").is_none());
     }
 }
