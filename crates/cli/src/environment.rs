@@ -33,6 +33,8 @@ pub fn fill(bucket: &mut S3) {
         }
         bucket.options.entry(name).or_insert(value);
     }
+    // Large files that may be lost lie there, where it is a disk: file-hierarchy(7).
+    bucket.spool.get_or_insert_with(|| folder("TMPDIR").unwrap_or_else(|| "/var/tmp".into()));
 }
 
 /// How a bucket is reached, as the tools of Amazon read it: option and value.

@@ -87,6 +87,50 @@ fn an_upload_goes_on_at_the_other_process_after_a_kill() {
     }
 }
 
+/// What too many clients have sent of their parts waits on the disk, and nothing of it is lost.
+#[test]
+fn many_slow_uploads_have_little_memory_together() {
+    const CLIENTS: usize = 48;
+    let dir = tempfile::tempdir().unwrap();
+    let Some(server) = S3Server::start(Program::S3s, dir.path()) else { return };
+    let serving = Serve::bucket(&server).start();
+    let bytes = |number: usize| -> Vec<u8> {
+        (0..9_000_000_u32).map(|i| (i.wrapping_mul(i + number as u32) >> 7) as u8).collect()
+    };
+    let begin = |number: usize| {
+        let (head, _) = ask(&serving, "POST", "/v2/a/blobs/uploads/", "", b"");
+        let path = header(&head, "location");
+        let mut stream = TcpStream::connect(&serving.address).unwrap();
+        let head = format!("PATCH {path} HTTP/1.1\r\nHost: x\r\nContent-Length: 9000000\r\n\r\n");
+        stream.write_all(head.as_bytes()).unwrap();
+        stream.write_all(&bytes(number)[..8_000_000]).unwrap();
+        (stream, path)
+    };
+    let end = |number: usize, (mut stream, path): (TcpStream, String)| {
+        let bytes = bytes(number);
+        stream.write_all(&bytes[8_000_000..]).unwrap();
+        let mut answer = [0; 12];
+        stream.read_exact(&mut answer).unwrap();
+        assert_eq!(&answer, b"HTTP/1.1 202");
+        let digest = Digest::sha256(&bytes);
+        let (head, _) = ask(&serving, "PUT", &format!("{path}?digest={digest}"), "", b"");
+        assert!(head.starts_with("http/1.1 201"), "{head}");
+        if number % 8 == 0 {
+            let (_, body) = ask(&serving, "GET", &format!("/v2/a/blobs/{digest}"), "", b"");
+            assert!(body == bytes);
+        }
+    };
+    let numbers: Vec<usize> = (0..CLIENTS).collect();
+    let begun: Vec<_> = numbers.into_iter().map(|number| (number, begin(number))).collect();
+    std::thread::scope(|scope| {
+        for (number, upload) in begun {
+            scope.spawn(move || end(number, upload));
+        }
+    });
+    // All of them together have sent 384 MB before any of it could become a part.
+    assert!(serving.peak() < 200 << 10, "{} KiB", serving.peak());
+}
+
 #[test]
 fn a_bucket_that_is_not_there_is_told() {
     let dir = tempfile::tempdir().unwrap();

@@ -73,6 +73,9 @@ pub struct S3 {
     pub prefix: String,
     /// Whether clients get large blobs from the store itself, at addresses that are signed for them.
     pub redirect: bool,
+    /// A folder of this machine where uploads wait for the rest of a part while memory is short. Without
+    /// one, those that come then are told to try again later.
+    pub spool: Option<PathBuf>,
     /// `aws_region`, `aws_endpoint_url`, `aws_access_key_id` and so on, as the variables of the
     /// environment are called, in small letters.
     pub options: BTreeMap<String, String>,
@@ -111,6 +114,7 @@ impl fmt::Debug for S3 {
             .field("bucket", &self.bucket)
             .field("prefix", &self.prefix)
             .field("redirect", &self.redirect)
+            .field("spool", &self.spool)
             .field("options", &options)
             .finish()
     }

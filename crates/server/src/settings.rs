@@ -94,6 +94,7 @@ struct StorageTable {
     path_style: Option<bool>,
     #[serde(default)]
     redirect: bool,
+    spool: Option<PathBuf>,
 }
 
 /// Some of it is secret.
@@ -215,7 +216,7 @@ impl Settings {
             (Some(root), None) => config.storage = Place::Folder(folder.join(root)),
             (None, Some(table)) => {
                 let path = self.path.display();
-                let bucket = table.bucket().map_err(|err| err.context(path))?;
+                let bucket = table.bucket(&folder).map_err(|err| err.context(path))?;
                 config.storage = Place::S3(bucket);
             }
             (None, None) => {}
@@ -307,7 +308,7 @@ impl Settings {
 }
 
 impl StorageTable {
-    fn bucket(self) -> Result<S3> {
+    fn bucket(self, folder: &Path) -> Result<S3> {
         let virtual_hosted = self.path_style.map(|path_style| (!path_style).to_string());
         let options = [
             ("aws_region", self.region),
@@ -318,7 +319,8 @@ impl StorageTable {
             ("aws_virtual_hosted_style_request", virtual_hosted),
         ];
         let given = options.into_iter().filter_map(|(name, value)| Some((name.into(), value?)));
-        Ok(S3 { redirect: self.redirect, options: given.collect(), ..S3::parse(&self.url)? })
+        let (redirect, spool) = (self.redirect, self.spool.map(|spool| folder.join(spool)));
+        Ok(S3 { redirect, spool, options: given.collect(), ..S3::parse(&self.url)? })
     }
 }
 

@@ -78,12 +78,14 @@ fn a_bucket_can_be_set() {
         secret-access-key = "hidden"
         path-style = false
         redirect = true
+        spool = "waiting"
     "#;
     let config = apply(text, Path::new("")).unwrap();
     assert_eq!(config.storage.to_string(), "s3://bucket/some/prefix");
     assert!(!format!("{config:?}").contains("hidden"));
     let Place::S3(bucket) = &config.storage else { panic!() };
     assert!(bucket.redirect);
+    assert!(bucket.spool.as_ref().unwrap().ends_with("waiting"));
     assert_eq!(bucket.options["aws_secret_access_key"], "hidden");
     assert_eq!(bucket.options["aws_virtual_hosted_style_request"], "true");
     for bad in

@@ -23,7 +23,7 @@ fn bucket(server: &S3Server, prefix: &str) -> S3 {
         ("aws_region", "us-east-1".into()),
     ];
     let options = options.map(|(name, value)| (name.to_owned(), value)).into();
-    S3 { bucket: BUCKET.into(), prefix: prefix.into(), redirect: false, options }
+    S3 { bucket: BUCKET.into(), prefix: prefix.into(), redirect: false, spool: None, options }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

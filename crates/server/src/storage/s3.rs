@@ -7,6 +7,7 @@
 //! | records, versions, conditions | `records` |
 //! | where content lies, and when it is visible | `content` |
 //! | uploads that go on in another process | `session` |
+//! | the last bytes of each, in memory or in a file | `tail` |
 //! | stamps, and what is removed only if nobody wants it | `aging` |
 //! | what the bucket can do, and who may write | `claim` |
 //!
@@ -26,8 +27,10 @@ mod claim;
 mod content;
 mod records;
 mod session;
+mod tail;
 
 use std::collections::{HashMap, HashSet};
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use async_trait::async_trait;
@@ -61,6 +64,7 @@ struct Inner {
     /// Whether the store holds to conditions; where not, this process has a lease.
     lease: Option<Lease>,
     redirect: bool,
+    spool: Option<PathBuf>,
     /// Changes of one process come one after the other where the store knows no conditions.
     alone: tokio::sync::Mutex<()>,
     places: Mutex<HashMap<Digest, content::Data>>,
@@ -83,6 +87,7 @@ impl S3Home {
             bucket,
             lease,
             redirect: config.redirect,
+            spool: config.spool.clone(),
             alone: tokio::sync::Mutex::default(),
             places: Mutex::default(),
             enrolled: Mutex::default(),

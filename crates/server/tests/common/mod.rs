@@ -40,7 +40,7 @@ pub(crate) fn bucket(endpoint: &str, prefix: &str) -> S3 {
         ("aws_region", "us-east-1"),
     ];
     let options = options.map(|(name, value)| (name.to_owned(), value.to_owned())).into();
-    S3 { bucket: BUCKET.into(), prefix: prefix.into(), redirect: false, options }
+    S3 { bucket: BUCKET.into(), prefix: prefix.into(), redirect: false, spool: None, options }
 }
 
 pub(crate) struct Registry {

@@ -4,8 +4,8 @@
 //! {"length":19000000,"data":UUID,"multipart":ID,"parts":[TAG,TAG],"done":false}
 //! the last bytes, too few for a part
 //! ```
-//! A part is sent when 8 MiB have come, the next ones while it is on its way; what is fewer lies in
-//! the record when a request ends. The record is written again when parts have arrived, so a killed
+//! A part is sent when 8 MiB have come, the next ones while it is on its way; what is fewer waits (see
+//! `tail`), and lies in the record when a request ends. The record is written again when parts have arrived, so a killed
 //! process loses what it had not told of, and no more.
 //!
 //! Only one process has a session: it writes the record under the condition that it is the one it
@@ -19,7 +19,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use bytes::{Buf, Bytes};
+use bytes::Bytes;
 use conex_spec::{Algorithm, Digest, Error, Kind, Result};
 use futures_util::TryStreamExt;
 use object_store::PutPayload;
@@ -29,6 +29,7 @@ use tokio::task::{JoinError, JoinSet};
 use uuid::Uuid;
 
 use super::content::Data;
+use super::tail::{Tail, moving};
 use super::{Inner, S3Home};
 use crate::paths::{self, Repository};
 use crate::storage::blocking;
@@ -38,7 +39,7 @@ use crate::storage::home::{Hashing, Home, Session, Version, When};
 /// more than [`MAX_PARTS`].
 const PART: usize = 8 << 20;
 const MAX_PARTS: usize = 10_000;
-/// Parts on their way at a time: what a session takes of memory.
+/// Parts of one session on their way at a time.
 const FLYING: usize = 3;
 
 /// The number and the tag of a part that arrived, or did not.
@@ -63,12 +64,12 @@ struct S3Session {
     id: Uuid,
     /// Without what is on its way.
     state: State,
-    tail: Vec<Bytes>,
+    tail: Tail,
     length: u64,
     version: Option<Version>,
     /// Whether this request wrote the record already.
     claimed: bool,
-    start: (State, Vec<Bytes>),
+    start: (State, Tail),
     flying: JoinSet<Result<(usize, String)>>,
     landed: BTreeMap<usize, String>,
     sent: usize,
@@ -96,10 +97,13 @@ impl S3Home {
         id: Uuid,
     ) -> Result<Option<Box<dyn Session>>> {
         let name = repository.upload(id);
+        let _moving = moving(PART).await?;
         let Some(record) = self.0.read(&name).await? else { return Ok(None) };
         let (state, tail) = parse(&name, &record.bytes)?;
         let mut session = S3Session::new(self.clone(), repository, id, state, tail);
         session.version = Some(record.version);
+        drop(record.bytes);
+        session.settle().await?;
         Ok(Some(Box::new(session)))
     }
 }
@@ -118,6 +122,7 @@ impl Inner {
 
     pub(super) async fn uploaded(&self, repository: &Repository, id: Uuid) -> Result<Option<u64>> {
         let name = repository.upload(id);
+        let _moving = moving(PART).await?;
         let Some(record) = self.read(&name).await? else { return Ok(None) };
         Ok(Some(parse(&name, &record.bytes)?.0.length))
     }
@@ -146,23 +151,23 @@ impl Session for S3Session {
         })
         .await?;
         self.length += batch.iter().map(|chunk| chunk.len() as u64).sum::<u64>();
-        self.tail.extend(batch);
+        self.tail.push(batch);
         self.land_some().await?;
-        while self.tail_length() >= PART {
+        while self.tail.length() >= PART {
             self.claim().await?;
             self.send(PART).await?;
         }
-        Ok(())
+        self.settle().await
     }
 
     async fn undo(&mut self) -> Result<()> {
         // What is on its way must not arrive after what takes its place.
         let landed = self.land_all().await;
-        let (state, tail) = self.start.clone();
+        let (state, tail) = &self.start;
         let multipart = self.state.multipart.take();
-        self.state = State { multipart, ..state };
+        self.state = State { multipart, ..state.clone() };
         self.length = self.state.length;
-        self.tail = tail;
+        self.tail = tail.copy().await?;
         self.sent = self.state.parts.len();
         self.landed.clear();
         landed
@@ -176,7 +181,8 @@ impl Session for S3Session {
     async fn hash(&mut self, algorithm: Algorithm) -> Result<Digest> {
         let mut hasher = algorithm.hasher();
         if self.state.multipart.is_none() {
-            self.tail.iter().for_each(|chunk| hasher.update(chunk));
+            let _moving = moving(self.tail.length()).await?;
+            self.tail.chunks().await?.iter().for_each(|chunk| hasher.update(chunk));
             return Ok(hasher.finish());
         }
         self.complete().await?;
@@ -190,7 +196,9 @@ impl Session for S3Session {
 
     async fn publish(&mut self, digest: &Digest) -> Result<()> {
         if self.state.multipart.is_none() {
-            self.home.0.put(digest, self.tail.concat().into()).await?;
+            let _moving = moving(self.tail.length()).await?;
+            let content = self.tail.chunks().await?.concat();
+            self.home.0.put(digest, content.into()).await?;
         } else {
             self.complete().await?;
             let data = Data { id: self.state.data, size: self.length };
@@ -226,15 +234,16 @@ impl Session for S3Session {
 impl S3Session {
     fn new(home: S3Home, repository: Repository, id: Uuid, state: State, tail: Bytes) -> Self {
         let tail = if tail.is_empty() { Vec::new() } else { vec![tail] };
+        let start = (state.clone(), Tail::new(tail.clone()));
         Self {
             home,
             repository,
             id,
             length: state.length,
             sent: state.parts.len(),
-            start: (state.clone(), tail.clone()),
+            start,
             state,
-            tail,
+            tail: Tail::new(tail),
             version: None,
             claimed: false,
             flying: JoinSet::new(),
@@ -243,8 +252,11 @@ impl S3Session {
         }
     }
 
-    fn tail_length(&self) -> usize {
-        self.tail.iter().map(Bytes::len).sum()
+    /// Makes room for other uploads where memory is short.
+    async fn settle(&mut self) -> Result<()> {
+        let folder = self.home.0.spool.as_deref();
+        self.start.1.settle(folder).await?;
+        self.tail.settle(folder).await
     }
 
     /// Makes this request the one that has the session, and begins the multipart upload.
@@ -260,7 +272,8 @@ impl S3Session {
             // As it was when the request began: the bytes of now are not there yet.
             let (start, tail) = &self.start;
             let claim = State { multipart: self.state.multipart.clone(), ..start.clone() };
-            let record = print(&claim, tail)?;
+            let _moving = moving(tail.length()).await?;
+            let record = print(&claim, &tail.chunks().await?)?;
             self.write_record(record).await?;
         }
         Ok(())
@@ -276,7 +289,8 @@ impl S3Session {
             let most = format!("at most {} bytes", MAX_PARTS as u64 * PART as u64);
             return Err(Error::new(Kind::Limit, "the blob is too large").expected(most));
         }
-        let payload = PutPayload::from_iter(take(&mut self.tail, length));
+        let moving = moving(length).await?;
+        let payload = PutPayload::from_iter(self.tail.take(length).await?);
         let (home, data) = (Arc::clone(&self.home.0), self.state.data);
         let multipart = self.state.multipart.clone().unwrap_or_default();
         self.sent += 1;
@@ -284,6 +298,7 @@ impl S3Session {
             let name = paths::data(data);
             let path = home.bucket.path(&name)?;
             let put = home.bucket.store.put_part(&path, &multipart, number, payload).await;
+            drop(moving);
             let part = put.map_err(|err| home.bucket.fault("write a part of", &name, err))?;
             Ok((number, part.content_id))
         });
@@ -349,7 +364,8 @@ impl S3Session {
             return Err(Error::new(Kind::Network, "a part of the upload did not arrive"));
         }
         self.state.length = self.length;
-        let record = print(&self.state, &self.tail)?;
+        let _moving = moving(self.tail.length()).await?;
+        let record = print(&self.state, &self.tail.chunks().await?)?;
         self.write_record(record).await
     }
 
@@ -375,8 +391,8 @@ impl S3Session {
         let name = paths::data(self.state.data);
         if !self.state.done {
             self.claim().await?;
-            if !self.tail.is_empty() {
-                let rest = self.tail_length();
+            let rest = self.tail.length();
+            if rest > 0 {
                 self.send(rest).await?;
             }
             self.land_all().await?;
@@ -399,26 +415,6 @@ impl S3Session {
     }
 }
 
-/// Takes so many bytes from the front.
-fn take(chunks: &mut Vec<Bytes>, mut length: usize) -> Vec<Bytes> {
-    let mut taken = Vec::new();
-    let mut whole = 0;
-    for chunk in chunks.iter_mut() {
-        if chunk.len() > length {
-            if length > 0 {
-                taken.push(chunk.slice(..length));
-                chunk.advance(length);
-            }
-            break;
-        }
-        length -= chunk.len();
-        taken.push(chunk.clone());
-        whole += 1;
-    }
-    chunks.drain(..whole);
-    taken
-}
-
 fn print(state: &State, tail: &[Bytes]) -> Result<Bytes> {
     let mut record = serde_json::to_vec(state)
         .map_err(|err| Error::invalid("upload cannot be printed").source(err))?;
@@ -437,17 +433,6 @@ fn parse(name: &str, record: &Bytes) -> Result<(State, Bytes)> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn parts_are_cut_from_any_chunks() {
-        let chunks = || ["ab", "", "cdef", "g"].map(Bytes::from).to_vec();
-        for length in 0..=7 {
-            let mut rest = chunks();
-            let taken = take(&mut rest, length).concat();
-            assert_eq!(taken, b"abcdefg"[..length]);
-            assert_eq!(rest.concat(), b"abcdefg"[length..]);
-        }
-    }
 
     #[test]
     fn a_record_is_read_as_it_was_written() {
