@@ -73,8 +73,8 @@ pub struct S3 {
     pub prefix: String,
     /// Whether clients get large blobs from the store itself, at addresses that are signed for them.
     pub redirect: bool,
-    /// A folder of this machine where uploads wait for the rest of a part while memory is short. Without
-    /// one, those that come then are told to try again later.
+    /// A folder of this machine where uploads wait for the rest of a part while memory is short; without one
+    /// they wait in memory.
     pub spool: Option<PathBuf>,
     /// `aws_region`, `aws_endpoint_url`, `aws_access_key_id` and so on, as the variables of the
     /// environment are called, in small letters.

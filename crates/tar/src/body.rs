@@ -97,6 +97,10 @@ impl<R: BufRead> Reader<R> {
     /// The map and how many bytes of content are stored, where the file is sparse.
     fn sparse_map(&mut self, header: &Header, pax: &Pax, size: u64) -> Result<Option<(Map, u64)>> {
         if header.typeflag() == b'S' {
+            // Star's files of this type have another map, and Go refuses them.
+            if !header.is_gnu() {
+                return Err(Error::invalid("sparse file in a header that is not GNU's"));
+            }
             let (regions, real) = sparse::from_gnu(header.bytes(), || {
                 self.read_block()?.ok_or_else(|| truncated(&self.path))
             })?;

@@ -113,6 +113,10 @@ impl Header {
         Ok((part(329..337, "device number")?, part(337..345, "device number")?))
     }
 
+    pub(crate) fn is_gnu(&self) -> bool {
+        self.dialect() == Dialect::Gnu
+    }
+
     pub(crate) fn bytes(&self) -> &[u8; BLOCK] {
         &self.0
     }

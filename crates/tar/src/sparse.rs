@@ -62,7 +62,11 @@ pub(crate) fn from_pax(sparse: &Sparse) -> Result<Option<Vec<Region>>> {
             numbers.map(decimal).collect::<Result<_>>()?
         }
     } else if sparse.numbers.is_empty() {
-        if sparse.blocks != Some(0) {
+        // Some readers take the size of a file without a map, others pass over it.
+        if sparse.blocks != Some(0) && (sparse.blocks.is_some() || sparse.real_size.is_some()) {
+            return Err(fault("a map"));
+        }
+        if sparse.blocks.is_none() {
             return Ok(None);
         }
         Vec::new()
@@ -221,6 +225,11 @@ mod tests {
         let numbers = vec![(true, 1), (true, 2)];
         assert!(from_pax(&Sparse { numbers, ..Sparse::default() }).is_err());
         assert_eq!(from_pax(&Sparse::default()).unwrap(), None);
+        let none = Sparse { blocks: Some(0), real_size: Some(9), ..Sparse::default() };
+        assert_eq!(from_pax(&none).unwrap(), Some(vec![]));
+        for (blocks, real_size) in [(None, Some(10)), (Some(3), None), (Some(3), Some(10))] {
+            assert!(from_pax(&Sparse { blocks, real_size, ..Sparse::default() }).is_err());
+        }
     }
 
     #[test]

@@ -65,6 +65,7 @@ pub const READERS: [Other; 4] = [
                 || has_padded_name(tar)
                 || has_size_of_no_file(tar)
                 || has_value_of_two_lines(tar)
+                || has_old_folder(tar)
         },
     },
     Other {
@@ -72,14 +73,21 @@ pub const READERS: [Other; 4] = [
         read: python,
         quits: true,
         sees: Clone::clone,
-        excuse: |tar| has_odd_magic(tar) || has_odd_prefix(tar),
+        excuse: |tar| has_odd_magic(tar) || has_odd_prefix(tar) || has_global_values(tar),
     },
     Other {
         name: "GNU tar",
         read: gnu_tar,
         quits: false,
-        sees: Clone::clone,
-        excuse: |tar| has_odd_magic(tar) || has_odd_prefix(tar),
+        // Its list does not tell blanks before a name from those of its columns.
+        sees: |row| Row { name: row.name.trim_ascii_start().to_vec(), ..row.clone() },
+        excuse: |tar| {
+            has_odd_magic(tar)
+                || has_odd_prefix(tar)
+                || has_global_values(tar)
+                || has_size_of_no_file(tar)
+                || has_root_without_type(tar)
+        },
     },
     Other {
         name: "bsdtar",
@@ -92,6 +100,7 @@ pub const READERS: [Other; 4] = [
                 || has_odd_link(tar)
                 || has_type_in_mode(tar)
                 || has_slash_prefix(tar)
+                || has_global_values(tar)
         },
     },
 ];
@@ -201,8 +210,9 @@ fn has_padded_name(tar: &[u8]) -> bool {
     extensions(tar, b"LK").any(|(_, body)| body.ends_with(b"\0\0"))
 }
 
-/// The crate skips what an entry claims as its size even where it is no file, as nobody else does; conex
-/// warns of it, and refuses it where it is to be strict.
+/// The crate and GNU tar skip what an entry claims as its size even where it is no file: the crate always, GNU
+/// tar but for hard links. Go's reader, which all engines use, and conex take it for none; conex warns
+/// of it, and refuses it where it is to be strict.
 fn has_size_of_no_file(tar: &[u8]) -> bool {
     headers(tar).any(|block| matches!(block[156], b'1'..=b'6') && octal(&block[124..136]) > 0)
 }
@@ -217,6 +227,25 @@ fn has_value_of_two_lines(tar: &[u8]) -> bool {
     headers.any(|(_, body)| {
         body.strip_suffix(b"\n").unwrap_or(body).split(|&b| b == b'\n').any(broken)
     })
+}
+
+/// What a global header says of all entries, engines and conex pass over.
+fn has_global_values(tar: &[u8]) -> bool {
+    extensions(tar, b"g").any(|(_, body)| !body.windows(9).any(|part| part == b" comment="))
+}
+
+/// The crate takes an entry of the oldest type for a file although its name ends in a slash.
+fn has_old_folder(tar: &[u8]) -> bool {
+    headers(tar).any(|block| block[156] == 0 && name(block).ends_with(b"/"))
+}
+
+/// GNU tar keeps the slash of a name that is nothing else, and so takes it for a file.
+fn has_root_without_type(tar: &[u8]) -> bool {
+    headers(tar).any(|block| block[156] == 0 && name(block) == b"/")
+}
+
+fn name(block: &[u8]) -> &[u8] {
+    &block[..block.iter().take(100).position(|&b| b == 0).unwrap_or(100)]
 }
 
 /// Headers of these types with what follows them.

@@ -89,12 +89,16 @@ fn gnu_rows_40_and_41() {
     let sparse: &[(&str, &[u8])] =
         &[("GNU.sparse.size", b"1"), ("GNU.sparse.map", b"0,1"), ("GNU.sparse.name", b"f")];
     let named = forge().gnu_long(b'L', b"other").pax(sparse).file("f", "x").end();
+    let sized = forge().pax(&[("GNU.sparse.size", b"10")]).file("f", "abcd").end();
+    let star = forge().header("f", b'S', 0, |_| {}).end();
     // A size that ends the name before its NUL, which GNU tar does not look at.
     let cut = |flag, size: u64| {
         forge().header("././@LongLink", flag, size, |_| {}).body(b"a/b\0").symlink("s", "x").end()
     };
     table(vec![
         ("sparse", named, Reject("two names")),
+        ("sparse size", sized, Reject("map of a sparse file")),
+        ("sparse ustar", star, Reject("not GNU's")),
         ("40", forge().gnu_long(b'L', b"../../x").file("f", "").end(), Reject("leaves the root")),
         ("41", forge().gnu_long(b'L', b"name").end(), Reject("without an entry")),
         ("41 cut", forge().gnu_long(b'L', b"name").0, Reject("without an entry")),

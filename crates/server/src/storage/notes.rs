@@ -39,7 +39,7 @@ pub(super) struct Noted {
 impl Storage {
     /// What the note of a subject has; nothing where there is none that is sound.
     pub(super) async fn noted(&self, repository: &Repository, subject: &Digest) -> Noted {
-        let Some(name) = self.note(repository, subject) else { return Noted::new() };
+        let Some(name) = self.note(repository, subject) else { return Noted::default() };
         let found = self.home().read(vec![name]).await.ok().and_then(|mut found| found.pop());
         found.flatten().and_then(|record| parse(&record.bytes)).unwrap_or_default()
     }

@@ -70,9 +70,9 @@ impl Tail {
     /// Makes room for others where memory is short. What cannot be written stays there until all of it
     /// is taken.
     pub(super) async fn settle(&mut self, folder: Option<&Path>) -> Result<()> {
-        if self.chunks.is_empty() || !MEMORY.is_short() {
+        let Some(folder) = folder.filter(|_| !self.chunks.is_empty() && MEMORY.is_short()) else {
             return Ok(());
-        }
+        };
         match self.write(folder).await {
             Err(err) if MEMORY.is_full() => Err(full(err)),
             _ => Ok(()),
@@ -101,14 +101,13 @@ impl Tail {
         Ok([&[bytes], &self.chunks[..]].concat())
     }
 
-    async fn write(&mut self, folder: Option<&Path>) -> Result<()> {
-        let folder = folder.map(Path::to_owned);
+    async fn write(&mut self, folder: &Path) -> Result<()> {
+        let folder = folder.to_owned();
         let (known, chunks, mut at) = (self.file.clone(), self.chunks.clone(), self.filed as u64);
         let file = blocking(move || {
-            let file = match (known, folder) {
-                (Some(file), _) => file,
-                (None, Some(folder)) => Arc::new(Folder::open(&folder)?.temporary_file()?),
-                (None, None) => return Err(Error::new(Kind::Io, "there is no folder for uploads")),
+            let file = match known {
+                Some(file) => file,
+                None => Arc::new(Folder::open(&folder)?.temporary_file()?),
             };
             for chunk in &chunks {
                 let written = file.write_all_at(chunk, at);
@@ -180,24 +179,23 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         for length in 0..=14 {
             let mut tail = Tail::new(chunks());
-            tail.write(Some(dir.path())).await.unwrap();
+            tail.write(dir.path()).await.unwrap();
             assert!(tail.chunks.is_empty() && tail.length() == 7);
             tail.push(chunks());
             if length % 2 == 0 {
-                tail.write(None).await.unwrap();
+                tail.write(dir.path()).await.unwrap();
             }
             assert_eq!(tail.copy().await.unwrap().chunks.concat(), b"abcdefgabcdefg");
             assert_eq!(tail.take(length).await.unwrap().concat(), b"abcdefgabcdefg"[..length]);
             assert_eq!(tail.length(), 14 - length);
             tail.push(vec!["h".into()]);
-            tail.write(None).await.unwrap();
+            tail.write(dir.path()).await.unwrap();
             let rest = [&b"abcdefgabcdefg"[length..], b"h"].concat();
             assert_eq!(tail.chunks().await.unwrap().concat(), rest);
         }
         assert!(std::fs::read_dir(dir.path()).unwrap().next().is_none());
         let mut tail = Tail::new(chunks());
-        assert!(tail.write(None).await.is_err());
-        assert!(tail.write(Some(&dir.path().join("none"))).await.is_err());
+        assert!(tail.write(&dir.path().join("none")).await.is_err());
         assert_eq!(tail.chunks().await.unwrap().concat(), b"abcdefg");
     }
 }
