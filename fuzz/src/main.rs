@@ -7,7 +7,9 @@
 #![no_main]
 
 mod archive;
+mod chart;
 mod documents;
+mod helm;
 mod names;
 mod tar;
 mod template;
@@ -20,7 +22,7 @@ use libfuzzer_sys::fuzz_target;
 /// A target, by its name.
 type Target = fn(&[u8]);
 
-const TARGETS: [(&str, Target); 10] = [
+const TARGETS: [(&str, Target); 12] = [
     ("reference", names::reference),
     ("digest", names::digest),
     ("platform", names::platform),
@@ -31,6 +33,8 @@ const TARGETS: [(&str, Target); 10] = [
     ("compression", tar::compressed),
     ("archive", archive::index),
     ("tree", tree::merged),
+    ("chart", chart::metadata),
+    ("chart-archive", chart::archived),
 ];
 
 fuzz_target!(|data: &[u8]| {
