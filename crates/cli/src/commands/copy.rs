@@ -242,15 +242,16 @@ fn text(report: &Report) -> String {
     }
     text += &copy.kept.iter().map(kept).collect::<String>();
     text += &left(&copy.left);
-    text + &copy.named.as_ref().map(named).unwrap_or_default()
+    let is = if copy.dry_run { "would be" } else { "is" };
+    text + &copy.named.as_ref().map(|images| named(images, is)).unwrap_or_default()
 }
 
 /// The images that charts and bundles name.
-fn named(images: &Images) -> String {
+fn named(images: &Images, is: &str) -> String {
     let carried = images
         .carried
         .iter()
-        .map(|it| format!("image {} is {}\n  {}\n", escape(&it.image), it.to, it.root.digest));
+        .map(|it| format!("image {} {is} {}\n  {}\n", escape(&it.image), it.to, it.root.digest));
     let left = images.left.iter().map(|it| {
         let (image, at, why) = (escape(&it.image), escape(&it.at), escape(&it.why));
         format!("not carried: {image}, which {at} names: {why}\n")
@@ -269,7 +270,15 @@ fn left(tags: &[String]) -> String {
 }
 
 fn what(report: &Report) -> String {
+    let names_images = report.report.named.is_some();
     match report.report.copied.as_slice() {
+        [Copied { tag: None, root, .. }] if names_images => {
+            if root.media_type.is_index() {
+                "the bundle".into()
+            } else {
+                "the chart".into()
+            }
+        }
         [Copied { tag: None, root, images, .. }] if root.media_type.is_index() => match images {
             Some(images) => match report.extent {
                 Extent::Whole => {
@@ -282,7 +291,6 @@ fn what(report: &Report) -> String {
             },
             None => "the index, which was there,".into(),
         },
-        [Copied { tag: None, .. }] if report.report.named.is_some() => "the chart".into(),
         [Copied { tag: None, .. }] => "one image".into(),
         [_] => "one tag".into(),
         many => format!("{} tags", many.len()),

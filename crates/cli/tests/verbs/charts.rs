@@ -261,6 +261,19 @@ pub fn a_chart_is_copied_with_the_images_that_it_names() {
         "{text}"
     );
 
+    // All versions of a chart, each with its images; each of these once.
+    let many = format!("oci:{}", scratch.arg("many"));
+    let all = near.image("charts/wordpress");
+    let report = conex.json(&["copy", "--all-tags", "--images", &all, &many]);
+    assert_eq!(report["named"]["carried"].as_array().unwrap().len(), 2, "{report}");
+    assert_eq!(conex.json(&["images", &many]).as_array().unwrap().len(), 3);
+    let run = conex.run(&["artifact", "pull", &all, &scratch.arg("pulled")]);
+    assert!(
+        run.fails_with(3).contains("of a chart `--version '*'` takes the newest"),
+        "{}",
+        run.err
+    );
+
     // Over a place without a network: beside the chart under their whole names.
     for place in ["oci:DIR", "oci-archive:DIR.tar", "store:air"] {
         let place = place.replace("DIR", &scratch.arg("air"));

@@ -7,7 +7,7 @@ use clap::Args;
 use conex_ops::artifact::pull::{Pulled, Wanted, pull};
 use conex_ops::helm::versions;
 use conex_ops::{Context, CopyOptions};
-use conex_spec::{Glob, Location, Platform, Result};
+use conex_spec::{Error, Glob, Kind, Location, Platform, Result};
 
 use super::super::MAX_SHOWN_FILES;
 use super::packages;
@@ -73,8 +73,12 @@ impl Pull {
             None => self.location.clone(),
         };
         let all = self.platform.is_none() && self.types.is_empty() && self.titles.is_empty();
-        if all && packages::pull(context, &location, &self.dir, self.overwrite, output).await? {
-            return Ok(());
+        if all {
+            let pulled =
+                packages::pull(context, &location, &self.dir, self.overwrite, output).await;
+            if pulled.map_err(|err| advise(err, &location))? {
+                return Ok(());
+            }
         }
         let wanted = Wanted {
             platform: self.platform.clone(),
@@ -87,6 +91,16 @@ impl Pull {
         };
         let pulled = pull(context, &location, &self.dir, &wanted, options).await?;
         output.report(&pulled, text)
+    }
+}
+
+/// The versions of a chart are its tags, and none of them is `latest`.
+fn advise(err: Error, location: &Location) -> Error {
+    match (err.kind(), location.name(), location) {
+        (Kind::NotFound, None, Location::Registry(_)) => {
+            err.hint("name a tag; of a chart `--version '*'` takes the newest")
+        }
+        _ => err,
     }
 }
 
