@@ -115,7 +115,7 @@ fn many_slow_uploads_have_little_memory_together() {
         let digest = Digest::sha256(&bytes);
         let (head, _) = ask(&serving, "PUT", &format!("{path}?digest={digest}"), "", b"");
         assert!(head.starts_with("http/1.1 201"), "{head}");
-        if number % 8 == 0 {
+        if number.is_multiple_of(8) {
             let (_, body) = ask(&serving, "GET", &format!("/v2/a/blobs/{digest}"), "", b"");
             assert!(body == bytes);
         }
