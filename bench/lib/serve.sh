@@ -179,15 +179,7 @@ registry_referrers() {
   local subject=sha256:$(printf %064d 7) folder
   folder=$scratch/conex-root/repositories/bench
   mkdir -p "$folder/_referrers/${subject/:/-}"
-  awk -v to="$folder" -v subject="${subject/:/-}" -v n="$MANY_REFERRERS" 'BEGIN {
-    type = "application/vnd.oci.image.manifest.v1+json"
-    for (i = 0; i < n; i++) {
-      hex = sprintf("%064d", i)
-      f = to "/_manifests/sha256/" hex; printf "%s", type >f; close(f)
-      f = to "/_referrers/" subject "/sha256-" hex
-      printf "{\"mediaType\":\"%s\",\"digest\":\"sha256:%s\",\"size\":700,\"artifactType\":\"application/x-%s\",\"annotations\":{\"org.opencontainers.image.created\":\"2026-01-01T00:00:00Z\"}}", type, hex, i % 100 ? "signature" : "sbom" >f
-      close(f)
-    } }'
+  write_referrers "$folder" "${subject/:/-}" "$MANY_REFERRERS"
   group "registry: the first page of $MANY_REFERRERS referrers, ten times" registry-referrers '' ''
   unit=ms loop=10
   local ten='exec curl -sf' url=http://$conex_url/v2/bench/referrers/$subject

@@ -280,3 +280,118 @@ fn wanted(node: &Node, filter: &Filter) -> bool {
 fn count(node: &Node) -> usize {
     node.referrers.iter().map(|below| 1 + count(below)).sum()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use conex_spec::MediaType;
+    use conex_store::Memory;
+
+    fn entry(name: &str) -> Descriptor {
+        let mut entry = Descriptor::of(MediaType::MANIFEST, name.as_bytes());
+        entry.artifact_type = Some(MediaType::new(name));
+        entry
+    }
+
+    /// Lists as a registry may claim them: `a/b c/d` says that `a` refers to `b`, and `c` to `d`.
+    fn claims(text: &str) -> Table {
+        let mut table = Table::new();
+        for claim in text.split(' ').filter(|claim| !claim.is_empty()) {
+            let (referrer, subject) = claim.split_once('/').unwrap();
+            table.entry(entry(subject).digest).or_default().push(entry(referrer));
+        }
+        table
+    }
+
+    async fn tree(text: &str, depth: usize, filter: &Filter) -> Result<String> {
+        let found = levels(&Memory::new(), Some(claims(text)), &entry("x"), depth).await?;
+        let mut root = node(entry("x"), &found, &mut HashSet::new(), filter, 0);
+        prune(&mut root, filter);
+        Ok(shown(&root))
+    }
+
+    /// `x(a(b) c)`, and `a*` for one that is shown elsewhere.
+    fn shown(node: &Node) -> String {
+        let name = node.descriptor.artifact_type.as_ref().unwrap().to_string();
+        let mut below: Vec<_> = node.referrers.iter().map(shown).collect();
+        below.sort();
+        let mark = if node.repeated { "*" } else { "" };
+        match below.is_empty() {
+            true => name + mark,
+            false => format!("{name}({})", below.join(" ")),
+        }
+    }
+
+    #[tokio::test]
+    async fn levels_end_where_they_should() {
+        let all = Filter::default();
+        for (claims, depth, expected) in [
+            ("", 9, "x"),
+            ("a/x b/x c/a", 9, "x(a(c) b)"),
+            ("a/x b/a c/b", 0, "x"),
+            ("a/x b/a c/b", 1, "x(a)"),
+            ("a/x b/a c/b", 2, "x(a(b))"),
+            // The same thing listed twice, and below two others.
+            ("a/x a/x", 9, "x(a)"),
+            ("x/x", 9, "x(x*)"),
+            ("a/x x/a", 9, "x(a(x*))"),
+            ("a/x b/a a/b", 9, "x(a(b(a*)))"),
+        ] {
+            assert_eq!(tree(claims, depth, &all).await.unwrap(), expected, "{claims:?} {depth}");
+        }
+        // Of what is below two others, one place shows all and the other says so.
+        let twice = tree("a/x b/x c/a c/b d/c", 9, &all).await.unwrap();
+        assert!(["x(a(c(d)) b(c*))", "x(a(c*) b(c(d)))"].contains(&&*twice), "{twice}");
+    }
+
+    #[tokio::test]
+    async fn a_chain_without_an_end_has_one() {
+        let chain = |length: usize| {
+            let mut claims = "n0/x".to_owned();
+            for at in 1..length {
+                claims += &format!(" n{at}/n{}", at - 1);
+            }
+            claims
+        };
+        let shown = tree(&chain(MAX_DEPTH + 50), usize::MAX, &Filter::default()).await.unwrap();
+        assert_eq!(shown.matches('(').count(), MAX_DEPTH);
+        let wide = (0..=MAX_NODES).map(|at| entry(&format!("w{at}"))).collect();
+        let table = Table::from([(entry("x").digest, wide)]);
+        let err = levels(&Memory::new(), Some(table), &entry("x"), 9).await.unwrap_err();
+        assert_eq!(err.kind(), Kind::Limit);
+    }
+
+    #[tokio::test]
+    async fn the_way_to_what_is_asked_for_stays() {
+        let types = |text: &str| Filter { types: vec![text.parse().unwrap()], ..Filter::default() };
+        let claims = "aa/x bb/x cc/aa dd/cc";
+        for (wanted, expected) in
+            [("c*", "x(aa(cc))"), ("dd", "x(aa(cc(dd)))"), ("bb", "x(bb)"), ("zz", "x")]
+        {
+            assert_eq!(tree(claims, 9, &types(wanted)).await.unwrap(), expected, "{wanted}");
+        }
+    }
+
+    #[test]
+    fn the_newest_of_each_type_is_the_one_with_the_last_date() {
+        let made = |kind: &str, date: &str| {
+            let mut made = entry(kind);
+            made.digest = Digest::sha256(format!("{kind}{date}").as_bytes());
+            if !date.is_empty() {
+                made.annotations.insert(CREATED.to_owned(), date.to_owned());
+            }
+            made
+        };
+        let mut list = vec![
+            made("a", "2026-03-01T00:00:00+01:00"),
+            made("a", "2026-02-28T23:30:00Z"),
+            made("a", ""),
+            made("b", "soon"),
+        ];
+        list.sort_by_cached_key(|entry| (date_of(entry), entry.digest.clone()));
+        let newest = newest(list);
+        let dates: Vec<_> = newest.iter().map(|entry| entry.annotations.get(CREATED)).collect();
+        assert_eq!(dates.len(), 2);
+        assert!(dates.contains(&Some(&"2026-02-28T23:30:00Z".to_owned())), "{dates:?}");
+    }
+}

@@ -28,7 +28,9 @@ use conex_store::{Collection, Memory, Source, SourceExt, bridge};
 use crate::choose::choose;
 use crate::json_file::{DocumentKind, JsonFile, Target, recognise};
 use crate::open::Context;
+use facts::Facts;
 
+pub mod facts;
 pub mod image;
 pub mod index;
 pub mod single;
@@ -112,6 +114,9 @@ pub enum Content {
         layers: Vec<Descriptor>,
         /// The size in bytes of all that it packs.
         size: u64,
+        /// What the content of a known kind says about itself.
+        #[serde(skip_serializing_if = "Facts::is_empty")]
+        about: Facts,
         /// Which of it is not there.
         #[serde(skip_serializing_if = "Vec::is_empty")]
         missing: Vec<Digest>,
@@ -351,7 +356,8 @@ fn artifact(manifest: Manifest) -> Content {
         Manifest::Artifact(manifest) => (None, manifest.blobs),
         Manifest::Index(index) => (None, index.manifests),
     };
-    Content::Artifact { size: total(&layers), config, layers, missing: Vec::new() }
+    let (size, about) = (total(&layers), Facts::new());
+    Content::Artifact { size, about, config, layers, missing: Vec::new() }
 }
 
 async fn content(source: &dyn Source, manifest: Manifest, options: &Options) -> Result<Content> {
@@ -375,9 +381,10 @@ async fn content(source: &dyn Source, manifest: Manifest, options: &Options) -> 
                     absent.push(blob.digest.clone());
                 }
             }
+            let found = facts::read(source, &manifest).await?;
             let mut content = artifact(manifest);
-            if let Content::Artifact { missing, .. } = &mut content {
-                *missing = absent;
+            if let Content::Artifact { about, missing, .. } = &mut content {
+                (*about, *missing) = (found, absent);
             }
             Ok(content)
         }

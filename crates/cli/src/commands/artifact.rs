@@ -161,8 +161,15 @@ fn packing() -> Result<conex_layer::pack::Options> {
 fn files_and_location(places: &[String]) -> Result<(&[String], Location)> {
     let missing = || Error::new(Kind::Usage, "no location").expected("[FILE[:TYPE]]… LOCATION");
     let (location, files) = places.split_last().ok_or_else(missing)?;
-    let location = location.parse().map_err(|err: Error| err.with_kind(Kind::Usage))?;
-    Ok((files, location))
+    let parsed = location.parse().map_err(|err: Error| err.with_kind(Kind::Usage))?;
+    // Whoever forgets it would push to Docker's registry.
+    if matches!(parsed, Location::Registry(_)) && std::path::Path::new(location).exists() {
+        return Err(Error::new(Kind::Usage, format!("{location} is a file or folder here"))
+            .expected("a location, which stands last")
+            .found(location)
+            .hint(format!("`docker://{location}` is one all the same")));
+    }
+    Ok((files, parsed))
 }
 
 fn text(what: &str, stored: &Stored) -> String {

@@ -170,6 +170,34 @@ pub fn of_conex_while_unpacking() {
     }
 }
 
+/// A file of an artifact, there and back: what has moved moves no more.
+pub fn of_conex_with_an_artifact() {
+    let world = World::new("death-artifact");
+    let registry = Registry::start(&world.scratch);
+    let (dir, out) = (world.scratch.folder("files"), world.scratch.join("out"));
+    std::fs::write(dir.join("big"), noise(70, LAYER)).unwrap();
+    std::fs::write(dir.join("small"), "small").unwrap();
+    let (dir, to) = (dir.to_str().unwrap(), out.to_str().unwrap());
+    let blob = layer().replace(':', "%3A");
+    let wire = Proxy::start(&registry.address);
+    let at = wire.image("big:1");
+    wire.add(Fault::up("PUT", Place::Byte(MIDDLE), What::Stall).at(&blob));
+    let push = ["artifact", "push", dir, &at, "--folder", "files", "--flat"];
+    kill_when_stalled(&world.conex, &wire, &push, Signal::KILL);
+    world.conex.run(&["inspect", &registry.image("big:1")]).fails_with(3);
+    world.conex.ok(&push);
+    assert_little_twice(wire.up());
+    wire.add(Fault::down(Place::Byte(MIDDLE), What::Stall).at(&layer()));
+    let pull = ["artifact", "pull", &at, to];
+    kill_when_stalled(&world.conex, &wire, &pull, Signal::KILL);
+    assert_eq!(std::fs::read_dir(&out).unwrap().count(), 1, "nothing has its name");
+    let pulled = world.conex.json(&pull);
+    assert!(pulled["files"][0]["resumed"].as_u64() > Some(MIDDLE / 2), "{pulled}");
+    assert_little_twice(wire.down());
+    assert!(std::fs::read(out.join("big")).unwrap() == noise(70, LAYER));
+    assert_eq!(std::fs::read_dir(&out).unwrap().count(), 2, "the stage is gone");
+}
+
 fn big(world: &World) -> String {
     let made = world.handmade("big");
     made.finish(&made.image(&[&noise(70, LAYER)]))

@@ -47,6 +47,7 @@ const CASES: &[Case] = cases! {
     death::of_conex_while_pulling;
     death::of_conex_while_pushing;
     death::of_conex_while_unpacking;
+    death::of_conex_with_an_artifact;
 };
 
 fn main() -> ExitCode {

@@ -62,6 +62,7 @@ const CASES: &[Case] = cases! {
     logins::others_use_its_login, needs "docker-registry" "skopeo" "podman";
     skopeo::pulls_what_conex_pushed, needs ROOT "skopeo" "debootstrap" "tar" "zstd" "setcap";
     skopeo::copies_an_index, needs "skopeo";
+    skopeo::copies_artifacts_back, needs "skopeo";
     templates::podman_prints_the_same, needs "podman";
     templates::podman_inspects_the_same, needs ROOT "podman";
     templates::skopeo_prints_the_same, needs "skopeo";

@@ -99,3 +99,35 @@ pub fn assert_served_as_it_is(conex: &Conex, image: &str, scratch: &Scratch) -> 
     }
     digest
 }
+
+/// What is no image goes through its layouts unchanged, and so does the image that it is about.
+pub fn copies_artifacts_back() {
+    let scratch = Scratch::new("skopeo-artifact");
+    let registry = Registry::start(&scratch);
+    let conex = Conex::new(&scratch);
+    let made = Handmade::new(scratch.join("made"));
+    let image = made.finish(&made.image(&[&[1; 1024]]));
+    conex.ok(&["copy", &image, &registry.image("app:1")]);
+    let file = scratch.join("notes.txt");
+    std::fs::write(&file, "notes").unwrap();
+    let file = file.to_str().unwrap();
+    let to = registry.image("app:1");
+    let attached = conex.json(&["artifact", "attach", "--to", &to, file, "--flat"]);
+    let digest = attached["root"]["digest"].as_str().unwrap();
+    for (from, name) in [(":1".to_owned(), "1"), (format!("@{digest}"), "notes")] {
+        let between = format!("oci:{}:{name}", scratch.arg("between"));
+        let copy = ["copy", "--preserve-digests"];
+        let source = registry.docker(&format!("app{from}"));
+        run_partner(
+            "skopeo",
+            &[&copy[..], &["--src-tls-verify=false", &source, &between]].concat(),
+        );
+        let back = registry.docker(&format!("back:{name}"));
+        run_partner("skopeo", &[&copy[..], &["--dest-tls-verify=false", &between, &back]].concat());
+    }
+    let tree = conex.json(&["discover", &registry.image("back:1")]);
+    assert_eq!(tree["referrers"][0]["descriptor"]["digest"], digest, "{tree}");
+    let out = scratch.join("out");
+    conex.ok(&["artifact", "pull", &registry.image("back:notes"), out.to_str().unwrap()]);
+    assert_eq!(std::fs::read_to_string(out.join("notes.txt")).unwrap(), "notes");
+}

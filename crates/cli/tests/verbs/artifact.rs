@@ -3,7 +3,7 @@
 use std::fs;
 use std::os::unix::fs::{PermissionsExt, symlink};
 
-use conex_testkit::proxy::Proxy;
+use conex_testkit::proxy::{Direction, Fault, Place, Proxy, What};
 
 use crate::names::layout;
 use crate::support::daemon::{DockerRegistry, Registry};
@@ -11,7 +11,7 @@ use crate::support::program::{Conex, Run};
 use crate::support::scratch::Scratch;
 
 /// Files as people have them, pushed from their own folder.
-fn files(scratch: &Scratch) -> std::path::PathBuf {
+pub fn files(scratch: &Scratch) -> std::path::PathBuf {
     let dir = scratch.folder("files");
     fs::create_dir_all(dir.join("site/css")).unwrap();
     fs::write(dir.join("report.json"), r#"{"spdxVersion":"SPDX-2.3"}"#).unwrap();
@@ -24,7 +24,7 @@ fn files(scratch: &Scratch) -> std::path::PathBuf {
 }
 
 /// Runs conex in a folder.
-fn within(conex: &Conex, dir: &std::path::Path, args: &[&str]) -> Run {
+pub fn within(conex: &Conex, dir: &std::path::Path, args: &[&str]) -> Run {
     Run::of(args, &conex.command(args).current_dir(dir).output().unwrap())
 }
 
@@ -148,26 +148,6 @@ pub fn docker_registry_keeps_attachments_under_a_tag() {
     assert_eq!(conex.json(&["discover", &place, "--type", "application/spdx*"])["count"], 1);
 }
 
-/// What has to wait for something else: the look at the registry, then both blobs beside the look at the
-/// subject, then the manifest.
-pub fn an_attachment_takes_four_round_trips() {
-    let scratch = Scratch::new("trips");
-    let conex = Conex::new(&scratch);
-    let registry = Registry::start(&scratch);
-    let image = layout(&scratch, &conex) + ":1.0";
-    conex.ok(&["copy", &image, &registry.image("app:1")]);
-    let proxy = Proxy::start(registry.image("").trim_end_matches('/'));
-    let dir = scratch.folder("files");
-    fs::write(dir.join("one"), [7; 1024]).unwrap();
-    within(&conex, &dir, &["artifact", "attach", "--to", &proxy.image("app:1"), "one"]).ok();
-    let requests = proxy.requests();
-    let of = |what: &str| requests.iter().filter(|it| it.starts_with(what)).count();
-    // Two blobs go side by side, each in one request; nothing else is asked.
-    assert_eq!((of("GET"), of("HEAD")), (1, 1), "{requests:?}");
-    assert_eq!((of("POST"), of("PUT")), (2, 1), "{requests:?}");
-    assert!(requests.last().is_some_and(|it| it.contains("/manifests/")), "{requests:?}");
-}
-
 pub fn what_is_wrong_is_one_error_and_nothing_is_pushed() {
     let scratch = Scratch::new("wrong");
     let conex = Conex::new(&scratch);
@@ -192,6 +172,16 @@ pub fn what_is_wrong_is_one_error_and_nothing_is_pushed() {
         (&["push", "notes.md", &to, "--config", "site"], 2, "site"),
         (&["push", "notes.md", &to, "--as", "wasm"], 2, "notes.md"),
         (&["push", "notes.md", "docker-archive:x.tar"], 1, "docker-archive"),
+        (&["push", &to], 2, "nothing to package"),
+        (&["push", "report.json", "notes.md"], 2, "notes.md is a file or folder here"),
+        (&["push", "notes.md", &to, "-a", "=v"], 2, "=v"),
+        (&["push", "notes.md", &to, "--annotation-file", "missing"], 3, "missing"),
+        (&["push", "notes.md", &to, "--annotation-file", "notes.md"], 4, "notes.md"),
+        (&["push", "notes.md", &to, "--config", "missing"], 3, "missing"),
+        (&["push", "notes.md", &to, "--created", "yesterday"], 2, "--created"),
+        (&["attach", "--to", &to], 2, "nothing to package"),
+        (&["attach", "--to", &to, "missing"], 3, "missing"),
+        (&["attach", "--to", &to, "notes.md", "-a", "novalue"], 2, "novalue"),
         (&["attach", "--to", &registry.image("app@sha256:123"), "notes.md"], 2, "sha256:123"),
     ] {
         let args = [&["artifact"], args].concat();
@@ -200,7 +190,35 @@ pub fn what_is_wrong_is_one_error_and_nothing_is_pushed() {
         assert!(err.contains(named), "{args:?}: {err}");
         assert_eq!(err.matches("error:").count(), 1, "{err}");
     }
+    let run = within(&conex, &dir, &["artifact", "push", "Report.json", &to]);
+    assert!(run.fails_with(3).contains("hint: there is report.json"), "{run:?}");
     assert!(registry.requests().is_empty());
+}
+
+/// A file that is written to after it was hashed: its name is told, and nothing is tagged.
+pub fn a_file_that_changes_meanwhile_is_told() {
+    let scratch = Scratch::new("changes");
+    let conex = Conex::new(&scratch);
+    let (registry, dir) = (Registry::start(&scratch), files(&scratch));
+    let wire = Proxy::start(&registry.address);
+    let path = dir.join("notes.md");
+    fs::write(&path, vec![1; 5 << 20]).unwrap();
+    // The first request is made when all files are hashed, and a large one is not yet read again.
+    let write = move || fs::write(&path, vec![2; 5 << 20]).unwrap();
+    wire.add(Fault {
+        method: "GET",
+        target: "/v2/".to_owned(),
+        direction: Direction::Up,
+        place: Place::Before,
+        what: What::Do(std::sync::Arc::new(write)),
+        times: 1,
+    });
+    let push = ["artifact", "push", "report.json", "notes.md", &wire.image("app:1")];
+    let run = within(&conex, &dir, &push);
+    let err = run.fails_with(4);
+    assert!(err.contains("notes.md changed while it was read"), "{err}");
+    assert_eq!(wire.happened(), 1);
+    conex.run(&["inspect", &registry.image("app:1")]).fails_with(3);
 }
 
 pub fn images_and_artifacts_explain_themselves() {
@@ -212,6 +230,11 @@ pub fn images_and_artifacts_explain_themselves() {
     let run = conex.run(&["artifact", "pull", &image, &scratch.arg("x")]);
     let err = run.fails_with(2);
     assert!(err.contains("conex unpack"), "{err}");
+    assert!(err.contains("found    application/vnd.oci.image.config.v1+json"), "{err}");
+    let remote = registry.image("app:1");
+    conex.ok(&["copy", &image, &remote]);
+    let run = conex.run(&["artifact", "pull", &remote, &scratch.arg("x")]);
+    assert!(run.fails_with(2).contains(&format!("hint: `conex pull {remote}`")), "{run:?}");
     let artifact = registry.image("a:1");
     within(&conex, &dir, &["artifact", "push", "notes.md", &artifact]).ok();
     let run = conex.run(&["pull", &artifact]);

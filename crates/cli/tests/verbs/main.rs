@@ -13,6 +13,7 @@
 mod support;
 
 mod artifact;
+mod attached;
 mod bad_charts;
 mod charts;
 mod codes;
@@ -26,6 +27,7 @@ mod removal;
 mod served;
 mod shown;
 mod trees;
+mod trips;
 
 use std::process::ExitCode;
 
@@ -44,10 +46,17 @@ const CASES: &[Case] = cases! {
     artifact::what_is_attached_is_discovered;
     artifact::attachments_have_attachments;
     artifact::docker_registry_keeps_attachments_under_a_tag, needs "docker-registry";
-    artifact::an_attachment_takes_four_round_trips;
     artifact::what_is_wrong_is_one_error_and_nothing_is_pushed;
+    artifact::a_file_that_changes_meanwhile_is_told;
     artifact::images_and_artifacts_explain_themselves;
     artifact::ten_thousand_files_go_and_come;
+    attached::each_platform_has_its_own;
+    attached::an_artifact_is_chosen_by_its_platform;
+    attached::what_is_found_is_what_was_asked_for;
+    attached::known_kinds_say_what_they_are;
+    trips::an_attachment_takes_three_round_trips;
+    trips::docker_registry_takes_seven, needs "docker-registry";
+    trips::a_pull_asks_for_nothing_twice;
     codes::every_failure_has_its_code;
     codes::mistakes_are_json_where_json_is_wanted;
     codes::a_reader_that_has_enough_ends_a_download;

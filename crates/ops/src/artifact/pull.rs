@@ -4,6 +4,7 @@
 //! that want one place, a name that is taken. How they come is in `bring`.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use serde::Serialize;
 
@@ -11,7 +12,7 @@ use conex_spec::annotations::TITLE;
 use conex_spec::{
     Annotations, Descriptor, Error, Glob, Kind, Location, Manifest, MediaType, Platform, Result,
 };
-use conex_store::SourceExt;
+use conex_store::{Source, SourceExt};
 
 pub use super::bring::File;
 use super::bring::{How, Step, bring};
@@ -23,7 +24,7 @@ use crate::open::Context;
 /// What is pulled, and how.
 #[derive(Clone, Debug, Default)]
 pub struct Wanted {
-    /// Of an index, the manifest for this platform.
+    /// Of an index, the manifest for this platform; [`pull_found`] heeds it no more.
     pub platform: Option<Platform>,
     /// Only layers of one of these types; of all without any.
     pub types: Vec<Glob>,
@@ -68,6 +69,42 @@ pub struct Skipped {
     pub why: &'static str,
 }
 
+/// What a location names, before anyone knows what sort of artifact it is.
+#[derive(Clone, Debug)]
+pub struct Found {
+    /// Where it is.
+    pub location: Location,
+    /// Its place, open.
+    pub source: Arc<dyn Source>,
+    /// Its descriptor; of an index, that of the manifest for the platform.
+    pub root: Descriptor,
+    /// Its manifest.
+    pub manifest: Manifest,
+}
+
+/// Looks what a location names; of an index, what it has for a platform.
+///
+/// # Errors
+/// `NotFound`, `Usage` for a blob.
+pub async fn find(
+    context: &Context,
+    location: &Location,
+    platform: Option<&Platform>,
+) -> Result<Found> {
+    let (source, mut root) = context.resolve(location).await?;
+    if let Some(platform) = platform {
+        root = choose(source.as_ref(), &root, platform).await?;
+    }
+    if !root.media_type.is_manifest() {
+        return Err(Error::new(Kind::Usage, format!("{location} is a blob, and no artifact"))
+            .expected("a manifest")
+            .found(&root.media_type)
+            .hint(format!("`conex blob get {location}` writes it")));
+    }
+    let manifest = source.manifest(&root).await?.into_value();
+    Ok(Found { location: location.clone(), source, root, manifest })
+}
+
 /// Pulls an artifact's files into a folder, which is made where there is none.
 ///
 /// # Errors
@@ -80,11 +117,23 @@ pub async fn pull(
     wanted: &Wanted,
     options: &CopyOptions,
 ) -> Result<Pulled> {
-    let (source, mut root) = context.resolve(from).await?;
-    if let Some(platform) = &wanted.platform {
-        root = choose(source.as_ref(), &root, platform).await?;
-    }
-    let manifest = source.manifest(&root).await?.into_value();
+    let found = find(context, from, wanted.platform.as_ref()).await?;
+    pull_found(context, found, dir, wanted, options).await
+}
+
+/// The same for what was found already: nothing is asked twice.
+///
+/// # Errors
+/// Those of [`pull`].
+pub async fn pull_found(
+    context: &Context,
+    found: Found,
+    dir: &Path,
+    wanted: &Wanted,
+    options: &CopyOptions,
+) -> Result<Pulled> {
+    let Found { location, source, root, manifest } = found;
+    let from = &location;
     let mut pulled = Pulled {
         location: from.clone(),
         artifact_type: kind_of(&manifest, from)?,

@@ -4,11 +4,11 @@ use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
 use conex_ops::artifact::kinds;
+use conex_ops::artifact::pull::Found;
 use conex_ops::cnab::{self, bundle, index};
 use conex_ops::helm::{self, pull as chart};
 use conex_ops::{Context, CopyOptions};
 use conex_spec::{Annotations, Error, Kind, Location, Manifest, Result};
-use conex_store::SourceExt;
 
 use super::super::summary;
 use crate::output::{Output, escape, size};
@@ -110,16 +110,13 @@ fn bundle_pushed(report: &cnab::push::Report) -> String {
 /// Pulls a chart or a bundle; false for anything else.
 pub(super) async fn pull(
     context: &Context,
-    from: &Location,
+    found: &Found,
     dir: &Path,
     overwrite: bool,
     output: &Output,
 ) -> Result<bool> {
-    let (source, root) = context.resolve(from).await?;
-    if !root.media_type.is_manifest() {
-        return Ok(false);
-    }
-    match source.manifest(&root).await?.value() {
+    let from = &found.location;
+    match &found.manifest {
         Manifest::Image(manifest) if chart::is_chart(manifest) => {
             let report = chart::pull(context, from, dir, overwrite).await?;
             let chart = &report.chart;
@@ -127,7 +124,7 @@ pub(super) async fn pull(
             let text = |report: &chart::Report| pulled(from, &what, &report.files);
             output.report(&report, text).map(|()| true)
         }
-        Manifest::Index(found) if index::is_bundle(found) => {
+        Manifest::Index(index) if index::is_bundle(index) => {
             let report = cnab::pull::pull(context, from, dir, overwrite).await?;
             let what = format!("bundle {} {}", escape(&report.name), escape(&report.version));
             let text = |report: &cnab::pull::Report| pulled(from, &what, &report.files);

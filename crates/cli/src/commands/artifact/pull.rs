@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::Args;
 
-use conex_ops::artifact::pull::{Pulled, Wanted, pull};
+use conex_ops::artifact::pull::{Pulled, Wanted, find, pull_found};
 use conex_ops::helm::versions;
 use conex_ops::{Context, CopyOptions};
 use conex_spec::{Error, Glob, Kind, Location, Platform, Result};
@@ -73,12 +73,10 @@ impl Pull {
             None => self.location.clone(),
         };
         let all = self.platform.is_none() && self.types.is_empty() && self.titles.is_empty();
-        if all {
-            let pulled =
-                packages::pull(context, &location, &self.dir, self.overwrite, output).await;
-            if pulled.map_err(|err| advise(err, &location))? {
-                return Ok(());
-            }
+        let found = find(context, &location, self.platform.as_ref()).await;
+        let found = found.map_err(|err| advise(err, &location))?;
+        if all && packages::pull(context, &found, &self.dir, self.overwrite, output).await? {
+            return Ok(());
         }
         let wanted = Wanted {
             platform: self.platform.clone(),
@@ -89,7 +87,7 @@ impl Pull {
             packed: self.packed,
             without_sync: !sync,
         };
-        let pulled = pull(context, &location, &self.dir, &wanted, options).await?;
+        let pulled = pull_found(context, found, &self.dir, &wanted, options).await?;
         output.report(&pulled, text)
     }
 }

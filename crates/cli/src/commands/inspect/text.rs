@@ -100,11 +100,14 @@ pub fn text(report: &Report) -> String {
     match &report.content {
         Content::Index { manifests, size: total } => index(&mut lines, report, manifests, *total),
         Content::Image(content) | Content::Config(content) => image(&mut lines, report, content),
-        Content::Artifact { config, layers, size: total, missing } => {
+        Content::Artifact { config, layers, size: total, about, missing } => {
             // An artifact may have tens of thousands of files.
             let missing = &missing.iter().collect();
             if let Some(config) = config {
                 lines.line("config", described(config) + beside(config, missing));
+            }
+            for (name, value) in about {
+                lines.line(name, value);
             }
             lines.line("files", format!("{}, {}", layers.len(), size(*total)));
             lines.annotations("annotations", &report.annotations);
