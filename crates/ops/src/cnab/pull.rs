@@ -10,6 +10,7 @@ use conex_store::{Source, SourceExt, Stage};
 use super::bundle::Bundle;
 use super::index::{self, CONFIG, RelocationMap};
 use crate::artifact::bring::{How, Step, bring};
+use crate::artifact::pull::Found;
 use crate::helm::go_json;
 use crate::open::Context;
 
@@ -38,14 +39,16 @@ pub struct Report {
 /// `Usage` for what is no bundle, `Conflict` for a file that holds something else.
 pub async fn pull(
     context: &Context,
-    from: &Location,
+    found: Found,
     folder: &Path,
     overwrite: bool,
 ) -> Result<Report> {
-    let (source, root) = context.resolve(from).await?;
-    let index = read_index(source.as_ref(), &root).await?;
+    let Found { location: from, source, root, manifest } = found;
+    let Manifest::Index(index) = manifest else {
+        return Err(no_bundle(&from, &root.media_type));
+    };
     let (bundle, bytes) = read(source.as_ref(), &index).await?;
-    let relocation_map = index::relocation(&index, &bundle, from)?;
+    let relocation_map = index::relocation(&index, &bundle, &from)?;
     // What was verified, and what is made of it here.
     let stage = Stage::new(folder, None, None)?;
     let map = stage.add(MediaType::new("application/json"), go_json::print(&relocation_map)?);
@@ -56,7 +59,7 @@ pub async fn pull(
     let files = bring(&stage, folder, steps, how, &context.observer).await?;
     let files = files.into_iter().map(|file| folder.join(file.title)).collect();
     let Bundle { name, version, .. } = bundle;
-    Ok(Report { location: from.clone(), root, name, version, relocation_map, files })
+    Ok(Report { location: from, root, name, version, relocation_map, files })
 }
 
 /// The bundle of an index.
@@ -70,13 +73,6 @@ async fn read(source: &dyn Source, index: &ImageIndex) -> Result<(Bundle, bytes:
     let bytes = config(source, entry).await?;
     let bundle = Bundle::parse(&bytes).map_err(|err| err.context(from))?;
     Ok((bundle, bytes))
-}
-
-async fn read_index(source: &dyn Source, root: &Descriptor) -> Result<ImageIndex> {
-    match source.manifest(root).await?.into_value() {
-        Manifest::Index(index) => Ok(index),
-        _ => Err(no_bundle(source.location(), &root.media_type)),
-    }
 }
 
 /// The bundle's own bytes.

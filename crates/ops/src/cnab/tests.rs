@@ -11,6 +11,7 @@ use serde_json::{Value, json};
 use super::bundle::Bundle;
 use super::push::{Recipe, push};
 use super::{index, pull};
+use crate::artifact::pull::find;
 use crate::copy::{CopyOptions, copy_to};
 use crate::open::Context;
 
@@ -114,7 +115,8 @@ async fn a_bundle_goes_in_with_its_images_and_comes_out_as_it_was() {
     }
 
     let folder = dir.path().join("pulled");
-    let pulled = pull::pull(&context, &report.location, &folder, false).await.unwrap();
+    let found = find(&context, &report.location, None).await.unwrap();
+    let pulled = pull::pull(&context, found, &folder, false).await.unwrap();
     assert_eq!(fs::read_to_string(folder.join("bundle.json")).unwrap(), text);
     assert_eq!(pulled.relocation_map, report.relocation_map);
     let at = &pulled.relocation_map["registry.example/app:1"];

@@ -12,6 +12,7 @@ use conex_store::{Source, SourceExt};
 use super::push::MAX_ARCHIVE;
 use super::{Chart, oci};
 use crate::artifact::bring::{How, Step, bring};
+use crate::artifact::pull::Found;
 use crate::open::Context;
 
 /// What was pulled.
@@ -64,12 +65,12 @@ pub(crate) async fn read_archive(source: &dyn Source, layer: &Descriptor) -> Res
 /// `Usage` for what is no chart, `Conflict` for a file that holds something else.
 pub async fn pull(
     context: &Context,
-    from: &Location,
+    found: Found,
     folder: &Path,
     overwrite: bool,
 ) -> Result<Report> {
-    let (source, root) = context.resolve(from).await?;
-    let (manifest, chart) = read(source.as_ref(), &root).await?;
+    let Found { location: from, source, root, manifest } = found;
+    let (manifest, chart) = of_manifest(source.as_ref(), &root, manifest).await?;
     let archive = archive_of(&manifest).ok_or_else(|| {
         Error::invalid(format!("{from} is a chart without its archive"))
             .expected(format!("a layer of type {}", oci::CONTENT))
@@ -83,7 +84,7 @@ pub async fn pull(
     let how = How { overwrite, durable: context.is_durable(), jobs: steps.len() };
     let files = bring(source.as_ref(), folder, steps, how, &context.observer).await?;
     let files = files.into_iter().map(|file| folder.join(file.title)).collect();
-    Ok(Report { location: from.clone(), root, chart, files })
+    Ok(Report { location: from, root, chart, files })
 }
 
 /// The manifest and the metadata of a chart.
@@ -91,7 +92,16 @@ pub async fn pull(
 /// # Errors
 /// `Usage` for what is no chart, `Invalid` for metadata that break its rules.
 pub async fn read(source: &dyn Source, root: &Descriptor) -> Result<(ImageManifest, Chart)> {
-    let manifest = match source.manifest(root).await?.into_value() {
+    let manifest = source.manifest(root).await?.into_value();
+    of_manifest(source, root, manifest).await
+}
+
+async fn of_manifest(
+    source: &dyn Source,
+    root: &Descriptor,
+    manifest: Manifest,
+) -> Result<(ImageManifest, Chart)> {
+    let manifest = match manifest {
         Manifest::Image(manifest) if is_chart(&manifest) => manifest,
         other => {
             let found = other.referrer_type().map(ToString::to_string);

@@ -11,6 +11,7 @@ use super::archive::tests::tgz;
 use super::push::{Recipe, push};
 use super::versions::{Wanted, resolve};
 use super::{pull, versions};
+use crate::artifact::pull::find;
 use crate::copy::CopyOptions;
 use crate::open::Context;
 
@@ -57,13 +58,14 @@ async fn versions_are_listed_resolved_and_pulled() {
     assert_eq!(err.found_value(), Some("2.0.0-rc.1, 1.10.0+b, 1.9.3, 1.2.0"));
 
     let out = dir.path().join("out");
-    let report = pull::pull(&context, &newest, &out, false).await.unwrap();
+    let found = find(&context, &newest, None).await.unwrap();
+    let report = pull::pull(&context, found.clone(), &out, false).await.unwrap();
     assert_eq!(report.files, [out.join("app-1.10.0+b.tgz")]);
     assert_eq!(fs::read(&report.files[0]).unwrap(), chart("1.10.0+b"));
-    pull::pull(&context, &newest, &out, false).await.unwrap();
+    pull::pull(&context, found.clone(), &out, false).await.unwrap();
     fs::write(&report.files[0], "mine").unwrap();
-    let err = pull::pull(&context, &newest, &out, false).await.unwrap_err();
+    let err = pull::pull(&context, found.clone(), &out, false).await.unwrap_err();
     assert_eq!(err.kind(), Kind::Conflict);
-    pull::pull(&context, &newest, &out, true).await.unwrap();
+    pull::pull(&context, found, &out, true).await.unwrap();
     assert_eq!(fs::read_dir(&out).unwrap().count(), 1);
 }

@@ -107,30 +107,30 @@ fn bundle_pushed(report: &cnab::push::Report) -> String {
     text + &format!("{}\n{}\n", summary(&report.summary), report.root.digest)
 }
 
-/// Pulls a chart or a bundle; false for anything else.
+/// Pulls a chart or a bundle; anything else is given back.
 pub(super) async fn pull(
     context: &Context,
-    found: &Found,
+    found: Found,
     dir: &Path,
     overwrite: bool,
     output: &Output,
-) -> Result<bool> {
-    let from = &found.location;
+) -> Result<Option<Found>> {
+    let from = found.location.clone();
     match &found.manifest {
         Manifest::Image(manifest) if chart::is_chart(manifest) => {
-            let report = chart::pull(context, from, dir, overwrite).await?;
+            let report = chart::pull(context, found, dir, overwrite).await?;
             let chart = &report.chart;
             let what = format!("chart {} {}", escape(&chart.name), escape(&chart.version));
-            let text = |report: &chart::Report| pulled(from, &what, &report.files);
-            output.report(&report, text).map(|()| true)
+            let text = |report: &chart::Report| pulled(&from, &what, &report.files);
+            output.report(&report, text).map(|()| None)
         }
         Manifest::Index(index) if index::is_bundle(index) => {
-            let report = cnab::pull::pull(context, from, dir, overwrite).await?;
+            let report = cnab::pull::pull(context, found, dir, overwrite).await?;
             let what = format!("bundle {} {}", escape(&report.name), escape(&report.version));
-            let text = |report: &cnab::pull::Report| pulled(from, &what, &report.files);
-            output.report(&report, text).map(|()| true)
+            let text = |report: &cnab::pull::Report| pulled(&from, &what, &report.files);
+            output.report(&report, text).map(|()| None)
         }
-        _ => Ok(false),
+        _ => Ok(Some(found)),
     }
 }
 

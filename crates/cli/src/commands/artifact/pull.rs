@@ -74,9 +74,11 @@ impl Pull {
         };
         let all = self.platform.is_none() && self.types.is_empty() && self.titles.is_empty();
         let found = find(context, &location, self.platform.as_ref()).await;
-        let found = found.map_err(|err| advise(err, &location))?;
-        if all && packages::pull(context, &found, &self.dir, self.overwrite, output).await? {
-            return Ok(());
+        let mut found = found.map_err(|err| advise(err, &location))?;
+        if all {
+            let other = packages::pull(context, found, &self.dir, self.overwrite, output).await?;
+            let Some(other) = other else { return Ok(()) };
+            found = other;
         }
         let wanted = Wanted {
             platform: self.platform.clone(),
