@@ -78,16 +78,7 @@ impl Registry {
         }
         config.log = Arc::<Recorder>::clone(&log);
         change(&mut config);
-        // The one before has answered all; a thread of it may hold the folder a moment longer.
-        let mut bound = Server::bind(config.clone()).await;
-        for _ in 0..100 {
-            if !bound.as_ref().is_err_and(|err| err.kind() == conex_spec::Kind::Conflict) {
-                break;
-            }
-            tokio::time::sleep(std::time::Duration::from_millis(20)).await;
-            bound = Server::bind(config.clone()).await;
-        }
-        let server = bound.unwrap();
+        let server = Server::bind(config).await.unwrap();
         let (address, operator) = (server.local_addr(), server.operator_addr());
         let (stop, stopped) = oneshot::channel::<()>();
         let running = tokio::spawn(async move { server.run(stopped).await.unwrap() });
