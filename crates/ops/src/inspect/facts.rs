@@ -16,6 +16,9 @@ use crate::helm::oci;
 /// What is said, by its name, in the order in which it is shown.
 pub type Facts = IndexMap<&'static str, String>;
 
+/// Tells what a document says; nothing of a damaged one.
+type Teller = fn(&[u8]) -> Option<Facts>;
+
 /// The longest value that is shown, in characters.
 const MAX_VALUE: usize = 200;
 /// How many names are listed.
@@ -26,7 +29,7 @@ const MAX_NAMES: usize = 5;
 pub(super) async fn read(source: &dyn Source, manifest: &Manifest) -> Result<Facts> {
     let mut facts = Facts::new();
     let Manifest::Image(image) = manifest else { return Ok(facts) };
-    let (blob, tell): (&Descriptor, fn(&[u8]) -> Option<Facts>) =
+    let (blob, tell): (&Descriptor, Teller) =
         match (&image.config.media_type, image.layers.as_slice()) {
             (kind, _) if *kind == kinds::WASM_CONFIG => (&image.config, wasm),
             (kind, _) if *kind == kinds::MODEL_CONFIG => (&image.config, model),
@@ -48,7 +51,7 @@ pub(super) async fn read(source: &dyn Source, manifest: &Manifest) -> Result<Fac
     Ok(facts)
 }
 
-fn teller(layer: &MediaType) -> Option<fn(&[u8]) -> Option<Facts>> {
+fn teller(layer: &MediaType) -> Option<Teller> {
     match layer {
         kind if *kind == kinds::SPDX_JSON => Some(spdx),
         kind if *kind == kinds::CYCLONEDX_JSON => Some(cyclonedx),
