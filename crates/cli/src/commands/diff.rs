@@ -58,7 +58,7 @@ pub struct Diff {
 
 /// What to compare, and how it was typed.
 #[derive(Clone, Debug)]
-struct Side {
+pub struct Side {
     text: String,
     operand: Operand,
 }

@@ -7,7 +7,6 @@ use clap::{Arg, Command, CommandFactory};
 
 use conex_client::Domain;
 use conex_ops::Context;
-use conex_ops::diff::Operand;
 use conex_ops::json_file::{Target, Typed};
 use conex_ops::open::Keep;
 use conex_ops::repos::Holder;
@@ -16,6 +15,7 @@ use conex_spec::Location;
 
 use super::locations::{self, Which};
 use crate::args::Args;
+use crate::commands::diff::Side;
 use crate::inside::Inside;
 
 /// Longer lists help nobody, and keep the shell busy.
@@ -159,7 +159,7 @@ fn value<'a>(arg: &Arg, prefix: &'a str, text: &'a str) -> Wanted<'a> {
         return Wanted::File(prefix, text);
     }
     // A command that parses its words by itself takes locations and folders, and so does `diff`.
-    if arg.get_id() == "places" || parser == TypeId::of::<Operand>() {
+    if arg.get_id() == "places" || parser == TypeId::of::<Side>() {
         return Wanted::Either(text);
     }
     let locations = [
