@@ -11,7 +11,7 @@ use std::time::Duration;
 use conex_spec::{Error, Kind, Result};
 use reqwest::dns::{Addrs, Name, Resolve, Resolving};
 use reqwest::{Client, ClientBuilder, Identity, Proxy, Url};
-use rustls::{ClientConfig, RootCertStore};
+use rustls::ClientConfig;
 
 use crate::hosts::addresses::pinned;
 use crate::hosts::certs::{self, Certificates};
@@ -217,7 +217,7 @@ fn make(options: &Options, way: &Way, certificates: &Certificates) -> Result<Cli
     }
     let builder = match &way.trust {
         Trust::Plain if way.via.as_ref().is_none_or(|via| !via.is_tls()) => {
-            builder.tls_backend_preconfigured(untrusting()?)
+            builder.tls_backend_preconfigured(trust::nobody()?)
         }
         Trust::Anyone | Trust::Host { verifies: false, .. } => {
             untold(builder, certificates, way.trust.shows())?
@@ -256,15 +256,6 @@ fn untold(builder: ClientBuilder, own: &Certificates, shows: bool) -> Result<Cli
     let identity = Identity::from_pem(pem)
         .map_err(|_| Error::invalid(format!("{} is no client certificate", path.display())))?;
     Ok(builder.identity(identity))
-}
-
-/// For plain HTTP: no time is spent on reading the system's certificates.
-pub(crate) fn untrusting() -> Result<ClientConfig> {
-    let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let config = ClientConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()
-        .map_err(|err| Error::new(Kind::Io, "cannot set up TLS").source(err))?;
-    Ok(config.with_root_certificates(RootCertStore::empty()).with_no_client_auth())
 }
 
 /// A name service whose answers are judged when the connection is made.

@@ -76,12 +76,17 @@ pub trait SourceExt: Source {
 
     /// A whole document in memory: at most 8 MiB, verified.
     async fn read(&self, blob: &Descriptor) -> Result<Bytes> {
+        self.read_up_to(blob, "document", LIMIT as u64).await
+    }
+
+    /// A whole blob in memory, verified: at most so many bytes; `what` says what it is to be.
+    async fn read_up_to(&self, blob: &Descriptor, what: &str, limit: u64) -> Result<Bytes> {
         if let Some(embedded) = blob.embedded()? {
             return Ok(embedded);
         }
-        if blob.size > LIMIT as u64 {
-            return Err(Error::new(Kind::Limit, format!("document {} is too large", blob.digest))
-                .expected(format!("at most {LIMIT} bytes"))
+        if blob.size > limit {
+            return Err(Error::new(Kind::Limit, format!("{what} {} is too large", blob.digest))
+                .expected(format!("at most {limit} bytes"))
                 .found(format!("{} bytes", blob.size)));
         }
         loop {

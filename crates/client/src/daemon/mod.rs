@@ -23,7 +23,7 @@ use tokio::net::UnixStream;
 use conex_spec::{Error, Kind, Result};
 
 use crate::fault::{escaped, kind};
-use crate::transport;
+use crate::hosts::trust;
 
 pub use load::DaemonSink;
 pub use save::DaemonSource;
@@ -89,7 +89,7 @@ impl Connected {
             .http1_only()
             .redirect(reqwest::redirect::Policy::none())
             .no_proxy()
-            .tls_backend_preconfigured(transport::untrusting()?)
+            .tls_backend_preconfigured(trust::nobody()?)
             .unix_socket(socket)
             .build()
             .map_err(|err| Error::new(Kind::Io, "cannot set up HTTP").source(err))?;

@@ -16,8 +16,8 @@ use rustls::crypto::{CryptoProvider, ring};
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
 use rustls::{
-    CertificateError, ClientConfig, DigitallySignedStruct, Error as Tls, OtherError, RootCertStore,
-    SignatureScheme,
+    CertificateError, ClientConfig, ConfigBuilder, DigitallySignedStruct, Error as Tls, OtherError,
+    RootCertStore, SignatureScheme, WantsVerifier,
 };
 
 /// What a client shows: its certificate with those that lead to its authority, and the key.
@@ -28,25 +28,35 @@ pub(crate) fn config(
     own: Vec<CertificateDer<'static>>,
     shown: Option<Shown>,
 ) -> Result<ClientConfig> {
-    let provider = Arc::new(ring::default_provider());
-    let fault = |err| Error::new(Kind::Io, "cannot set up TLS").source(err);
-    let roots = roots(own)?;
-    let builder = ClientConfig::builder_with_provider(Arc::clone(&provider))
-        .with_safe_default_protocol_versions()
-        .map_err(fault)?;
+    let (builder, roots) = (builder()?, roots(own)?);
     let builder = if roots.is_empty() {
         // Nobody is trusted here; a registry on this machine may speak plain HTTP all the same.
         builder.with_root_certificates(roots)
     } else {
-        let verifier = Arc::new(Verifier::new(roots, &provider)?);
+        let verifier = Arc::new(Verifier::new(roots, builder.crypto_provider())?);
         builder.dangerous().with_custom_certificate_verifier(verifier)
     };
     let mut config = match shown {
-        Some((chain, key)) => builder.with_client_auth_cert(chain, key).map_err(fault)?,
+        Some((chain, key)) => builder.with_client_auth_cert(chain, key).map_err(no_tls)?,
         None => builder.with_no_client_auth(),
     };
     config.alpn_protocols = vec![b"http/1.1".to_vec()];
     Ok(config)
+}
+
+/// For plain HTTP: no time is spent on reading the system's certificates.
+pub(crate) fn nobody() -> Result<ClientConfig> {
+    Ok(builder()?.with_root_certificates(RootCertStore::empty()).with_no_client_auth())
+}
+
+fn builder() -> Result<ConfigBuilder<ClientConfig, WantsVerifier>> {
+    ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
+        .with_safe_default_protocol_versions()
+        .map_err(no_tls)
+}
+
+fn no_tls(err: impl std::error::Error + Send + Sync + 'static) -> Error {
+    Error::new(Kind::Io, "cannot set up TLS").source(err)
 }
 
 /// The certificates in a file of PEM.
@@ -77,8 +87,7 @@ impl Verifier {
         let roots = Arc::new(roots);
         let chains =
             WebPkiServerVerifier::builder_with_provider(Arc::clone(&roots), Arc::clone(provider));
-        let chains =
-            chains.build().map_err(|err| Error::new(Kind::Io, "cannot set up TLS").source(err))?;
+        let chains = chains.build().map_err(no_tls)?;
         Ok(Self { roots, chains })
     }
 

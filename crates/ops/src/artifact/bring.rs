@@ -20,6 +20,7 @@ use super::fetch::fetch;
 use super::landing::{COPY, Landing, Seen};
 use super::{titles, tree};
 use crate::copy::budget::Budget;
+use crate::open::Context;
 
 /// How much of a blob that broke off is worth to be kept for the next time, in bytes.
 const WORTH: u64 = 1 << 20;
@@ -107,6 +108,22 @@ pub(crate) async fn bring(
     })
     .await?;
     done
+}
+
+/// The same for the few files of a chart or a bundle, all at a time; where they are then.
+///
+/// # Errors
+/// Those of [`bring`].
+pub(crate) async fn bring_few(
+    context: &Context,
+    source: &dyn Source,
+    dir: &Path,
+    steps: Vec<Step>,
+    overwrite: bool,
+) -> Result<Vec<PathBuf>> {
+    let how = How { overwrite, durable: context.is_durable(), jobs: steps.len() };
+    let files = bring(source, dir, steps, how, &context.observer).await?;
+    Ok(files.into_iter().map(|file| dir.join(file.title)).collect())
 }
 
 /// Brings all into the stage, and then gives them their names.

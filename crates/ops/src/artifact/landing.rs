@@ -13,7 +13,7 @@
 //! it.
 
 use std::fs::{self, File, OpenOptions};
-use std::io::Read;
+use std::io::{Read, Write};
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
@@ -110,8 +110,8 @@ impl Landing {
 
     /// Writes a blob that is at hand.
     pub(super) fn write(&self, digest: &Digest, bytes: &[u8]) -> Result<()> {
-        let path = self.staged(digest);
-        fs::write(&path, bytes).map_err(|err| Error::making("cannot write", &path, err))
+        let written = self.blob(digest)?.write_all(bytes);
+        written.map_err(|err| Error::making("cannot write", &self.staged(digest), err))
     }
 
     /// Another place in the stage.

@@ -9,7 +9,7 @@ use conex_store::{Source, SourceExt, Stage};
 
 use super::bundle::Bundle;
 use super::index::{self, CONFIG, RelocationMap};
-use crate::artifact::bring::{How, Step, bring};
+use crate::artifact::bring::{Step, bring_few};
 use crate::artifact::pull::Found;
 use crate::helm::go_json;
 use crate::open::Context;
@@ -55,9 +55,7 @@ pub async fn pull(
     let bytes = stage.add(CONFIG, bytes);
     let steps =
         vec![Step::file("bundle.json", &bytes)?, Step::file("relocation-mapping.json", &map)?];
-    let how = How { overwrite, durable: context.is_durable(), jobs: steps.len() };
-    let files = bring(&stage, folder, steps, how, &context.observer).await?;
-    let files = files.into_iter().map(|file| folder.join(file.title)).collect();
+    let files = bring_few(context, &stage, folder, steps, overwrite).await?;
     let Bundle { name, version, .. } = bundle;
     Ok(Report { location: from, root, name, version, relocation_map, files })
 }

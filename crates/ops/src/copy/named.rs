@@ -312,10 +312,7 @@ async fn chart_images(
     from: &dyn Source,
     manifest: &conex_spec::ImageManifest,
 ) -> Result<images::Names> {
-    let layer = helm::pull::archive_of(manifest).ok_or_else(|| {
-        Error::invalid(format!("{} is a chart without its archive", from.location()))
-            .expected(format!("a layer of type {}", helm::oci::CONTENT))
-    })?;
+    let layer = helm::pull::archive_of(manifest, from.location())?;
     let bytes = helm::pull::read_archive(from, layer).await?;
     let name = format!("the chart in {}", from.location());
     blocking(move || images_of(&bytes, &name)).await

@@ -2,8 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use bytes::{Bytes, BytesMut};
-use futures_util::TryStreamExt;
+use bytes::Bytes;
 use serde::Serialize;
 
 use conex_spec::{Descriptor, Error, ImageManifest, Kind, Location, Manifest, MediaType, Result};
@@ -11,7 +10,7 @@ use conex_store::{Source, SourceExt};
 
 use super::push::MAX_ARCHIVE;
 use super::{Chart, oci};
-use crate::artifact::bring::{How, Step, bring};
+use crate::artifact::bring::{Step, bring_few};
 use crate::artifact::pull::Found;
 use crate::open::Context;
 
@@ -35,9 +34,18 @@ pub fn is_chart(manifest: &ImageManifest) -> bool {
 }
 
 /// The archive of a chart.
-pub(crate) fn archive_of(manifest: &ImageManifest) -> Option<&Descriptor> {
+///
+/// # Errors
+/// `Invalid` where there is none.
+pub(crate) fn archive_of<'a>(
+    manifest: &'a ImageManifest,
+    from: &Location,
+) -> Result<&'a Descriptor> {
     let is_archive = |kind: &MediaType| *kind == oci::CONTENT || *kind == oci::LEGACY_CONTENT;
-    manifest.layers.iter().find(|layer| is_archive(&layer.media_type))
+    manifest.layers.iter().find(|layer| is_archive(&layer.media_type)).ok_or_else(|| {
+        Error::invalid(format!("{from} is a chart without its archive"))
+            .expected(format!("a layer of type {}", oci::CONTENT))
+    })
 }
 
 /// A whole archive in memory, verified.
@@ -45,17 +53,7 @@ pub(crate) fn archive_of(manifest: &ImageManifest) -> Option<&Descriptor> {
 /// # Errors
 /// `Limit` for one that Helm would not take either.
 pub(crate) async fn read_archive(source: &dyn Source, layer: &Descriptor) -> Result<Bytes> {
-    if layer.size > MAX_ARCHIVE {
-        return Err(Error::new(Kind::Limit, format!("the chart {} is too large", layer.digest))
-            .expected(format!("at most {MAX_ARCHIVE} bytes"))
-            .found(format!("{} bytes", layer.size)));
-    }
-    let mut content = source.fetch(layer).await?;
-    let mut bytes = BytesMut::new();
-    while let Some(chunk) = content.try_next().await? {
-        bytes.extend_from_slice(&chunk);
-    }
-    Ok(bytes.freeze())
+    source.read_up_to(layer, "the chart", MAX_ARCHIVE).await
 }
 
 /// Pulls a chart into a folder, which is made. A file that is there already is replaced only where
@@ -71,19 +69,14 @@ pub async fn pull(
 ) -> Result<Report> {
     let Found { location: from, source, root, manifest } = found;
     let (manifest, chart) = of_manifest(source.as_ref(), &root, manifest).await?;
-    let archive = archive_of(&manifest).ok_or_else(|| {
-        Error::invalid(format!("{from} is a chart without its archive"))
-            .expected(format!("a layer of type {}", oci::CONTENT))
-    })?;
+    let archive = archive_of(&manifest, &from)?;
     let provenance = manifest.layers.iter().find(|layer| layer.media_type == oci::PROVENANCE);
     let name = chart.file_name();
     let mut steps = vec![Step::file(&name, archive)?];
     if let Some(provenance) = provenance {
         steps.push(Step::file(&format!("{name}.prov"), provenance)?);
     }
-    let how = How { overwrite, durable: context.is_durable(), jobs: steps.len() };
-    let files = bring(source.as_ref(), folder, steps, how, &context.observer).await?;
-    let files = files.into_iter().map(|file| folder.join(file.title)).collect();
+    let files = bring_few(context, source.as_ref(), folder, steps, overwrite).await?;
     Ok(Report { location: from, root, chart, files })
 }
 
