@@ -35,12 +35,11 @@ impl ArtifactCommand {
         &self,
         context: &Context,
         options: &CopyOptions,
-        sync: bool,
         output: &Output,
     ) -> Result<()> {
         match self {
             Self::Push(command) => command.run(context, options, output).await,
-            Self::Pull(command) => command.run(context, options, sync, output).await,
+            Self::Pull(command) => command.run(context, options, output).await,
             Self::Attach(command) => command.run(context, options, output).await,
         }
     }

@@ -166,7 +166,7 @@ async fn dispatch(args: &Args, output: &Output, progress: &Arc<dyn Show>) -> Res
         Command::Repos(command) => command.run(&context(), output).await?,
         Command::Digest(command) => command.run(&context(), output).await?,
         Command::Artifact(command) => {
-            command.run(&context(), &options(global), !global.no_sync, output).await?;
+            command.run(&context(), &options(global), output).await?;
         }
         Command::Discover(command) => command.run(&context(), output).await?,
         Command::Manifest(command) => command.run(&context(), !global.no_sync, output).await?,

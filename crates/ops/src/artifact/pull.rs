@@ -36,8 +36,6 @@ pub struct Wanted {
     pub untitled: bool,
     /// Whether packed folders stay packed.
     pub packed: bool,
-    /// Whether what is pulled may be lost with the machine.
-    pub without_sync: bool,
 }
 
 /// What was pulled.
@@ -144,7 +142,7 @@ pub async fn pull_found(
         skipped: Vec::new(),
     };
     let plan = plan(&manifest, wanted, &mut pulled.skipped)?;
-    let (overwrite, durable) = (wanted.overwrite, !wanted.without_sync);
+    let (overwrite, durable) = (wanted.overwrite, context.is_durable());
     let how = How { overwrite, durable, jobs: options.jobs };
     let brought = bring(source.as_ref(), dir, plan, how, &context.observer).await;
     pulled.files = brought.map_err(|err| err.context(format_args!("cannot pull {from}")))?;

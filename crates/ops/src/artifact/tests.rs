@@ -285,9 +285,8 @@ async fn a_packed_folder_stays_in_its_title() {
         let place = world.layout(&format!("t{at}"));
         draft.store(&world.context, &place, &[], &CopyOptions::default()).await.unwrap();
         let out = world.path(&format!("out{at}"));
-        let wanted = pull::Wanted { without_sync: true, ..pull::Wanted::default() };
-        let pulled =
-            pull::pull(&world.context, &place, &out, &wanted, &CopyOptions::default()).await;
+        let (context, wanted) = (world.context.clone().without_sync(), pull::Wanted::default());
+        let pulled = pull::pull(&context, &place, &out, &wanted, &CopyOptions::default()).await;
         assert_eq!(pulled.is_ok(), good, "{names:?}: {pulled:?}");
         assert_eq!(out.join("site/a").exists(), good, "{names:?}");
         // A failure leaves nothing, not even the folder.
@@ -307,9 +306,9 @@ async fn layers_without_a_title_are_told_or_named_by_digest() {
     draft.store(&world.context, &place, &[], &CopyOptions::default()).await.unwrap();
     for (untitled, count) in [(false, 2), (true, 3)] {
         let out = world.path(&format!("out-{untitled}"));
-        let wanted = pull::Wanted { untitled, without_sync: true, ..pull::Wanted::default() };
-        let options = CopyOptions::default();
-        let pulled = pull::pull(&world.context, &place, &out, &wanted, &options).await.unwrap();
+        let wanted = pull::Wanted { untitled, ..pull::Wanted::default() };
+        let (context, options) = (world.context.clone().without_sync(), CopyOptions::default());
+        let pulled = pull::pull(&context, &place, &out, &wanted, &options).await.unwrap();
         assert_eq!((pulled.files.len(), pulled.skipped.len()), (count, 3 - count));
         assert_eq!(fs::read_dir(&out).unwrap().count(), count);
         assert_eq!(fs::read(out.join("b")).unwrap(), b"same");

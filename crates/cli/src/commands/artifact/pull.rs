@@ -65,7 +65,6 @@ impl Pull {
         &self,
         context: &Context,
         options: &CopyOptions,
-        sync: bool,
         output: &Output,
     ) -> Result<()> {
         let location = match &self.version {
@@ -87,7 +86,6 @@ impl Pull {
             overwrite: self.overwrite,
             untitled: self.untitled,
             packed: self.packed,
-            without_sync: !sync,
         };
         let pulled = pull_found(context, found, &self.dir, &wanted, options).await?;
         output.report(&pulled, text)

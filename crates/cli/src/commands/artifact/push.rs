@@ -71,6 +71,7 @@ impl Push {
         let stored = push(context, &recipe, &location, &tags, options).await?;
         output.beside(&location).report(&stored, |stored| text("pushed", stored))
     }
+
     /// Whether it is a chart or a bundle, said or seen.
     fn package(&self, files: &[String]) -> Option<Sort> {
         let packaging = &self.packaging;
