@@ -109,9 +109,16 @@ fn collecting_all_the_time_loses_nothing() {
 }
 
 /// Without any grace promises are broken, which the checker finds; and nothing else is: what a manifest
-/// needs, that was acknowledged, stays whatever is collected meanwhile.
+/// needs, that was acknowledged, stays whatever is collected meanwhile. A while without luck breaks none,
+/// so there are several.
 #[test]
 fn without_grace_only_promises_are_broken() {
+    let broken = (0..8).map(|_| promises_broken_without_grace()).find(|broken| *broken > 0);
+    assert!(broken.is_some());
+    eprintln!("{} promises were broken, as they may be", broken.unwrap_or_default());
+}
+
+fn promises_broken_without_grace() -> usize {
     let dir = tempfile::tempdir().unwrap();
     let history = under_load_on_folder(dir.path(), |address| {
         let serving = serve(Serve::folder(&dir.path().join("root")), dir.path(), address, "0s");
@@ -121,8 +128,7 @@ fn without_grace_only_promises_are_broken() {
     let faults = judge(&history.events(), LEASE);
     let others: Vec<_> = faults.iter().filter(|fault| !fault.contains("L6: ")).take(5).collect();
     assert!(others.is_empty(), "{others:#?}");
-    assert!(!faults.is_empty());
-    eprintln!("{} promises were broken, as they may be", faults.len());
+    faults.len()
 }
 
 /// Scenario B1.
