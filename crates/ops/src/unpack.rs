@@ -166,8 +166,8 @@ pub async fn load(
     Ok((source, Image { root, manifest, config }))
 }
 
-/// Applies the layers one upon the other; all of them once more where one was wrong and comes from
-/// another place then, since what is unpacked of it is not to be told from the rest.
+/// Applies all layers: from the newest to the oldest one, so that nothing is written that a newer
+/// layer hides, where that tells what they mean; else in their order.
 pub async fn apply_layers(
     context: &Context,
     source: &Arc<dyn Source>,
@@ -175,12 +175,52 @@ pub async fn apply_layers(
     begin: impl Fn() -> Result<Unpacker>,
 ) -> Result<Unpacker> {
     let layers = Layers::new(context, source.as_ref(), image)?;
+    // Nothing hides anything in a single one.
+    if layers.len() > 1
+        && let Some(unpacker) = apply_from_top(context, &layers, begin()?).await?
+    {
+        return Ok(unpacker);
+    }
+    apply_in_order(context, &layers, begin).await
+}
+
+/// All layers, one upon the other; once more where one was wrong and comes from another place
+/// then, since what is unpacked of it is not to be told from the rest.
+async fn apply_in_order(
+    context: &Context,
+    layers: &Layers<'_>,
+    begin: impl Fn() -> Result<Unpacker>,
+) -> Result<Unpacker> {
     loop {
-        match apply_opened(context, &layers, begin()?).await {
+        match apply_opened(context, layers, begin()?).await {
             Err(err) if is_about_content(&err) && layers.distrust(&err) => {}
             applied => return applied,
         }
     }
+}
+
+/// Nothing where layers have to be applied in their order, or are wrong: what is wrong with them is told in
+/// that order.
+async fn apply_from_top(
+    context: &Context,
+    layers: &Layers<'_>,
+    mut unpacker: Unpacker,
+) -> Result<Option<Unpacker>> {
+    for number in (0..layers.len()).rev() {
+        let input = layers.open_told(number).await?;
+        let applied = bridge::blocking(move || {
+            let told = unpacker.apply_below(input)?;
+            Ok(told.then_some(unpacker))
+        });
+        unpacker = match applied.await {
+            Ok(Some(unpacker)) => unpacker,
+            Ok(None) => return Ok(None),
+            Err(err) if is_about_content(&err) => return Ok(None),
+            Err(err) => return Err(err),
+        };
+        context.observer.event(Event::Done(layers.descriptor(number)));
+    }
+    Ok(Some(unpacker))
 }
 
 /// Whether bytes that are not those of a layer may have led to an error.
@@ -188,8 +228,8 @@ fn is_about_content(err: &Error) -> bool {
     matches!(err.kind(), Kind::Invalid | Kind::Mismatch | Kind::Limit | Kind::Unsupported)
 }
 
-/// Applies layers that are there.
-pub(crate) async fn apply_opened(
+/// Applies the layers in their order.
+async fn apply_opened(
     context: &Context,
     layers: &Layers<'_>,
     mut unpacker: Unpacker,

@@ -12,6 +12,7 @@ use rustix::fs::{
 };
 use rustix::io::Errno;
 
+use super::above::{Above, Fate};
 use super::crew::Crew;
 use super::cursor::{Cursor, Missing};
 use super::file::{Attributes, Meta};
@@ -28,6 +29,8 @@ use crate::xattr::{self, CAPABILITY, Target, set_all};
 pub(super) struct Applier<'a> {
     pub(super) cursor: &'a mut Cursor,
     pub(super) root: &'a Root,
+    /// Where layers are applied from the top down.
+    pub(super) above: Option<&'a mut Above>,
     pub(super) devices: Devices,
     /// Whether this process made the tar, so that marks of overlayfs in it are meant.
     pub(super) own: bool,
@@ -88,6 +91,9 @@ impl Applier<'_> {
         if let Some(whiteout) = whiteout::parse(last)? {
             return self.whiteout(entry, parent, whiteout);
         }
+        if self.is_hidden(entry, name)? {
+            return Ok(());
+        }
         self.cursor.enter(parent, Missing::Make)?;
         if entry.kind == Kind::File && self.is_small(entry) {
             return self.small_file(entry, last, reader);
@@ -110,6 +116,24 @@ impl Applier<'_> {
         }
         self.made(last);
         Ok(())
+    }
+
+    /// Whether a layer above hides the entry; the directories that it implies are there all the same.
+    fn is_hidden(&mut self, entry: &Entry, name: &Name) -> Result<bool> {
+        let Some(above) = &mut self.above else { return Ok(false) };
+        match above.judge(entry, name, self.cursor.privileged) {
+            Fate::Written => Ok(false),
+            Fate::Unknown => Err(unknown()),
+            Fate::Hidden { implies, again } => {
+                if again {
+                    self.warn(Code::DuplicateEntry, entry, super::TWICE);
+                }
+                if let Some(length) = implies {
+                    self.cursor.enter(&name.as_bytes()[..length], Missing::Make)?;
+                }
+                Ok(true)
+            }
+        }
     }
 
     /// Notes that the layer has an entry of this name in the current directory.
@@ -144,6 +168,9 @@ impl Applier<'_> {
             return Err(Error::invalid("tar entry would replace the root")
                 .expected("a directory")
                 .found(entry.kind.noun()));
+        }
+        if self.above.as_mut().is_some_and(|above| above.has_root()) {
+            return Ok(());
         }
         self.cursor.enter(b"", Missing::Stop)?;
         if !self.cursor.seen.is_first() {
@@ -403,6 +430,9 @@ impl Applier<'_> {
             self.warn(Code::AufsMarker, entry, "marker of AUFS left out");
             return Ok(());
         }
+        if let Some(above) = &mut self.above {
+            return if above.whiteout(parent, whiteout) { Ok(()) } else { Err(unknown()) };
+        }
         // Nothing is below the first layer.
         if self.cursor.seen.is_first() || !self.cursor.enter(parent, Missing::Stop)? {
             return Ok(());
@@ -471,6 +501,11 @@ impl Drop for Applier<'_> {
     fn drop(&mut self) {
         self.cursor.crew = Crew::default();
     }
+}
+
+/// Nobody sees this: the image is unpacked from the bottom up instead.
+fn unknown() -> Error {
+    Error::invalid("layers do not tell from the top down what they mean")
 }
 
 /// Content that is too long to be handed over; holes stay holes.

@@ -34,7 +34,7 @@ const MAX_LINKS: usize = 40;
 /// Only this many directories at the end of the stack are held open.
 const MAX_OPEN: usize = 64;
 /// Deeper trees are refused: no system call could reach them by a path.
-const MAX_DEPTH: usize = 4096;
+pub(super) const MAX_DEPTH: usize = 4096;
 
 /// What to do about directories that are not there.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

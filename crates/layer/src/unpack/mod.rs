@@ -10,6 +10,7 @@
 //! files is refused or reported: see the rules in `cursor`, `apply` and `xattr`. Where the kernel has
 //! Landlock, the threads that do it can open nothing outside of the private folder.
 
+mod above;
 mod apply;
 mod confine;
 mod crew;
@@ -32,6 +33,7 @@ use std::sync::{Arc, Mutex};
 use conex_spec::{Algorithm, Compression, Digest, Error, Kind, Result};
 use conex_tar::{Code, Warning, Warnings};
 
+use self::above::Above;
 use self::apply::Applier;
 use self::confine::confined;
 use self::cursor::Cursor;
@@ -154,6 +156,8 @@ pub struct Unpacker {
     room: Room,
     total: Report,
     layers: usize,
+    /// While layers are applied from the top down.
+    above: Option<Above>,
     failed: bool,
 }
 
@@ -185,6 +189,7 @@ impl Unpacker {
             room,
             total: Report::default(),
             layers: 0,
+            above: None,
             failed: false,
         };
         if unpacker.staging.shape() != Shape::Folders {
@@ -197,6 +202,35 @@ impl Unpacker {
     /// Applies the next layer over what is there. After an error the unpacker can only be
     /// dropped.
     pub fn apply(&mut self, layer: LayerInput) -> Result<LayerReport> {
+        self.above = None;
+        let report = self.apply_layer(layer)?;
+        self.total.add(&report);
+        Ok(report)
+    }
+
+    /// Applies the next layer under what is there: the first one is the newest. What a newer layer hides is
+    /// not written. False where only the order from the bottom up can tell what the layers mean; the
+    /// unpacker can only be dropped then, as after an error.
+    pub fn apply_below(&mut self, layer: LayerInput) -> Result<bool> {
+        self.above.get_or_insert_default();
+        let applied = self.apply_layer(layer);
+        let is_lost = self.above.as_ref().is_some_and(Above::is_lost);
+        match applied {
+            Err(_) if is_lost => return Ok(false),
+            Err(err) => return Err(err),
+            Ok(mut report) => {
+                // It is told as if the layers had come in their order.
+                report.add(&self.total);
+                self.total = report;
+            }
+        }
+        if let Some(above) = &mut self.above {
+            above.end_layer();
+        }
+        Ok(true)
+    }
+
+    fn apply_layer(&mut self, layer: LayerInput) -> Result<LayerReport> {
         let LayerInput { compression, diff_id, reader, name } = layer;
         self.apply_checked(reader, compression, Some(&diff_id), name)
     }
@@ -216,7 +250,6 @@ impl Unpacker {
         self.layers += 1;
         let used = report.uncompressed.max(report.bytes);
         self.room.bytes = self.room.bytes.saturating_sub(used);
-        self.total.add(&report);
         Ok(report)
     }
 
@@ -250,7 +283,10 @@ impl Unpacker {
     /// Applies a tar that this process makes itself, and for whose content it answers: the marks
     /// of overlayfs in it are its own.
     pub fn apply_own(&mut self, tar: Box<dyn Read + Send>) -> Result<LayerReport> {
-        self.apply_checked(tar, Compression::None, None, String::new())
+        self.above = None;
+        let report = self.apply_checked(tar, Compression::None, None, String::new())?;
+        self.total.add(&report);
+        Ok(report)
     }
 
     /// Writes a manifest of the tree, which is then ready to be published: [`crate::mtree`].
@@ -328,6 +364,7 @@ impl Unpacker {
         let applier = Applier {
             cursor: &mut self.cursor,
             root: &self.root,
+            above: self.above.as_mut(),
             devices: self.options.devices,
             own: diff_id.is_none(),
             // Nobody else may enter a bundle.

@@ -308,6 +308,22 @@ pub fn options() -> Options {
     Options { sync: false, ..Options::default() }
 }
 
+/// From the newest layer to the oldest one, so that nothing is written that is hidden; nothing where that
+/// does not tell what the layers mean.
+pub fn unpack_from_top(
+    target: &Path,
+    layers: &[tree::Layer],
+    options: Options,
+) -> Result<Option<Report>> {
+    let mut unpacker = Unpacker::new(target, options)?;
+    for (number, layer) in layers.iter().enumerate().rev() {
+        if !unpacker.apply_below(tree::input(number, layer))? {
+            return Ok(None);
+        }
+    }
+    unpacker.publish().map(Some)
+}
+
 pub fn unpack_to(
     target: &Path,
     layers: &[(Compression, Vec<u8>, Digest)],

@@ -12,7 +12,7 @@ use conex_layer::unpack::Options;
 use conex_spec::{Digest, Result};
 
 use super::tree::{Layer, flatten, folders, layer, limits, snapshot, xattrs};
-use super::{is_root, unpack_to};
+use super::{is_root, unpack_from_top, unpack_to};
 
 /// By name below the root, what is there.
 type Seen = BTreeMap<Vec<u8>, String>;
@@ -27,7 +27,18 @@ pub struct Way {
     pub expect: fn(&Path) -> Seen,
 }
 
-pub const ALL: [Way; 3] = [
+pub const ALL: [Way; 4] = [
+    Way {
+        name: "from the top",
+        go: |target, layers, options| {
+            if let Ok(Some(_)) = unpack_from_top(target, layers, options) {
+                return Ok(());
+            }
+            unpack_to(target, layers, options).map(drop)
+        },
+        look: |target, _| everything(target),
+        expect: everything,
+    },
     Way {
         name: "rootless",
         go: |target, layers, options| {

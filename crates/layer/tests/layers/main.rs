@@ -11,6 +11,7 @@
 mod common;
 
 mod flatten;
+mod from_top;
 mod hostile_tar;
 mod hostile_tree;
 mod many;
