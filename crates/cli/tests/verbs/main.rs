@@ -101,6 +101,7 @@ const CASES: &[Case] = cases! {
     shown::a_rate_is_kept;
     trees::one_tar_is_the_same_tree, needs "tar";
     trees::single_files_come_from_the_newest_layers, needs "tar";
+    trees::hidden_files_are_not_written;
     trees::layers_are_folders_in_order;
     trees::a_manifest_tells_every_change;
     trees::bsdtar_reads_manifests, needs "bsdtar";

@@ -76,6 +76,36 @@ pub fn single_files_come_from_the_newest_layers() {
     assert_eq!(fs::metadata(some.join("usr")).unwrap().permissions().mode() & 0o777, 0o711);
 }
 
+/// A set-ID program that is gone was never there, unless the layers had to be applied in their order: a
+/// hard link to a file that the newest layer replaces needs what is replaced.
+pub fn hidden_files_are_not_written() {
+    let scratch = Scratch::new("hidden");
+    let conex = Conex::new(&scratch);
+    let (base, top, links) =
+        (scratch.folder("base"), scratch.folder("top"), scratch.folder("links"));
+    fs::write(base.join("program"), "").unwrap();
+    fs::set_permissions(base.join("program"), fs::Permissions::from_mode(0o4755)).unwrap();
+    fs::write(base.join("a"), "old").unwrap();
+    fs::hard_link(base.join("a"), base.join("b")).unwrap();
+    fs::write(top.join(".wh.program"), "").unwrap();
+    fs::write(links.join("a"), "new").unwrap();
+    let unpack = |tops: &[&Path], to: &str| {
+        let place = format!("oci:{}:{to}", scratch.arg("layout"));
+        let folders: Vec<_> = tops.iter().map(|dir| dir.display().to_string()).collect();
+        let mut args = vec!["pack", "--whiteouts"];
+        args.extend(folders.iter().map(String::as_str).chain([&*place]));
+        conex.ok(&args);
+        conex.json(&["unpack", &place, &scratch.arg(to)])["tree"]["setId"].clone()
+    };
+    assert_eq!(unpack(&[&base, &top], "gone"), 0);
+    assert_eq!(unpack(&[&base, &top, &links], "linked"), 1);
+    for tree in ["gone", "linked"] {
+        assert!(!scratch.join(tree).join("program").exists());
+        assert_eq!(fs::read_to_string(scratch.join(tree).join("b")).unwrap(), "old");
+    }
+    assert_eq!(fs::read_to_string(scratch.join("linked/a")).unwrap(), "new");
+}
+
 pub fn layers_are_folders_in_order() {
     let (scratch, conex, place) = world("layers");
     conex.ok(&["unpack", "--layers", &place, &scratch.arg("layers")]);
