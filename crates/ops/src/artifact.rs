@@ -10,7 +10,7 @@
 //! | annotations from the command line and from files | [`annotate`] |
 //! | `conex artifact push` | [`push`] |
 //! | `conex artifact attach` | [`attach`] |
-//! | SBOMs, attestations, modules, models | [`kinds`] |
+//! | SBOMs, attestations, modules, models | [`kinds`]; what is in these [`wasm`], `model` |
 //! | `conex artifact pull` | [`pull`] |
 //! | blobs into a folder as files, of charts and bundles too | `bring`; the folder `landing`, one blob `fetch`, packed folders `tree` |
 //!
@@ -36,11 +36,13 @@ pub mod draft;
 mod fetch;
 pub mod kinds;
 mod landing;
+mod model;
 pub mod pull;
 pub mod push;
 pub mod titles;
 mod tree;
 pub mod types;
+pub mod wasm;
 
 pub use draft::{Content, Draft, Part, Prepared, Stored};
 

@@ -102,6 +102,7 @@ impl Packaging {
                 Some(packages::Sort::Known(kind)) => Some(kind),
                 _ => None,
             },
+            plain: self.kind == Some(packages::Sort::Files),
             config: self.config.as_deref().map(Input::parse),
             annotations: self.annotations()?,
             sheet,

@@ -170,7 +170,7 @@ pub fn what_is_wrong_is_one_error_and_nothing_is_pushed() {
         (&["push", "notes.md", &to, "--artifact-type", "nonsense"], 2, "artifactType"),
         (&["push", "notes.md", "./notes.md", &to], 2, "notes.md"),
         (&["push", "notes.md", &to, "--config", "site"], 2, "site"),
-        (&["push", "notes.md", &to, "--as", "wasm"], 2, "notes.md"),
+        (&["push", "notes.md", &to, "--as", "wasm"], 4, "notes.md"),
         (&["push", "notes.md", "docker-archive:x.tar"], 1, "docker-archive"),
         (&["push", &to], 2, "nothing to package"),
         (&["push", "report.json", "notes.md"], 2, "notes.md is a file or folder here"),

@@ -146,7 +146,7 @@ pub fn known_kinds_say_what_they_are() {
             br#"{"_type":"https://in-toto.io/Statement/v1","predicateType":"https://slsa.dev/provenance/v1","subject":[{"name":"app"}]}"#,
         ),
         ("d.wasm", b"\0asm\x01\0\0\0"),
-        ("model/a.gguf", b"weights"),
+        ("model/a.gguf", b"GGUF"),
     ] {
         fs::write(dir.join(name), content).unwrap();
     }

@@ -61,7 +61,7 @@ impl Contents {
         }
         let config = match (&draft.config, &draft.derived) {
             (Some(config), _) => Some(config.clone()),
-            (None, Some((kind, derive))) => Some((kind.clone(), derive(draft, &layers)?)),
+            (None, Some(derived)) => Some((derived.media_type(), derived.config(draft, &layers)?)),
             (None, None) => None,
         };
         let config = config.map(|(kind, bytes)| stage.add(kind, bytes));

@@ -16,6 +16,7 @@ use conex_store::Sink;
 use serde::Serialize;
 
 use super::contents::Contents;
+use super::kinds::Derived;
 use super::titles;
 use crate::copy::{CopyOptions, Summary, copy_blobs};
 use crate::open::Context;
@@ -39,8 +40,8 @@ pub struct Draft {
     pub artifact_type: Option<MediaType>,
     /// The config and its type: metadata of the artifact's own. Without it the config is empty.
     pub config: Option<(MediaType, Bytes)>,
-    /// A config that follows from the layers, in place of `config`, and its type.
-    pub derived: Option<(MediaType, Derive)>,
+    /// A config that follows from the layers, in place of `config`.
+    pub derived: Option<Derived>,
     /// Annotations of the config's descriptor.
     pub config_annotations: Annotations,
     /// What it consists of, in this order.
@@ -50,9 +51,6 @@ pub struct Draft {
     /// The manifest that it says something about.
     pub subject: Option<Descriptor>,
 }
-
-/// Makes a config out of the layers, once they are hashed.
-pub type Derive = fn(&Draft, &[Descriptor]) -> Result<Bytes>;
 
 /// One layer of an artifact.
 #[derive(Clone, Debug)]
@@ -156,9 +154,9 @@ impl Draft {
             part.media_type.check().map_err(|err| about(part, "media type", err))?;
         }
         let empty = |part: &Part| Descriptor::of(part.media_type.clone(), b"");
-        let derived = self.derived.as_ref().map(|(media_type, _)| media_type);
-        let config = self.config.as_ref().map(|(media_type, _)| media_type).or(derived);
-        let config = config.map(|media_type| Descriptor::of(media_type.clone(), b"{}"));
+        let derived = || self.derived.as_ref().map(Derived::media_type);
+        let config = self.config.as_ref().map(|(media_type, _)| media_type.clone());
+        let config = config.or_else(derived).map(|media_type| Descriptor::of(media_type, b"{}"));
         self.shape(config, self.layers.iter().map(empty).collect())?;
         let mut taken = titles::Taken::default();
         for part in &self.layers {

@@ -3,24 +3,27 @@
 //!
 //! | kind | seen by | type of the layer, and of the artifact |
 //! |---|---|---|
-//! | SPDX | `spdxVersion`, or a `@context` of SPDX 3, in JSON; `SPDXVersion:` in text | `application/spdx+json`, `text/spdx` |
+//! | SPDX | `spdxVersion`, or a `@context` of SPDX 3, in JSON or YAML; `SPDXVersion:` in text; the name space in XML | `application/spdx+json`, `+yaml`, `+xml`, `text/spdx` |
 //! | CycloneDX | `bomFormat` in JSON, the name space in XML | `application/vnd.cyclonedx+json`, `+xml` |
-//! | in-toto | a statement's `_type`, or a DSSE envelope around one | `application/vnd.in-toto+json` |
+//! | in-toto | a statement's `_type`, or a DSSE envelope around one; several, a line for each | `application/vnd.in-toto+json` |
 //! | WebAssembly | the first four bytes | `application/wasm`, with the config of the CNCF's layout |
 //! | model | a folder with weights: `.safetensors`, `.gguf` | those of the CNCF's ModelPack |
 
 use std::fs::File;
 use std::io::{BufReader, Read};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::str::FromStr;
 
 use bytes::Bytes;
 use serde::Deserialize;
 use serde::de::IgnoredAny;
 
+use conex_spec::document::LIMIT;
 use conex_spec::{Descriptor, Error, Kind as Fault, MediaType, Result};
 
-use super::draft::{Draft, Part};
+use super::draft::Draft;
+use super::wasm::World;
+use super::{model, wasm};
 
 /// What is read of a file to see what it is, in bytes.
 const HEAD: usize = 4096;
@@ -33,6 +36,10 @@ pub const PREDICATE_TYPE: &str = "in-toto.io/predicate-type";
 pub const SPDX_JSON: MediaType = MediaType::from_static("application/spdx+json");
 /// SPDX as tags and values.
 pub const SPDX_TEXT: MediaType = MediaType::from_static("text/spdx");
+/// SPDX in YAML.
+pub const SPDX_YAML: MediaType = MediaType::from_static("application/spdx+yaml");
+/// SPDX as RDF in XML.
+pub const SPDX_XML: MediaType = MediaType::from_static("application/spdx+xml");
 /// CycloneDX in JSON.
 pub const CYCLONEDX_JSON: MediaType = MediaType::from_static("application/vnd.cyclonedx+json");
 /// CycloneDX in XML.
@@ -48,8 +55,6 @@ pub const MODEL: MediaType = MediaType::from_static("application/vnd.cncf.model.
 /// The config of a model.
 pub const MODEL_CONFIG: MediaType =
     MediaType::from_static("application/vnd.cncf.model.config.v1+json");
-/// Where in its folder a file of a model is.
-const FILE_PATH: &str = "org.cncf.model.filepath";
 
 /// A sort of artifact that is known.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -75,6 +80,16 @@ impl Kind {
         ("wasm", Self::Wasm),
         ("model", Self::Model),
     ];
+
+    fn noun(self) -> &'static str {
+        match self {
+            Self::Spdx => "a document of SPDX",
+            Self::CycloneDx => "a document of CycloneDX",
+            Self::InToto => "an attestation",
+            Self::Wasm => "a module of WebAssembly",
+            Self::Model => "a model",
+        }
+    }
 }
 
 impl FromStr for Kind {
@@ -100,44 +115,18 @@ pub struct Known {
     pub media_type: MediaType,
     /// Of an attestation, what it says.
     pub predicate: Option<String>,
-    /// Of WebAssembly, whether it is a component and no module.
-    pub component: bool,
+    /// Of a component of WebAssembly, and no module, what it asks for and offers.
+    pub world: Option<World>,
 }
 
 impl Known {
     fn new(kind: Kind, media_type: MediaType) -> Self {
-        Self { kind, media_type, predicate: None, component: false }
+        Self { kind, media_type, predicate: None, world: None }
     }
-}
 
-impl Known {
     /// A folder with a model in it.
     pub(super) fn model() -> Self {
         Self::new(Kind::Model, MODEL)
-    }
-
-    /// What a file is of which someone says that it is of a kind.
-    pub(super) fn named(kind: Kind, name: &str) -> Result<Self> {
-        let ends = |ending: &str| name.to_ascii_lowercase().ends_with(ending);
-        let media_type = match kind {
-            Kind::Spdx if ends(".json") => SPDX_JSON,
-            Kind::Spdx => SPDX_TEXT,
-            Kind::CycloneDx if ends(".xml") => CYCLONEDX_XML,
-            Kind::CycloneDx => CYCLONEDX_JSON,
-            Kind::InToto => IN_TOTO,
-            Kind::Wasm => {
-                return Err(Error::new(
-                    Fault::Usage,
-                    format!("{name} is no module of WebAssembly"),
-                )
-                .expected(r"a file that begins with \0asm"));
-            }
-            Kind::Model => {
-                return Err(Error::new(Fault::Usage, format!("{name} is no folder with a model"))
-                    .expected("a folder with weights, a config and what else belongs to it"));
-            }
-        };
-        Ok(Self::new(kind, media_type))
     }
 }
 
@@ -149,12 +138,9 @@ pub(super) fn complete(draft: &mut Draft, files: &[Option<Known>]) {
         return;
     }
     match first.kind {
-        Kind::Wasm if files.len() == 1 => {
-            let derive = if first.component { component_config } else { module_config };
-            draft.derived = Some((WASM_CONFIG, derive));
-        }
+        Kind::Wasm if files.len() == 1 => draft.derived = Some(Derived::Wasm(first.world.clone())),
         Kind::Model if files.len() == 1 => {
-            draft.derived = Some((MODEL_CONFIG, model_config));
+            draft.derived = Some(Derived::Model);
             draft.artifact_type.get_or_insert(MODEL);
         }
         Kind::Wasm | Kind::Model => {}
@@ -164,101 +150,165 @@ pub(super) fn complete(draft: &mut Draft, files: &[Option<Known>]) {
     }
 }
 
-fn module_config(_: &Draft, layers: &[Descriptor]) -> Result<Bytes> {
-    wasm_config("wasip1", layers)
+/// A config that follows from what an artifact is made of, once that is hashed.
+#[derive(Clone, Debug)]
+pub enum Derived {
+    /// That of a module of WebAssembly, or of a component.
+    Wasm(Option<World>),
+    /// That of a model.
+    Model,
 }
 
-fn component_config(_: &Draft, layers: &[Descriptor]) -> Result<Bytes> {
-    wasm_config("wasip2", layers)
+impl Derived {
+    /// What it is.
+    pub fn media_type(&self) -> MediaType {
+        match self {
+            Self::Wasm(_) => WASM_CONFIG,
+            Self::Model => MODEL_CONFIG,
+        }
+    }
+
+    pub(super) fn config(&self, draft: &Draft, layers: &[Descriptor]) -> Result<Bytes> {
+        match self {
+            Self::Wasm(world) => wasm::config(draft, layers, world.as_ref()),
+            Self::Model => model::config(draft, layers),
+        }
+    }
 }
 
-/// The config of the CNCF's layout of modules and components.
-fn wasm_config(os: &str, layers: &[Descriptor]) -> Result<Bytes> {
-    let digests: Vec<_> = layers.iter().map(|layer| &layer.digest).collect();
-    printed(&serde_json::json!({ "architecture": "wasm", "os": os, "layerDigests": digests }))
-}
-
-/// The config of the CNCF's ModelPack: its layers are files as they are, so that they are what their
-/// digests say before and after they are packed.
-fn model_config(draft: &Draft, layers: &[Descriptor]) -> Result<Bytes> {
-    let digests: Vec<_> = layers.iter().map(|layer| &layer.digest).collect();
-    let ends = |ending| {
-        draft.layers.iter().any(|part| part.title.as_ref().is_some_and(|it| it.ends_with(ending)))
-    };
-    let format = if ends(".gguf") { "gguf" } else { "safetensors" };
-    printed(&serde_json::json!({
-        "descriptor": {},
-        "modelfs": { "type": "layers", "diffIds": digests },
-        "config": { "format": format },
-    }))
-}
-
-fn printed(value: &serde_json::Value) -> Result<Bytes> {
+pub(super) fn printed(value: &serde_json::Value) -> Result<Bytes> {
     let bytes = serde_json::to_vec(value);
     bytes.map(Bytes::from).map_err(|err| Error::invalid("config cannot be printed").source(err))
 }
 
-/// Whether a file holds the weights of a model, by its name.
-pub(super) fn is_weights(name: &str) -> bool {
-    [".safetensors", ".gguf"].iter().any(|ending| name.ends_with(ending))
+/// What looks like a chart or a bundle and is no good one may be meant as nothing but a file.
+pub(crate) fn or_as_files(err: Error) -> Error {
+    match err.kind() {
+        Fault::Invalid | Fault::Limit if err.hint_text().is_none() => {
+            err.hint("`--as files` pushes it as it is")
+        }
+        _ => err,
+    }
 }
 
-/// A file of a model.
-pub(super) fn model_part((path, name): (PathBuf, String)) -> Part {
-    let lower = name.to_ascii_lowercase();
-    let ends = |endings: &[&str]| endings.iter().any(|ending| lower.ends_with(ending));
-    let base = lower.rsplit('/').next().unwrap_or_default();
-    let kind = if ends(&[".safetensors", ".gguf", ".onnx", ".bin", ".pt", ".pth", ".h5", ".ckpt"]) {
-        "weight"
-    } else if ends(&[".md", ".pdf", ".rst"])
-        || ["readme", "license", "notice"].iter().any(|it| base.starts_with(it))
-    {
-        "doc"
-    } else if ends(&[".py", ".ipynb", ".sh"]) {
-        "code"
-    } else {
-        "weight.config"
-    };
-    let media_type = MediaType::new(format!("application/vnd.cncf.model.{kind}.v1.raw"));
-    let mut part = Part::file(media_type, path).titled(name.clone());
-    part.annotations.insert(FILE_PATH.to_owned(), name);
-    part
-}
-
-/// Looks into a file; nothing where it is of no known kind.
+/// Looks into a file of which someone says that it is of a kind.
 ///
 /// # Errors
-/// Only for a file that cannot be read.
-pub fn recognise(path: &Path) -> Result<Option<Known>> {
+/// `Invalid`, with what was found, where it is of none or of another.
+pub(super) fn expect(path: &Path, kind: Kind) -> Result<Known> {
+    let name = path.display();
+    if kind == Kind::Model {
+        model::check(&[(path.to_owned(), name.to_string())], path)?;
+        return Ok(Known::model());
+    }
+    let signs = match kind {
+        Kind::Spdx => "`spdxVersion`, or a `@context` of SPDX 3",
+        Kind::CycloneDx => "`bomFormat`, or the name space in XML",
+        Kind::InToto => "a `_type` of in-toto, or a `payloadType` and `signatures`",
+        Kind::Wasm | Kind::Model => r"`\0asm` at its start",
+    };
+    let found = match recognise(path)? {
+        Some(known) if known.kind == kind => return Ok(known),
+        Some(known) => known.kind.noun().to_owned(),
+        None => contents(path)?,
+    };
+    Err(Error::invalid(format!("{name} is not {}", kind.noun()))
+        .expected(signs)
+        .found(found)
+        .hint("without `--as` it is what its content tells; `--artifact-type` says anything"))
+}
+
+/// What a file of no known kind holds, in a few words.
+fn contents(path: &Path) -> Result<String> {
+    let (file, head, length) = open(path)?;
+    if head.trim_ascii_start().first() != Some(&b'{') {
+        return Ok(shown(&head));
+    }
+    if length > LIMIT as u64 {
+        return Ok(format!("JSON of {length} bytes without that at its top"));
+    }
+    let reader = BufReader::new(head.as_slice().chain(file));
+    let parsed = serde_json::from_reader::<_, serde_json::Map<String, serde_json::Value>>(reader);
+    Ok(match parsed {
+        Ok(members) if members.is_empty() => "an empty object of JSON".to_owned(),
+        Ok(members) => {
+            let names: Vec<_> = members.keys().take(5).map(|key| format!("`{key:.40}`")).collect();
+            format!("JSON with {}", names.join(", "))
+        }
+        Err(err) => format!("no sound JSON: {err}"),
+    })
+}
+
+/// How the first bytes of a file are shown.
+pub(super) fn shown(head: &[u8]) -> String {
+    if head.is_empty() {
+        return "nothing".to_owned();
+    }
+    format!("{:?} at its start", String::from_utf8_lossy(&head[..head.len().min(40)]))
+}
+
+/// A file, its first bytes, and how long it is.
+fn open(path: &Path) -> Result<(File, Vec<u8>, u64)> {
     let cannot = |err| Error::io("cannot read", path, err);
     let mut file = File::open(path).map_err(cannot)?;
     let length = file.metadata().map_err(cannot)?.len();
     let mut head = Vec::new();
     Read::by_ref(&mut file).take(HEAD as u64).read_to_end(&mut head).map_err(cannot)?;
+    Ok((file, head, length))
+}
+
+/// Looks into a file; nothing where it is of no known kind.
+///
+/// # Errors
+/// For a file that cannot be read, and for a component of WebAssembly that breaks off.
+pub fn recognise(path: &Path) -> Result<Option<Known>> {
+    let (file, head, length) = open(path)?;
+    if head.starts_with(wasm::MAGIC) {
+        let world = wasm::read(head.as_slice().chain(file));
+        let world = world.map_err(|err| or_as_files(wasm::told(path.display(), &err)))?;
+        return Ok(Some(Known { world, ..Known::new(Kind::Wasm, WASM) }));
+    }
     if let Some(known) = by_head(&head) {
         return Ok(Some(known));
     }
     if head.trim_ascii_start().first() != Some(&b'{') || length > MAX_JSON {
         return Ok(None);
     }
-    let reader = BufReader::new(head.as_slice().chain(file));
-    Ok(serde_json::from_reader::<_, Top>(reader).ok().and_then(by_members))
+    Ok(by_values(BufReader::new(head.as_slice().chain(file))))
+}
+
+/// One document; of attestations there may be several, a line for each.
+fn by_values(from: impl Read) -> Option<Known> {
+    let mut values = serde_json::Deserializer::from_reader(from).into_iter::<Top>();
+    let mut first = by_members(values.next()?.ok()?)?;
+    for value in values {
+        let next = by_members(value.ok()?)?;
+        if first.kind != Kind::InToto || next.kind != Kind::InToto {
+            return None;
+        }
+        first.predicate = first.predicate.filter(|said| next.predicate.as_ref() == Some(said));
+    }
+    Some(first)
 }
 
 fn by_head(head: &[u8]) -> Option<Known> {
-    if head.starts_with(b"\0asm") {
-        // The second half of the version is the layer: 0 is a module, 1 a component.
-        let component = head.get(6..8) == Some(&[1, 0]);
-        return Some(Known { component, ..Known::new(Kind::Wasm, WASM) });
-    }
     let text = String::from_utf8_lossy(head);
-    let lines = text.lines().map(str::trim).filter(|line| !line.is_empty());
-    if lines.filter(|line| !line.starts_with('#')).any(|line| line.starts_with("SPDXVersion:")) {
-        return Some(Known::new(Kind::Spdx, SPDX_TEXT));
+    let text = text.trim_start_matches('\u{feff}').trim_start();
+    if text.starts_with('<') {
+        let has = |space: &str, kind, media_type| {
+            text.contains(space).then(|| Known::new(kind, media_type))
+        };
+        let cyclonedx = has("http://cyclonedx.org/schema/bom/", Kind::CycloneDx, CYCLONEDX_XML);
+        return cyclonedx.or_else(|| has("://spdx.org/rdf/", Kind::Spdx, SPDX_XML));
     }
-    let xml = text.trim_start_matches('\u{feff}').trim_start().starts_with('<');
-    (xml && text.contains("http://cyclonedx.org/schema/bom/"))
-        .then(|| Known::new(Kind::CycloneDx, CYCLONEDX_XML))
+    text.lines().find_map(|line| match line {
+        _ if line.trim_start().starts_with("SPDXVersion:") => {
+            Some(Known::new(Kind::Spdx, SPDX_TEXT))
+        }
+        // At the top of the document, and not of something else that tells of one.
+        _ if line.starts_with("spdxVersion:") => Some(Known::new(Kind::Spdx, SPDX_YAML)),
+        _ => None,
+    })
 }
 
 /// The members by which documents are told apart; anything else is passed over unread.
@@ -329,14 +379,29 @@ mod tests {
                 Kind::InToto,
                 IN_TOTO,
             ),
+            (
+                b"{\"_type\":\"https://in-toto.io/Statement/v1\"}\n{\"_type\":\"https://in-toto.io/Statement/v1\"}\n",
+                Kind::InToto,
+                IN_TOTO,
+            ),
+            (b"# made\nspdxVersion: SPDX-2.3\n", Kind::Spdx, SPDX_YAML),
+            (
+                br#"<rdf:RDF xmlns:spdx="http://spdx.org/rdf/terms#"/>"#,
+                Kind::Spdx,
+                SPDX_XML,
+            ),
             (b"\0asm\x01\0\0\0", Kind::Wasm, WASM),
         ] {
             let known = look(content).unwrap();
             assert_eq!((known.kind, known.media_type), (kind, media_type));
         }
-        assert!(look(b"\0asm\x0d\0\x01\0").unwrap().component);
+        let component = look(b"\0asm\x0d\0\x01\0\x0b\x09\x01\0\x03run\x01\0\0").unwrap();
+        assert_eq!(component.world.unwrap().exports, ["run"]);
         let said = br#"{"_type":"https://in-toto.io/Statement/v1","predicateType":"p"}"#;
         assert_eq!(look(said).unwrap().predicate.as_deref(), Some("p"));
+        assert_eq!(look(&[said, &said[..]].concat()).unwrap().predicate.as_deref(), Some("p"));
+        let other = br#"{"_type":"https://in-toto.io/Statement/v1","predicateType":"q"}"#;
+        assert_eq!(look(&[said, &other[..]].concat()).unwrap().predicate, None);
     }
 
     #[test]
@@ -351,9 +416,44 @@ mod tests {
             br#"{"bomFormat":1}"#,
             b"<a>cyclonedx</a>",
             b"\xff\xfe",
+            br#"{"spdxVersion":"SPDX-2.3"} x"#,
+            br#"{"spdxVersion":"SPDX-2.3"} {"spdxVersion":"SPDX-2.3"}"#,
+            br#"{"_type":"https://in-toto.io/Statement/v1"} {}"#,
         ] {
             assert_eq!(look(content), None);
         }
+    }
+
+    #[test]
+    fn what_is_said_is_checked() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("a.json");
+        let told = |content: &[u8], kind| {
+            std::fs::write(&path, content).unwrap();
+            expect(&path, kind).map(|known| known.media_type)
+        };
+        let sbom = br#"{"spdxVersion":"SPDX-2.3"}"#;
+        assert_eq!(told(sbom, Kind::Spdx).unwrap(), SPDX_JSON);
+        for (content, kind, found) in [
+            (&sbom[..], Kind::CycloneDx, "a document of SPDX"),
+            (b"", Kind::Spdx, "nothing"),
+            (b"{}", Kind::Spdx, "an empty object of JSON"),
+            (br#"{"a":1,"b":2}"#, Kind::InToto, "JSON with `a`, `b`"),
+            (
+                b"{",
+                Kind::CycloneDx,
+                "no sound JSON: EOF while parsing an object at line 1 column 1",
+            ),
+            (b"<html>", Kind::CycloneDx, "\"<html>\" at its start"),
+            (b"\x7fELF", Kind::Wasm, "\"\\u{7f}ELF\" at its start"),
+        ] {
+            let err = told(content, kind).unwrap_err();
+            assert_eq!((err.kind(), err.found_value()), (Fault::Invalid, Some(found)), "{err:?}");
+            assert!(err.message().contains("a.json is not a"), "{err}");
+        }
+        assert!(told(b"text", Kind::Model).unwrap_err().message().contains("holds no weights"));
+        let err = told(b"\0asm\x0d\0\x01\0\x0b", Kind::Wasm).unwrap_err();
+        assert!(err.message().contains("no sound component"), "{err}");
     }
 
     #[test]

@@ -9,7 +9,7 @@ use conex_store::bridge::blocking;
 use super::annotate::Sheet;
 use super::draft::{Draft, Part, Stored, folder_options};
 use super::kinds::{self, Kind as Sort, Known};
-use super::{contents, titles, types};
+use super::{contents, model, titles, types};
 use crate::copy::CopyOptions;
 use crate::open::Context;
 use crate::small_file;
@@ -65,6 +65,8 @@ pub struct Recipe {
     pub artifact_type: Option<MediaType>,
     /// The known kind that it is; without it what the content tells.
     pub kind: Option<Sort>,
+    /// Whether files are nothing but files, whatever is in them.
+    pub plain: bool,
     /// A file with metadata of the artifact's own.
     pub config: Option<Input>,
     /// Annotations of the manifest.
@@ -96,6 +98,7 @@ impl Recipe {
             ..Draft::default()
         };
         let mut known = Vec::new();
+        self.check_kind()?;
         for input in &self.files {
             self.add(&mut draft, input, &mut known)?;
         }
@@ -125,6 +128,21 @@ impl Recipe {
         Ok(draft)
     }
 
+    /// A config describes one module or one model; what has no files is of no kind.
+    fn check_kind(&self) -> Result<()> {
+        let fits = match self.kind {
+            None => true,
+            Some(Sort::Wasm | Sort::Model) => self.files.len() == 1,
+            Some(_) => !self.files.is_empty(),
+        };
+        if fits {
+            return Ok(());
+        }
+        Err(Error::new(Kind::Usage, "the kind that is said does not fit the number of files")
+            .expected("one file or folder for each module or model, and any number of documents")
+            .found(format!("{} of them", self.files.len())))
+    }
+
     fn add(&self, draft: &mut Draft, input: &Input, known: &mut Vec<Option<Known>>) -> Result<()> {
         let path = &input.path;
         if !contents::is_folder(path)? {
@@ -132,18 +150,19 @@ impl Recipe {
             known.push(self.push_file(draft, path, title, input)?);
             return Ok(());
         }
-        if self.kind == Some(Sort::Model) || (self.kind.is_none() && input.media_type.is_none()) {
-            let files = files_below(path);
-            let is_model =
-                |files: &[(PathBuf, String)]| files.iter().any(|(_, name)| kinds::is_weights(name));
-            match files {
-                Ok(files) if self.kind.is_some() || is_model(&files) => {
-                    draft.layers.extend(files.into_iter().map(kinds::model_part));
+        let said = self.kind == Some(Sort::Model);
+        if said || (self.kind.is_none() && input.media_type.is_none() && !self.plain) {
+            match files_below(path) {
+                Ok(files) if said || model::is_model(&files) => {
+                    if said {
+                        model::check(&files, path)?;
+                    }
+                    draft.layers.extend(files.into_iter().map(model::part));
                     known.push(Some(Known::model()));
                     return Ok(());
                 }
                 // It cannot be one, then.
-                Err(err) if self.kind.is_some() => return Err(err),
+                Err(err) if said => return Err(err),
                 _ => {}
             }
         }
@@ -178,20 +197,18 @@ impl Recipe {
         title: String,
         input: &Input,
     ) -> Result<Option<Known>> {
-        let seen = match &input.media_type {
-            Some(_) => None,
-            None => {
-                kinds::recognise(path)?.filter(|it| self.kind.is_none_or(|kind| kind == it.kind))
-            }
-        };
-        let known = match (seen, self.kind) {
-            (None, Some(kind)) => Some(Known::named(kind, &title)?),
-            (seen, _) => seen,
+        let known = match (self.kind, &input.media_type) {
+            (Some(kind), _) => Some(kinds::expect(path, kind)?),
+            (None, None) if !self.plain => kinds::recognise(path)?,
+            _ => None,
         };
         let told = known.as_ref().map(|known| known.media_type.clone());
         let media_type = input.media_type.clone().or(told);
         let media_type = media_type.unwrap_or_else(|| types::by_name(&title));
-        let mut part = Part::file(media_type, path).titled(title);
+        let mut part = match &known {
+            Some(known) if known.kind == Sort::Model => model::part((path.to_owned(), title)),
+            _ => Part::file(media_type, path).titled(title),
+        };
         if let Some(predicate) = known.as_ref().and_then(|known| known.predicate.clone()) {
             part.annotations.insert(kinds::PREDICATE_TYPE.to_owned(), predicate);
         }

@@ -164,7 +164,8 @@ async fn known_kinds_describe_themselves() {
         serde_json::from_slice(&source.read(&manifest.config).await.unwrap()).unwrap();
     assert_eq!(config["layerDigests"][0], manifest.layers[0].digest.as_str());
     assert_eq!((&config["architecture"], &config["os"]), (&"wasm".into(), &"wasip1".into()));
-    world.file("model/a.safetensors", "weights");
+    assert_eq!(config["created"], "1970-01-01T00:00:00Z");
+    world.file("model/a.safetensors", "\x02\0\0\0\0\0\0\0{}");
     world.file("model/README.md", "read");
     let model = Input { path: world.path("model"), media_type: None };
     world.push(&of(vec![model]), &world.layout("model")).await.unwrap();
@@ -177,7 +178,39 @@ async fn known_kinds_describe_themselves() {
     let stored = world.push(&sbom, &world.layout("sbom")).await.unwrap();
     assert_eq!(stored.root.artifact_type, Some(kinds::SPDX_JSON));
     sbom.kind = Some(kinds::Kind::Wasm);
-    assert_eq!(world.push(&sbom, &world.layout("no")).await.unwrap_err().kind(), Kind::Usage);
+    assert_eq!(world.push(&sbom, &world.layout("no")).await.unwrap_err().kind(), Kind::Invalid);
+    (sbom.kind, sbom.plain) = (None, true);
+    let stored = world.push(&sbom, &world.layout("plain")).await.unwrap();
+    assert_eq!(stored.root.artifact_type, Some(MediaType::UNKNOWN_ARTIFACT));
+    for kind in [kinds::Kind::Wasm, kinds::Kind::Model, kinds::Kind::Spdx] {
+        let none = Recipe { kind: Some(kind), artifact_type: Some(kinds::MODEL), ..of(vec![]) };
+        assert_eq!(world.push(&none, &world.layout("no")).await.unwrap_err().kind(), Kind::Usage);
+    }
+}
+
+/// What is said of a file is looked for in it, and a file of weights alone may be a model.
+#[tokio::test]
+async fn what_is_said_of_a_file_holds() {
+    let world = World::new();
+    world.file("empty/readme", "");
+    let folder = Input { path: world.path("empty"), media_type: None };
+    let weights = world.file("a.gguf", "GGUF");
+    let text = world.file("a.txt", "text");
+    let typed = Input { media_type: Some(kinds::SPDX_JSON), ..text.clone() };
+    for (input, kind, good) in [
+        (folder, kinds::Kind::Model, false),
+        (weights, kinds::Kind::Model, true),
+        (text.clone(), kinds::Kind::Model, false),
+        (text, kinds::Kind::Spdx, false),
+        (typed, kinds::Kind::Spdx, false),
+    ] {
+        let recipe = Recipe { kind: Some(kind), ..of(vec![input]) };
+        let stored = world.push(&recipe, &world.layout("1")).await;
+        match good {
+            true => assert_eq!(stored.unwrap().root.artifact_type, Some(kinds::MODEL)),
+            false => assert_eq!(stored.unwrap_err().kind(), Kind::Invalid),
+        }
+    }
 }
 
 #[tokio::test]

@@ -138,8 +138,13 @@ fn in_toto(bytes: &[u8]) -> Option<Facts> {
         payload_type: String,
         signatures: Option<Vec<IgnoredAny>>,
     }
-    let it: Statement = parsed(bytes)?;
+    // A line for each, where there are several.
+    let values = serde_json::Deserializer::from_slice(bytes).into_iter::<Statement>();
+    let all = values.collect::<Result<Vec<_>, _>>().ok()?;
+    let count = all.len();
+    let it = all.into_iter().next()?;
     Some(told([
+        ("statements", if count > 1 { format!("{count}; the first:") } else { String::new() }),
         ("format", if it.kind.is_empty() { it.payload_type } else { it.kind }),
         ("predicate", it.predicate_type),
         ("says of", listed(it.subject.into_iter().map(|subject| subject.name).collect())),
@@ -288,6 +293,11 @@ mod tests {
                 kinds::IN_TOTO,
                 r#"{"payloadType":"application/vnd.in-toto+json","signatures":[{}]}"#,
                 "format=application/vnd.in-toto+json signatures=1",
+            ),
+            (
+                kinds::IN_TOTO,
+                "{\"_type\":\"t\",\"predicateType\":\"p\"}\n{\"_type\":\"u\"}",
+                "statements=2; the first: format=t predicate=p",
             ),
             (kinds::SPDX_JSON, "{", ""),
             (kinds::SPDX_JSON, r#"{"packages":7}"#, ""),
