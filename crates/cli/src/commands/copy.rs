@@ -7,7 +7,7 @@ use serde::Serialize;
 
 use conex_ops::copy::belongings::With;
 use conex_ops::copy::named::Images;
-use conex_ops::copy::request::{self, Copied, Kept, Request};
+use conex_ops::copy::request::{self, Artifact, Copied, Kept, Request, Sort};
 use conex_ops::copy::tags::{Glob, Regex, TagFilter, Versions};
 use conex_ops::{Context, CopyOptions, Summary};
 use conex_spec::{Descriptor, Error, Location, Platform, Result};
@@ -270,30 +270,38 @@ fn left(tags: &[String]) -> String {
 }
 
 fn what(report: &Report) -> String {
-    let names_images = report.report.named.is_some();
-    match report.report.copied.as_slice() {
-        [Copied { tag: None, root, .. }] if names_images => {
-            if root.media_type.is_index() {
-                "the bundle".into()
-            } else {
-                "the chart".into()
+    let copied = match report.report.copied.as_slice() {
+        [copied @ Copied { tag: None, .. }] => copied,
+        [_] => return "one tag".into(),
+        many => return format!("{} tags", many.len()),
+    };
+    match (&copied.artifact, copied.images) {
+        (Some(artifact), images) => self::artifact(artifact, images),
+        (None, Some(images)) if copied.root.media_type.is_index() => match report.extent {
+            Extent::Whole => {
+                format!("the whole index of {} (`--platform` narrows it)", count(images))
             }
-        }
-        [Copied { tag: None, root, images, .. }] if root.media_type.is_index() => match images {
-            Some(images) => match report.extent {
-                Extent::Whole => {
-                    format!("the whole index of {} (`--platform` narrows it)", count(*images))
-                }
-                Extent::Trimmed => format!("the index trimmed to {}", count(*images)),
-                Extent::Sparse => {
-                    format!("the index of {}, and the chosen of them", count(*images))
-                }
-            },
-            None => "the index, which was there,".into(),
+            Extent::Trimmed => format!("the index trimmed to {}", count(images)),
+            Extent::Sparse => format!("the index of {}, and the chosen of them", count(images)),
         },
-        [Copied { tag: None, .. }] => "one image".into(),
-        [_] => "one tag".into(),
-        many => format!("{} tags", many.len()),
+        (None, None) if copied.root.media_type.is_index() => "the index, which was there,".into(),
+        (None, Some(_)) => "one image".into(),
+        (None, None) => "one manifest, which was there,".into(),
+    }
+}
+
+fn artifact(artifact: &Artifact, images: Option<usize>) -> String {
+    let named = |noun: &str| {
+        let words = [Some(noun), artifact.name.as_deref(), artifact.version.as_deref()];
+        escape(&words.into_iter().flatten().collect::<Vec<_>>().join(" "))
+    };
+    match artifact.kind {
+        Sort::Chart => named("the chart"),
+        Sort::Bundle => match images {
+            Some(images) => format!("{} with its {}", named("the bundle"), count(images)),
+            None => named("the bundle"),
+        },
+        Sort::Other => format!("one artifact, {},", artifact.artifact_type),
     }
 }
 

@@ -2,10 +2,12 @@
 
 use serde::Serialize;
 
-use conex_spec::{Descriptor, Digest, Error, Kind, Location, Result, Tag};
+use conex_spec::annotations::{TITLE, VERSION};
+use conex_spec::{Descriptor, Digest, Error, Kind, Location, Manifest, MediaType, Result, Tag};
 
 use super::Summary;
 use super::named::Images;
+use crate::{cnab, helm};
 
 /// How many tags that were kept an error names.
 const MAX_SHOWN: usize = 5;
@@ -47,6 +49,59 @@ pub struct Copied {
     /// How many images it holds, where its manifests were read.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub images: Option<usize>,
+    /// What it is, where it is known to be no image.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub artifact: Option<Artifact>,
+}
+
+/// What was copied that is no image.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Artifact {
+    /// The sort.
+    pub kind: Sort,
+    /// The same as others call it.
+    pub artifact_type: MediaType,
+    /// What a chart or bundle is called, as it is annotated.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub name: Option<String>,
+    /// Its version.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub version: Option<String>,
+}
+
+/// A sort of artifact.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Sort {
+    /// A chart of Helm.
+    Chart,
+    /// A bundle of CNAB.
+    Bundle,
+    /// Any other.
+    Other,
+}
+
+impl Artifact {
+    /// What a manifest is, where it is no image and no index of images.
+    pub(super) fn of(manifest: &Manifest) -> Option<Self> {
+        let (kind, artifact_type) = match manifest {
+            Manifest::Image(image) if image.is_image() => return None,
+            Manifest::Image(image) if helm::pull::is_chart(image) => {
+                (Sort::Chart, helm::oci::CONFIG)
+            }
+            Manifest::Index(index) if cnab::index::is_bundle(index) => {
+                (Sort::Bundle, cnab::index::BUNDLE)
+            }
+            Manifest::Index(_) => return None,
+            other => {
+                let stated = other.referrer_type().cloned();
+                (Sort::Other, stated.unwrap_or(MediaType::UNKNOWN_ARTIFACT))
+            }
+        };
+        let named = |key| manifest.annotations().get(key).filter(|_| kind != Sort::Other).cloned();
+        Some(Self { kind, artifact_type, name: named(TITLE), version: named(VERSION) })
+    }
 }
 
 /// A name that stands for something else at the destination, and still does.

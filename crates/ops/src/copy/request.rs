@@ -8,7 +8,7 @@ use futures_util::{StreamExt, TryStreamExt, future, stream};
 
 use conex_spec::{Descriptor, Digest, Error, Kind, Location, Name, Platform, Result, Tag};
 use conex_store::referrers::{SUFFIXES, is_digest_tag};
-use conex_store::{Event, Sink, Source};
+use conex_store::{Event, Sink, Source, SourceExt};
 
 use super::archive_names;
 use super::belongings::in_words_of;
@@ -24,7 +24,7 @@ use super::{CopyOptions, Summary};
 use crate::choose;
 use crate::open::{Context, check_fits, name_in};
 
-pub use super::report::{Copied, Kept, Report};
+pub use super::report::{Artifact, Copied, Kept, Report, Sort};
 
 /// More tags than this has no real repository.
 const MAX_TAGS: usize = 1_000_000;
@@ -373,12 +373,22 @@ impl Job<'_> {
 
     async fn copied(&self, tag: Option<String>, task: &Task) -> Copied {
         let root = &task.root;
-        let known = !root.media_type.is_index() || self.from.knows(&root.digest);
-        let images = match known {
-            true => choose::images(self.from, root).await.ok().map(|images| images.len()),
-            false => None,
+        // What was there already may not have been read, and costs no request for this.
+        let local = !matches!(self.request.from, Location::Registry(_) | Location::DockerDaemon(_));
+        let (mut images, mut artifact) = (None, None);
+        if local || self.from.knows(&root.digest) {
+            images = choose::images(self.from, root).await.ok().map(|images| images.len());
+            let manifest = self.from.manifest(root).await.ok();
+            artifact = manifest.and_then(|manifest| Artifact::of(&manifest));
+        }
+        // The config of a bundle is an entry too, and artifacts hold no images.
+        let others = match artifact.as_ref().map(|artifact| artifact.kind) {
+            None => 0,
+            Some(Sort::Bundle) => 1,
+            Some(Sort::Chart | Sort::Other) => usize::MAX,
         };
-        Copied { tag, names: task.names.clone(), root: root.clone(), images }
+        let images = images.map(|images| images.saturating_sub(others));
+        Copied { tag, names: task.names.clone(), root: root.clone(), images, artifact }
     }
 
     fn report(&self, copied: Vec<Copied>, kept: Vec<Kept>, moved: Moved) -> Report {
