@@ -49,6 +49,15 @@ impl World {
         assert_eq!(text.matches("error:").count(), 1, "{text}");
     }
 
+    /// The same, of what is not said to be anything.
+    fn refuses(&self, args: &[&str], code: i32, parts: &[&str]) {
+        let run = self.conex.run(&[&["artifact"], args, &["--flat"]].concat());
+        let text = run.fails_with(code);
+        for part in parts {
+            assert!(text.contains(part), "no {part:?} in {text}");
+        }
+    }
+
     /// Nothing was written since the last call.
     fn nothing_was_pushed(&mut self) {
         let asked = self.registry.requests();
@@ -157,4 +166,51 @@ pub fn a_bad_bundle_is_told_and_nothing_reaches_the_registry() {
     world.nothing_was_pushed();
     let path = world.file("bad/bundle.json", good.to_string());
     world.conex.ok(&["artifact", "push", path.to_str().unwrap(), &world.to]);
+}
+
+/// What is meant as a chart or a bundle goes up as such or not at all, unless someone says otherwise.
+pub fn what_is_meant_is_seen() {
+    let mut world = World::new("meant");
+    let nameless = tgz(&[("app/values.yaml", b""), ("app/Chart.yaml", b"version: 1.0.0\n")]);
+    let path = world.file("app.tar.gz", nameless);
+    let chart = path.to_str().unwrap();
+    let hint = "`--as files` pushes it as it is";
+    let to = world.to.clone();
+    world.refuses(&["push", chart, &to], 4, &["app.tar.gz", "`name` is missing", hint]);
+    for (text, field) in [
+        (r#"{"schemaVersion":"v1.2.0","name":"app","version":"1.0.0"}"#, "invocationImages"),
+        (r#"{"invocationImages":[]}"#, "schemaVersion"),
+        (r#"{"invocationImages":["#, "not sound JSON"),
+    ] {
+        let path = world.file("bad/bundle.json", text);
+        let path = path.to_str().unwrap();
+        world.refuses(&["push", path, &to], 4, &["bad/bundle.json", field, hint]);
+    }
+    let bundle = world.scratch.join("bad/bundle.json");
+    let bundle = bundle.to_str().unwrap();
+    let text = world.file("a.json", r#"{"a":1}"#);
+    let text = text.to_str().unwrap();
+    for (args, code, parts) in [
+        (&["push", "--provenance", text, text, &to][..], 2, &["--provenance is for a chart"][..]),
+        (&["push", "--images-from", "oci:x", text, &to], 2, &["--images-from is for a bundle"]),
+        (&["push", "--images-from", "oci:x", chart, &to], 2, &["found    a chart"]),
+        (&["push", "--annotation", "a=b", bundle, &to], 2, &["--annotation is for", hint]),
+        (&["push", "--annotation-file", text, chart, &to], 2, &["--annotation-file is for", hint]),
+        (&["push", "--as", "helm", "--config", text, chart, &to], 2, &["--config is for files"]),
+        (&["push", "--as", "spdx", text, &to], 4, &["a.json is not a document of SPDX", "`a`"]),
+        (&["push", "--as", "model", text, &to], 4, &["a.json is no model"]),
+        (&["push", "--as", "wasm", text, text, &to], 2, &["one file or folder", "2 of them"]),
+        (&["attach", "--as", "helm", "--to", &to, chart], 2, &["a chart is pushed, not attached"]),
+        (&["attach", "--as", "cnab", "--to", &to, chart], 2, &["a bundle is pushed, not"]),
+        (&["attach", "--as", "cyclonedx", "--to", &to, text], 4, &["not a document of CycloneDX"]),
+    ] {
+        world.refuses(args, code, parts);
+    }
+    world.nothing_was_pushed();
+    for path in [chart, bundle, text] {
+        let to = format!("{to}:files");
+        let pushed = world.conex.json(&["artifact", "push", "--as", "files", "--flat", path, &to]);
+        let kind = &pushed["root"]["artifactType"];
+        assert_eq!(kind, "application/vnd.unknown.artifact.v1", "{pushed}");
+    }
 }

@@ -175,6 +175,81 @@ pub fn a_bundle_comes_with_its_images() {
     assert_eq!(tags, "0.1.0\n");
 }
 
+pub fn one_version_is_no_range() {
+    let scratch = Scratch::new("charts-version");
+    let conex = Conex::new(&scratch);
+    let registry = Registry::start(&scratch);
+    let out = scratch.arg("out");
+    for place in [registry.image("app"), format!("oci:{}", scratch.arg("layout"))] {
+        conex.ok(&["artifact", "push", &chart(&scratch, "1.0.0"), &place]);
+        fs::write(scratch.join("note.txt"), "no chart").unwrap();
+        let note = scratch.arg("note.txt");
+        conex.ok(&["artifact", "push", "--flat", &note, &format!("{place}:1.5.0")]);
+        let one = format!("{place}:1.0.0");
+        for args in [
+            &["charts", &one][..],
+            &["charts", "--version", "^1", &one],
+            &["artifact", "pull", "--version", "^1", &one, &out],
+        ] {
+            let run = conex.run(args);
+            let text = run.fails_with(2);
+            assert!(text.contains("names one version"), "{text}");
+        }
+        let platform = ["--version", "^1", "--platform", "linux/amd64", &place, &out];
+        conex.run(&[&["artifact", "pull"], &platform[..]].concat()).fails_with(2);
+        // The newest tag in the range is no chart.
+        let pulled = conex.json(&["artifact", "pull", "--version", "^1", &place, &out]);
+        assert_eq!(pulled["chart"]["version"], "1.0.0");
+        let run = conex.run(&["artifact", "pull", "--version", ">1.0", &place, &out]);
+        let text = run.fails_with(3);
+        assert!(text.contains("1.5.0, which are no charts"), "{text}");
+    }
+}
+
+pub fn a_copy_says_what_it_copied() {
+    let scratch = Scratch::new("copied-kinds");
+    let conex = Conex::new(&scratch);
+    let registry = Registry::start(&scratch);
+    let made = Handmade::new(scratch.join("image"));
+    let image = registry.image("app:1");
+    conex.ok(&["copy", &made.finish(&made.image(&[b"layer"])), &image]);
+    let bundle = json!({
+        "schemaVersion": "v1.0.0", "name": "blog", "version": "0.1.0",
+        "invocationImages": [{"image": image}], "images": {"app": {"image": image}},
+    });
+    fs::write(scratch.join("bundle.json"), bundle.to_string()).unwrap();
+    fs::write(scratch.join("a.json"), r#"{"spdxVersion":"SPDX-2.3"}"#).unwrap();
+    for (path, name) in [
+        (chart(&scratch, "1.0.0+b"), "charts/wordpress"),
+        (scratch.arg("bundle.json"), "bundles/blog"),
+        (scratch.arg("a.json"), "sbom:1"),
+    ] {
+        conex.ok(&["artifact", "push", "--flat", &path, &registry.image(name)]);
+    }
+    let layout = format!("oci:{}", scratch.arg("layout"));
+    for (name, said, kind) in [
+        ("charts/wordpress:1.0.0_b", "the chart wordpress 1.0.0+b", json!("chart")),
+        ("bundles/blog:0.1.0", "the bundle blog 0.1.0 with its 1 image", json!("bundle")),
+        ("sbom:1", "one artifact, application/spdx+json,", json!("other")),
+        ("app:1", "one image", Value::Null),
+    ] {
+        let from = registry.image(name);
+        let tag = name.rsplit(':').next().unwrap();
+        let to = format!("{layout}:{}", tag.replace('.', "-"));
+        for place in [&from, &to] {
+            let end = registry.image(&format!("copy/{}", name.replace(':', "/x:")));
+            for to in [&to, &end] {
+                let text = conex.ok(&["copy", place, to]);
+                let line = format!("copied {said} from {place} to {to}\n");
+                assert!(text.contains(&line) || text.contains("which was there"), "{line}{text}");
+            }
+        }
+        let new = format!("oci:{}:new", scratch.arg(&format!("new-{}", tag.replace('.', "-"))));
+        let report = conex.json(&["copy", &from, &new]);
+        assert_eq!(report["copied"][0]["artifact"]["kind"], kind, "{report}");
+    }
+}
+
 /// A chart in a registry, and the images that it names in another.
 struct Named {
     scratch: Scratch,

@@ -39,7 +39,10 @@ const CASES: &[Case] = cases! {
     charts::what_is_signed_stays_so;
     bad_charts::a_bad_chart_is_told_and_nothing_reaches_the_registry;
     bad_charts::a_bad_bundle_is_told_and_nothing_reaches_the_registry;
+    bad_charts::what_is_meant_is_seen;
     charts::a_bundle_comes_with_its_images;
+    charts::a_copy_says_what_it_copied;
+    charts::one_version_is_no_range;
     charts::a_chart_is_copied_with_the_images_that_it_names;
     charts::an_image_that_is_missing_is_told;
     artifact::files_and_folders_come_back_from_every_place;

@@ -80,13 +80,13 @@ impl Part<'_> {
 }
 
 impl Bundle {
-    /// Reads and checks a `bundle.json`.
+    /// Reads and checks a `bundle.json`; `name` is what people call it.
     ///
     /// # Errors
-    /// `Invalid`, with the field.
-    pub fn parse(bytes: &[u8]) -> Result<Self> {
-        let bundle: Self = parse(bytes, LIMIT, Shape::Free, "bundle.json")?;
-        bundle.check()?;
+    /// `Invalid`, with the name and the field.
+    pub fn parse(bytes: &[u8], name: &str) -> Result<Self> {
+        let bundle: Self = parse(bytes, LIMIT, Shape::Free, name)?;
+        bundle.check().map_err(|err| err.context(name))?;
         Ok(bundle)
     }
 
@@ -170,7 +170,7 @@ impl Image {
         let other = |name: &str, expected: String, found: String| {
             Error::new(
                 conex_spec::Kind::Mismatch,
-                format!("bundle.json: {field}.{name} is not that of {}", self.image),
+                format!("{field}.{name} is not that of {}", self.image),
             )
             .expected(expected)
             .found(found)
@@ -194,25 +194,32 @@ impl Image {
 }
 
 fn wrong(field: &str, expected: &str, found: &str) -> Error {
-    Error::invalid(format!("bundle.json: `{field}` is not what it must be"))
+    Error::invalid(format!("`{field}` is not what it must be"))
         .expected(expected)
         .found(format!("{found:.160?}"))
 }
 
-/// Whether a file is a bundle: it is called `bundle.json`, and has the members of one.
+/// Whether a file is to be a bundle: JSON with the members that only bundles have. One that is called
+/// `bundle.json` is one with either of them already, and where it is no JSON: what it lacks is told, and it
+/// does not go up as any other file. Others call files so too, as Sigstore does.
 pub fn is_bundle(path: &std::path::Path) -> bool {
-    #[derive(Deserialize)]
-    struct Seen {
-        #[serde(rename = "schemaVersion")]
-        _schema_version: serde::de::IgnoredAny,
-        #[serde(rename = "invocationImages")]
-        _invocation_images: serde::de::IgnoredAny,
-    }
-    let named = path.file_name().is_some_and(|name| name == "bundle.json");
     // To open anything else might wait for someone.
-    if !named || !path.is_file() {
+    let Ok(meta) = std::fs::metadata(path) else { return false };
+    if !meta.is_file() || meta.len() > LIMIT as u64 {
         return false;
     }
-    let bytes = small_file::read(path, LIMIT as u64, "a bundle");
-    bytes.is_ok_and(|bytes| serde_json::from_slice::<Seen>(&bytes).is_ok())
+    let named = path.file_name().is_some_and(|name| name == "bundle.json");
+    let Ok(bytes) = small_file::read(path, LIMIT as u64, "a bundle") else { return false };
+    if !named && bytes.trim_ascii_start().first() != Some(&b'{') {
+        return false;
+    }
+    match serde_json::from_slice::<Value>(&bytes) {
+        Ok(value) => {
+            // Where it is a number, it is a schema of something else.
+            let schema = value.get("schemaVersion").is_some_and(Value::is_string);
+            let images = value.get("invocationImages").is_some();
+            if named { schema || images } else { schema && images }
+        }
+        Err(_) => named,
+    }
 }

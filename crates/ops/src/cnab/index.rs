@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 
 use conex_spec::annotations::{AUTHORS, DESCRIPTION, TITLE, VERSION};
-use conex_spec::{Annotations, Descriptor, Error, ImageIndex, Location, MediaType, Result};
+use conex_spec::{Annotations, Descriptor, Error, ImageIndex, Location, MediaType, Name, Result};
 
 use super::bundle::{Bundle, Image, Part};
 use crate::helm::go_json;
@@ -59,8 +59,8 @@ pub fn config(index: &ImageIndex) -> Option<&Descriptor> {
 /// `Invalid` for an index that lists other images than its bundle has.
 pub fn relocation(index: &ImageIndex, bundle: &Bundle, at: &Location) -> Result<RelocationMap> {
     let found = images(index, bundle, at)?.into_iter();
-    let now = |root: &Descriptor| format!("{}@{}", at.place(), root.digest);
-    Ok(found.map(|(_, image, root)| (image.image.clone(), now(root))).collect())
+    let now = |root: &Descriptor| at.with_name(Name::Digest(root.digest.clone()));
+    found.map(|(_, image, root)| Ok((image.image.clone(), now(root)?.to_string()))).collect()
 }
 
 /// Each image of a bundle with its entry.

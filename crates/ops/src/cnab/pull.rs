@@ -47,7 +47,7 @@ pub async fn pull(
     let Manifest::Index(index) = manifest else {
         return Err(no_bundle(&from, &root.media_type));
     };
-    let (bundle, bytes) = read(source.as_ref(), &index).await?;
+    let (bundle, bytes) = read(source.as_ref(), &index, &from).await?;
     let relocation_map = index::relocation(&index, &bundle, &from)?;
     // What was verified, and what is made of it here.
     let stage = Stage::new(folder, None, None)?;
@@ -60,24 +60,31 @@ pub async fn pull(
     Ok(Report { location: from, root, name, version, relocation_map, files })
 }
 
-/// The bundle of an index.
-pub(crate) async fn bundle(source: &dyn Source, index: &ImageIndex) -> Result<Bundle> {
-    read(source, index).await.map(|(bundle, _)| bundle)
+/// The bundle of an index; `from` is what people call it.
+pub(crate) async fn bundle(
+    source: &dyn Source,
+    index: &ImageIndex,
+    from: &Location,
+) -> Result<Bundle> {
+    read(source, index, from).await.map(|(bundle, _)| bundle)
 }
 
-async fn read(source: &dyn Source, index: &ImageIndex) -> Result<(Bundle, bytes::Bytes)> {
-    let from = source.location();
+async fn read(
+    source: &dyn Source,
+    index: &ImageIndex,
+    from: &Location,
+) -> Result<(Bundle, bytes::Bytes)> {
     let entry = index::config(index).ok_or_else(|| no_bundle(from, &MediaType::INDEX))?;
-    let bytes = config(source, entry).await?;
-    let bundle = Bundle::parse(&bytes).map_err(|err| err.context(from))?;
+    let bytes = config(source, entry, from).await?;
+    let bundle = Bundle::parse(&bytes, &format!("the bundle.json of {from}"))?;
     Ok((bundle, bytes))
 }
 
 /// The bundle's own bytes.
-async fn config(source: &dyn Source, entry: &Descriptor) -> Result<bytes::Bytes> {
+async fn config(source: &dyn Source, entry: &Descriptor, from: &Location) -> Result<bytes::Bytes> {
     match source.manifest(entry).await?.into_value() {
         Manifest::Image(manifest) => source.read(&manifest.config).await,
-        _ => Err(no_bundle(source.location(), &entry.media_type).expected(CONFIG)),
+        _ => Err(no_bundle(from, &entry.media_type).expected(CONFIG)),
     }
 }
 

@@ -13,6 +13,7 @@ use conex_store::{Source, Stage};
 
 use super::bundle::{Bundle, Image, LIMIT, Part};
 use super::index::{self, CONFIG, RelocationMap};
+use crate::artifact::kinds::or_as_files;
 use crate::copy::{CopyOptions, Summary, copy_content};
 use crate::open::Context;
 use crate::small_file;
@@ -112,13 +113,15 @@ async fn find(context: &Context, recipe: &Recipe, part: Part<'_>, image: &Image)
             context.resolve(&place.with_name(name)?).await
         }
     }
-    .map_err(|err| err.context(format_args!("bundle.json: {}", part.field())))?;
-    image.check(part, &root)?;
+    .map_err(|err| err.context(format_args!("{}: {}", recipe.path.display(), part.field())))?;
+    image.check(part, &root).map_err(|err| err.context(recipe.path.display()))?;
     Ok(Found { source, root: root.bare() })
 }
 
 fn read(path: &std::path::Path) -> Result<(Bundle, Bytes)> {
-    let bytes = small_file::read(path, LIMIT as u64, "a bundle")?;
-    let bundle = Bundle::parse(&bytes).map_err(|err| err.context(path.display()))?;
-    Ok((bundle, bytes))
+    let read = || {
+        let bytes = small_file::read(path, LIMIT as u64, "a bundle")?;
+        Ok((Bundle::parse(&bytes, &path.display().to_string())?, bytes))
+    };
+    read().map_err(or_as_files)
 }

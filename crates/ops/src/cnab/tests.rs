@@ -8,7 +8,7 @@ use conex_store::SourceExt;
 use conex_store::Stage;
 use serde_json::{Value, json};
 
-use super::bundle::Bundle;
+use super::bundle::{Bundle, is_bundle};
 use super::push::{Recipe, push};
 use super::{index, pull};
 use crate::artifact::pull::find;
@@ -32,12 +32,12 @@ fn bundle() -> Value {
 fn fault(change: impl FnOnce(&mut Value)) -> conex_spec::Error {
     let mut value = bundle();
     change(&mut value);
-    Bundle::parse(value.to_string().as_bytes()).unwrap_err()
+    Bundle::parse(value.to_string().as_bytes(), "x/bundle.json").unwrap_err()
 }
 
 #[test]
 fn faults_of_a_bundle_name_the_field() {
-    assert!(Bundle::parse(bundle().to_string().as_bytes()).is_ok());
+    assert!(Bundle::parse(bundle().to_string().as_bytes(), "x").is_ok());
     for (change, field) in [
         (json!(["name", ""]), "`name`"),
         (json!(["version", "latest"]), "`version`"),
@@ -52,11 +52,45 @@ fn faults_of_a_bundle_name_the_field() {
     ] {
         let err = fault(|value| value[change[0].as_str().unwrap()] = change[1].clone());
         assert_eq!(err.kind(), Kind::Invalid);
+        assert!(err.message().starts_with("x/bundle.json: "), "{err}");
         assert!(err.message().contains(field), "{err}");
     }
     let err = fault(|value| value["images"] = json!([]));
     assert!(err.to_string().contains("images"), "{err}");
-    assert!(Bundle::parse(b"{").is_err() && Bundle::parse(b"[]").is_err());
+    assert!(Bundle::parse(b"{", "x").is_err() && Bundle::parse(b"[]", "x").is_err());
+}
+
+#[test]
+fn a_bundle_is_known_by_its_members() {
+    let dir = tempfile::tempdir().unwrap();
+    let without = |members: &[&str]| {
+        let mut value = bundle();
+        members.iter().for_each(|member| drop(value.as_object_mut().unwrap().remove(*member)));
+        value.to_string()
+    };
+    let sigstore =
+        json!({"mediaType": "application/vnd.dev.sigstore.bundle.v0.3+json"}).to_string();
+    let image = json!({"schemaVersion": 2, "config": {}, "layers": []}).to_string();
+    for (text, named, other) in [
+        (bundle().to_string(), true, true),
+        (without(&["name", "version"]), true, true),
+        (without(&["schemaVersion"]), true, false),
+        (without(&["invocationImages"]), true, false),
+        (without(&["schemaVersion", "invocationImages"]), false, false),
+        (bundle().to_string()[1..].to_owned(), true, false),
+        (String::new(), true, false),
+        (sigstore, false, false),
+        (image, false, false),
+        ("[]".into(), false, false),
+        ("7".into(), false, false),
+    ] {
+        for (name, known) in [("bundle.json", named), ("other.json", other)] {
+            let path = dir.path().join(name);
+            fs::write(&path, &text).unwrap();
+            assert_eq!(is_bundle(&path), known, "{name} {text}");
+        }
+    }
+    assert!(!is_bundle(dir.path()) && !is_bundle(Path::new("/dev/null")));
 }
 
 fn context(dir: &Path) -> Context {
@@ -146,6 +180,27 @@ async fn a_wrong_digest_is_one_error_and_nothing_is_pushed() {
     fs::write(&path, value.to_string()).unwrap();
     let err = push(&context, &recipe, &to, &CopyOptions::default()).await.unwrap_err();
     assert_eq!(err.kind(), Kind::NotFound);
-    assert!(err.message().starts_with("bundle.json: invocationImages[0]: "), "{err}");
+    let start = format!("{}: invocationImages[0]: ", path.display());
+    assert!(err.message().starts_with(&start), "{err}");
     assert!(!dir.path().join("out").exists());
+}
+
+/// What stands in a relocation map leads to the images, in the local store too.
+#[tokio::test]
+async fn the_images_of_a_bundle_are_where_it_says() {
+    let dir = tempfile::tempdir().unwrap();
+    let context = context(dir.path());
+    let (place, _) = images(&context, dir.path(), &["registry.example/installer:1"]).await;
+    let mut value = bundle();
+    value["images"] = json!({});
+    let path = dir.path().join("bundle.json");
+    fs::write(&path, value.to_string()).unwrap();
+    let recipe = Recipe { path, images_from: Some(place) };
+    for to in [format!("oci:{}", dir.path().join("out").display()), "store:blog".to_owned()] {
+        let to: Location = to.parse().unwrap();
+        let report = push(&context, &recipe, &to, &CopyOptions::default()).await.unwrap();
+        for at in report.relocation_map.values() {
+            context.resolve(&at.parse().unwrap()).await.unwrap();
+        }
+    }
 }

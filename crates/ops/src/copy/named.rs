@@ -191,10 +191,9 @@ impl<'a> Company<'a> {
                 Ok(true)
             }
             Manifest::Index(index) if cnab::index::is_bundle(&index) => {
-                let bundle = cnab::pull::bundle(self.from, &index).await?;
-                for (part, image, root) in
-                    cnab::index::images(&index, &bundle, self.from.location())?
-                {
+                let from = self.request.from.with_name(Name::Digest(of.clone()))?;
+                let bundle = cnab::pull::bundle(self.from, &index, &from).await?;
+                for (part, image, root) in cnab::index::images(&index, &bundle, &from)? {
                     self.images.carried.push(Carried {
                         image: image.image.clone(),
                         at: format!("bundle.json {}", part.field()),

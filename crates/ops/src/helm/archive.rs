@@ -22,6 +22,8 @@ const MAX_FILE: u64 = 5 << 20;
 const MAX_FILES: usize = 50_000;
 /// How deep charts may lie packed in charts.
 const MAX_NESTED: usize = 8;
+/// How much of an archive is inflated to see whether it is a chart, in bytes.
+const MAX_LOOK: u64 = 32 << 20;
 
 /// What an archive holds.
 #[derive(Clone, Debug)]
@@ -42,6 +44,32 @@ pub struct Contents {
 pub fn read(archive: impl Read, name: &str) -> Result<Contents> {
     let mut room = Room { bytes: MAX_TOTAL, files: MAX_FILES };
     read_within(archive, name, &mut room, 0)
+}
+
+/// Whether an archive is to be a chart: `Chart.yaml` is in its one folder, in whatever order files lie there,
+/// or at its top, as where someone packed only what is in the folder. Whether it is a good one
+/// [`read`] tells. What is clearly something else is left at once: a second folder, a file that is too
+/// large for Helm.
+pub fn is_chart(archive: impl Read) -> bool {
+    has_chart_file(archive).unwrap_or_default()
+}
+
+fn has_chart_file(archive: impl Read) -> Result<bool> {
+    let mut reader = Reader::new(Decoder::new(Compression::Gzip, archive)?.take(MAX_LOOK));
+    let mut top: Option<String> = None;
+    while let Some(entry) = reader.next_entry()? {
+        let path = String::from_utf8_lossy(&entry.path).replace('\\', "/");
+        let parts: Vec<_> = path.split('/').filter(|part| !matches!(*part, "" | ".")).collect();
+        match parts.as_slice() {
+            [] => {}
+            ["Chart.yaml"] => return Ok(true),
+            [folder, ..] if top.get_or_insert_with(|| (*folder).to_owned()) != folder => break,
+            [_, "Chart.yaml"] => return Ok(true),
+            _ if entry.size > MAX_FILE => break,
+            _ => {}
+        }
+    }
+    Ok(false)
 }
 
 /// How much there may still be, in a chart and in those that lie packed in it together.
@@ -70,7 +98,9 @@ fn read_within(archive: impl Read, name: &str, room: &mut Room, depth: usize) ->
     };
     whole().map_err(|err| match err.kind() {
         // Bytes that are no gzip at all.
-        Kind::Mismatch => err.with_kind(Kind::Invalid).context(format_args!("{name} is no chart")),
+        Kind::Mismatch => Error::invalid(format!("{name} is no chart"))
+            .expected("a folder, packed as a tar with gzip")
+            .found(err.found_value().unwrap_or("something else")),
         _ => err.context(name),
     })
 }
@@ -212,6 +242,42 @@ pub(super) mod tests {
     }
 
     const CHART: &str = "apiVersion: v2\nname: app\nversion: 1.0.0\n";
+
+    #[test]
+    fn a_chart_is_known_by_its_content() {
+        for (names, known) in [
+            (&["app/Chart.yaml"][..], true),
+            (&["app/readme", "app/templates/x.yaml", "app/Chart.yaml"], true),
+            (&["./app/values.yaml", "./app/Chart.yaml"], true),
+            (&["app\\values.yaml", "app\\Chart.yaml"], true),
+            (&["./Chart.yaml", "./values.yaml"], true),
+            (&["app/sub/Chart.yaml"], false),
+            (&["other/x", "app/Chart.yaml"], false),
+            (&["app/chart.yaml"], false),
+            (&[], false),
+        ] {
+            let files: Vec<_> = names.iter().map(|name| (*name, "x")).collect();
+            assert_eq!(is_chart(tgz(&files).as_slice()), known, "{names:?}");
+        }
+        let folders = ["./", "./app/", "app/templates"];
+        let folders = folders.map(|name| (Entry::new(name, Sort::Dir), Vec::new()));
+        let file = (Entry { size: 1, ..Entry::new("app/Chart.yaml", Sort::File) }, b"x".to_vec());
+        assert!(is_chart(packed(folders.into_iter().chain([file]).collect()).as_slice()));
+        assert!(!is_chart(&b"Chart.yaml"[..]) && !is_chart(&b""[..]));
+        assert!(!is_chart(&tgz(&[("app/x", ""), ("app/Chart.yaml", "")])[..30]));
+    }
+
+    /// What is no chart costs little, however large it is.
+    #[test]
+    fn a_look_ends_early() {
+        let large = "x".repeat(MAX_FILE as usize + 1);
+        assert!(!is_chart(tgz(&[("app/x", &large), ("app/Chart.yaml", CHART)]).as_slice()));
+        let five = "x".repeat(MAX_FILE as usize);
+        let names: Vec<_> = (0..7).map(|at| format!("app/{at}")).collect();
+        let mut files: Vec<_> = names.iter().map(|name| (name.as_str(), five.as_str())).collect();
+        files.push(("app/Chart.yaml", CHART));
+        assert!(!is_chart(tgz(&files).as_slice()));
+    }
 
     fn fault(files: &[(&str, &str)]) -> Error {
         read(tgz(files).as_slice(), "app.tgz").unwrap_err()

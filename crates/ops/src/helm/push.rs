@@ -7,14 +7,11 @@ use bytes::Bytes;
 use serde::Serialize;
 
 use conex_spec::annotations::{TITLE, VERSION};
-use conex_spec::{
-    Annotations, Compression, Descriptor, Error, Kind, Location, MediaType, Name, Result, date,
-};
+use conex_spec::{Annotations, Descriptor, Error, Kind, Location, MediaType, Name, Result, date};
 use conex_store::{Stage, bridge};
-use conex_tar::Reader;
-use conex_tar::compression::Decoder;
 
 use super::{Chart, archive, folder, oci};
+use crate::artifact::kinds::or_as_files;
 use crate::copy::{CopyOptions, Summary, copy_to};
 use crate::open::Context;
 use crate::small_file;
@@ -54,24 +51,13 @@ pub struct Report {
     pub summary: Summary,
 }
 
-/// Whether a path is that of a chart: a folder with `Chart.yaml` in it, or an archive that begins with
-/// `NAME/Chart.yaml`, as those of `helm package` do.
+/// Whether a path is that of a chart: a folder with `Chart.yaml` in it, or an archive of one.
 pub fn is_chart(path: &Path) -> bool {
     if path.is_dir() {
         return path.join("Chart.yaml").is_file();
     }
-    let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
-    name.ends_with(".tgz") && first_is_chart(path).unwrap_or_default()
-}
-
-fn first_is_chart(path: &Path) -> Result<bool> {
-    let file = File::open(path).map_err(|err| Error::io("cannot open", path, err))?;
-    let mut reader = Reader::new(Decoder::new(Compression::Gzip, file)?);
-    let entry = reader.next_entry()?;
-    Ok(entry.is_some_and(|entry| {
-        let mut parts = entry.path.splitn(2, |byte| *byte == b'/').skip(1);
-        parts.next() == Some(b"Chart.yaml")
-    }))
+    // To open anything else might wait for someone.
+    path.is_file() && File::open(path).is_ok_and(archive::is_chart)
 }
 
 /// Pushes a chart. A location without a tag gets that of the version.
@@ -116,7 +102,10 @@ fn target(chart: &Chart, to: &Location) -> Result<Location> {
             Err(Error::new(Kind::Usage, format!("{to} is not the tag of the chart's version"))
                 .expected(format!("{tag}, for version {} of {}", chart.version, chart.name))
                 .found(named)
-                .hint(format!("without a tag it becomes {}:{tag}", to.place())))
+                .hint(format!(
+                    "without a tag it becomes {}; `--as files` pushes the file under any",
+                    to.with_name(Name::Tag(tag))?
+                )))
         }
         Some(_) => Ok(to.clone()),
     }
@@ -132,18 +121,24 @@ struct Loaded {
 fn load(recipe: &Recipe) -> Result<Loaded> {
     let path = recipe.path.as_path();
     let meta = fs::metadata(path).map_err(|err| small_file::cannot("cannot read", path, err))?;
-    let (archive, created) = if meta.is_dir() {
-        (Bytes::from(folder::pack(path)?), None)
-    } else {
-        (small_file::read(path, MAX_ARCHIVE, "the archive of a chart")?, modified(&meta))
-    };
-    let contents = archive::read(&archive[..], &path.display().to_string())?;
+    let (archive, created, contents) = read(path, &meta).map_err(or_as_files)?;
     let provenance = match &recipe.provenance {
         Some(path) => Some(path.clone()),
         None => beside(path).filter(|path| !meta.is_dir() && path.exists()),
     };
     let provenance = provenance.map(|path| read_provenance(&path, &archive)).transpose()?;
     Ok(Loaded { chart: contents.chart, archive, provenance, created })
+}
+
+/// The archive of a chart, when it was made, and what it holds.
+fn read(path: &Path, meta: &fs::Metadata) -> Result<(Bytes, Option<String>, archive::Contents)> {
+    let (archive, created) = if meta.is_dir() {
+        (Bytes::from(folder::pack(path)?), None)
+    } else {
+        (small_file::read(path, MAX_ARCHIVE, "the archive of a chart")?, modified(meta))
+    };
+    let contents = archive::read(&archive[..], &path.display().to_string())?;
+    Ok((archive, created, contents))
 }
 
 /// `app-1.2.3.tgz.prov`
@@ -187,17 +182,18 @@ mod tests {
     const CHART: &str = "apiVersion: v2\nname: app\nversion: 1.0.0+b\n";
 
     #[test]
-    fn charts_are_known_by_what_they_begin_with() {
+    fn charts_are_known_whatever_they_are_called() {
         let dir = tempfile::tempdir().unwrap();
         let path = |name: &str| dir.path().join(name);
-        fs::write(path("app.tgz"), tgz(&[("app/Chart.yaml", CHART)])).unwrap();
-        fs::write(path("other.tgz"), tgz(&[("app/readme", ""), ("app/Chart.yaml", CHART)]))
-            .unwrap();
+        let archive = tgz(&[("app/readme", ""), ("app/Chart.yaml", CHART)]);
+        for name in ["app.tgz", "app.tar.gz", "app"] {
+            fs::write(path(name), &archive).unwrap();
+            assert!(is_chart(&path(name)), "{name}");
+        }
         fs::write(path("text.tgz"), "text").unwrap();
         fs::create_dir(path("folder")).unwrap();
-        assert!(is_chart(&path("app.tgz")));
         assert!(!is_chart(&path("folder")) && !is_chart(&path("missing.tgz")));
-        assert!(!is_chart(&path("other.tgz")) && !is_chart(&path("text.tgz")));
+        assert!(!is_chart(&path("text.tgz")));
         fs::write(path("folder/Chart.yaml"), "").unwrap();
         assert!(is_chart(&path("folder")));
     }
@@ -211,7 +207,10 @@ mod tests {
         assert_eq!(to("oci:/x:1.0.0_b").unwrap().to_string(), "oci:/x:1.0.0_b");
         let err = to("r.example/app:1.0.0").unwrap_err();
         assert_eq!((err.kind(), err.found_value()), (Kind::Usage, Some("1.0.0")));
-        assert_eq!(err.hint_text(), Some("without a tag it becomes r.example/app:1.0.0_b"));
+        let hint = "without a tag it becomes r.example/app:1.0.0_b; ";
+        assert!(err.hint_text().unwrap().starts_with(hint), "{err:?}");
+        let err = to("store:app:1").unwrap_err();
+        assert!(err.hint_text().unwrap().contains("store:docker.io/library/app:1.0.0_b;"));
     }
 
     #[test]

@@ -5,13 +5,13 @@ use std::path::Path;
 use std::sync::Arc;
 
 use conex_client::{Client, Options};
-use conex_spec::{Kind, Location, Name, Tag};
+use conex_spec::{Kind, Location, MediaType, Name, Tag};
 
 use super::archive::tests::tgz;
 use super::push::{Recipe, push};
-use super::versions::{Wanted, resolve};
+use super::versions::Wanted;
 use super::{pull, versions};
-use crate::artifact::pull::find;
+use crate::artifact::Draft;
 use crate::copy::CopyOptions;
 use crate::open::Context;
 
@@ -51,14 +51,13 @@ async fn versions_are_listed_resolved_and_pulled() {
     assert_eq!(listed("^1.2, <1.10").await, ["1.9.3", "1.2.0"]);
     assert_eq!(listed("2.0.0-rc.1").await, ["2.0.0-rc.1"]);
     let wanted: Wanted = "^1".parse().unwrap();
-    let newest = resolve(&context, &place, &wanted).await.unwrap();
-    assert_eq!(newest, place.with_name(Name::Tag(Tag::new("1.10.0_b").unwrap())).unwrap());
-    let err = resolve(&context, &place, &"^3".parse().unwrap()).await.unwrap_err();
+    let found = versions::find(&context, &place, &wanted).await.unwrap();
+    assert_eq!(found.location, place.with_name(Name::Tag(Tag::new("1.10.0_b").unwrap())).unwrap());
+    let err = versions::find(&context, &place, &"^3".parse().unwrap()).await.unwrap_err();
     assert_eq!(err.kind(), Kind::NotFound);
     assert_eq!(err.found_value(), Some("2.0.0-rc.1, 1.10.0+b, 1.9.3, 1.2.0"));
 
     let out = dir.path().join("out");
-    let found = find(&context, &newest, None).await.unwrap();
     let report = pull::pull(&context, found.clone(), &out, false).await.unwrap();
     assert_eq!(report.files, [out.join("app-1.10.0+b.tgz")]);
     assert_eq!(fs::read(&report.files[0]).unwrap(), chart("1.10.0+b"));
@@ -68,4 +67,29 @@ async fn versions_are_listed_resolved_and_pulled() {
     assert_eq!(err.kind(), Kind::Conflict);
     pull::pull(&context, found, &out, true).await.unwrap();
     assert_eq!(fs::read_dir(&out).unwrap().count(), 1);
+}
+
+#[tokio::test]
+async fn only_charts_are_versions_of_a_chart() {
+    let dir = tempfile::tempdir().unwrap();
+    let context = context(dir.path());
+    let place: Location = format!("oci:{}", dir.path().join("layout").display()).parse().unwrap();
+    let at = |tag: &str| place.with_name(Name::Tag(Tag::new(tag).unwrap())).unwrap();
+    pushed(&context, dir.path(), "1.2.0", &place).await;
+    for tag in ["1.9.0", "2.0.0"] {
+        let other = Draft::new(MediaType::new("a/b"));
+        other.store(&context, &at(tag), &[], &CopyOptions::default()).await.unwrap();
+    }
+    let find = |wanted: &'static str| {
+        let (context, place) = (&context, &place);
+        async move { versions::find(context, place, &wanted.parse().unwrap()).await }
+    };
+    assert_eq!(find("^1").await.unwrap().location, at("1.2.0"));
+    let err = find(">=1.9").await.unwrap_err();
+    assert_eq!(err.kind(), Kind::NotFound);
+    assert_eq!(err.found_value(), Some("2.0.0, 1.9.0, which are no charts"));
+    let one = versions::find(&context, &at("1.2.0"), &Wanted::All).await;
+    assert_eq!(one.unwrap_err().kind(), Kind::Usage);
+    let one = versions::versions(&context, &at("1.2.0"), &Wanted::All, None, 1).await;
+    assert_eq!(one.unwrap_err().kind(), Kind::Usage);
 }

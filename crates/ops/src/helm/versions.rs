@@ -6,12 +6,16 @@ use futures_util::{StreamExt, TryStreamExt, stream};
 use serde::Serialize;
 
 use conex_spec::annotations::CREATED;
-use conex_spec::{Digest, Error, Kind, Location, Name, Result, Tag};
+use conex_spec::{Digest, Error, Kind, Location, Manifest, Name, Result, Tag};
 
 use super::constraint::{Constraint, Version};
 use super::{oci, pull};
+use crate::artifact::{self, pull::Found};
 use crate::open::{Context, name_in};
 use crate::tags::{self, Place, tags};
+
+/// How many versions an error names.
+const MAX_SHOWN: usize = 5;
 
 /// One version of a chart.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -61,11 +65,20 @@ impl FromStr for Wanted {
 }
 
 /// The versions in a place and their tags, the newest first: names alone, nothing is looked into.
+///
+/// # Errors
+/// `NotFound` where there is no such place, `Usage` for a location that names one version.
 pub async fn list(
     context: &Context,
     place: &Location,
     wanted: &Wanted,
 ) -> Result<Vec<(Version, Tag)>> {
+    if let Some(name) = place.name() {
+        return Err(Error::new(Kind::Usage, format!("{place} names one version"))
+            .expected("REGISTRY/REPOSITORY, oci:DIR, oci-archive:FILE or store:NAME")
+            .found(name)
+            .hint(format!("without it all versions in {} are looked at", place.place())));
+    }
     let options = tags::Options { jobs: 1, ..tags::Options::default() };
     let rows = tags(context, &Place::At(place.clone()), &options).await?;
     let mut found = Vec::new();
@@ -87,26 +100,43 @@ pub async fn list(
     Ok(found)
 }
 
-/// The newest version that is meant, as a location.
+/// The newest version that is meant. Others than charts may have tags of versions too: each is looked into,
+/// the newest first, until one is a chart.
 ///
 /// # Errors
-/// `NotFound`, with the newest that there are.
-pub async fn resolve(context: &Context, place: &Location, wanted: &Wanted) -> Result<Location> {
-    let found = list(context, place, wanted).await?;
-    if let Some((_, tag)) = found.into_iter().next() {
-        return place.with_name(Name::Tag(tag));
+/// `NotFound`, with the newest that there are; `Usage` for a location that names one of them.
+pub async fn find(context: &Context, place: &Location, wanted: &Wanted) -> Result<Found> {
+    let mut others = Vec::new();
+    for (version, tag) in list(context, place, wanted).await? {
+        let location = place.with_name(Name::Tag(tag))?;
+        let found = match artifact::pull::find(context, &location, None).await {
+            // It was taken away since it was listed.
+            Err(err) if err.kind() == Kind::NotFound => continue,
+            found => found?,
+        };
+        match &found.manifest {
+            Manifest::Image(manifest) if pull::is_chart(manifest) => return Ok(found),
+            _ => others.push(version),
+        }
     }
     let text = match wanted {
         Wanted::Range(text, _) => text.as_str(),
         _ => "*",
     };
-    let all = list(context, place, &Wanted::All).await?;
-    let names: Vec<_> = all.iter().take(5).map(|(version, _)| version.to_string()).collect();
-    let found = if names.is_empty() { "no versions".to_owned() } else { names.join(", ") };
-    Err(Error::not_found(format!("no version of the chart in {place} is meant"))
+    let err = Error::not_found(format!("no version of the chart in {place} is meant"))
         .expected(text)
-        .found(found)
-        .hint(format!("`conex charts {place}` lists all")))
+        .hint(format!("`conex charts {place}` lists all"));
+    if !others.is_empty() {
+        return Err(err.found(format!("{}, which are no charts", newest(&others))));
+    }
+    let all = list(context, place, &Wanted::All).await?;
+    let all: Vec<_> = all.into_iter().map(|(version, _)| version).collect();
+    Err(err.found(if all.is_empty() { "no versions".to_owned() } else { newest(&all) }))
+}
+
+fn newest(versions: &[Version]) -> String {
+    let names: Vec<_> = versions.iter().take(MAX_SHOWN).map(ToString::to_string).collect();
+    names.join(", ")
 }
 
 /// Looks into each version that is meant, `jobs` at a time; what is no chart is passed over.

@@ -6,6 +6,7 @@ use conex_ops::artifact::attach::{Subject, attach};
 use conex_ops::{Context, CopyOptions};
 use conex_spec::{Error, Kind, Location, MediaType, Platform, Result};
 
+use super::packages::Sort;
 use super::{Packaging, text};
 use crate::args::typed;
 use crate::output::Output;
@@ -46,6 +47,14 @@ impl Attach {
         options: &CopyOptions,
         output: &Output,
     ) -> Result<()> {
+        if let Some(sort @ (Sort::Chart | Sort::Bundle)) = self.packaging.kind {
+            return Err(Error::new(
+                Kind::Usage,
+                format!("{} is pushed, not attached", sort.noun()),
+            )
+            .expected("`--as files`, or the kind of a document that says something about another")
+            .hint("`conex artifact push` puts it where others look for it, under its version"));
+        }
         let media_type = MediaType::new(self.subject_type.clone());
         if !media_type.is_manifest() {
             return Err(Error::new(Kind::Usage, "--subject-type: not the type of a manifest")

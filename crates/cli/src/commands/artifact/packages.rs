@@ -50,6 +50,15 @@ impl Sort {
         }
         bundle::is_bundle(path).then_some(Self::Bundle)
     }
+
+    /// What people call one.
+    pub(super) fn noun(self) -> &'static str {
+        match self {
+            Self::Chart => "a chart",
+            Self::Bundle => "a bundle",
+            Self::Files | Self::Known(_) => "a file",
+        }
+    }
 }
 
 /// What is pushed.

@@ -56,7 +56,9 @@ pub struct Pull {
     #[arg(long)]
     packed: bool,
     /// Of a chart's repository the newest version in this range, as `conex charts` lists them
-    #[arg(long, value_name = "RANGE", value_parser = typed::<versions::Wanted>)]
+    #[arg(
+        long, value_name = "RANGE", value_parser = typed::<versions::Wanted>, conflicts_with = "platform"
+    )]
     version: Option<versions::Wanted>,
 }
 
@@ -67,13 +69,14 @@ impl Pull {
         options: &CopyOptions,
         output: &Output,
     ) -> Result<()> {
-        let location = match &self.version {
-            Some(range) => versions::resolve(context, &self.location, range).await?,
-            None => self.location.clone(),
-        };
         let all = self.platform.is_none() && self.types.is_empty() && self.titles.is_empty();
-        let found = find(context, &location, self.platform.as_ref()).await;
-        let mut found = found.map_err(|err| advise(err, &location))?;
+        let mut found = match &self.version {
+            Some(range) => versions::find(context, &self.location, range).await?,
+            None => {
+                let found = find(context, &self.location, self.platform.as_ref()).await;
+                found.map_err(|err| advise(err, &self.location))?
+            }
+        };
         if all {
             let other = packages::pull(context, found, &self.dir, self.overwrite, output).await?;
             let Some(other) = other else { return Ok(()) };

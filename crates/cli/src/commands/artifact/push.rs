@@ -26,7 +26,8 @@ file is application/octet-stream. A folder is application/vnd.oci.image.layer.v1
 
 A chart of Helm, its archive or its folder, is stored as `helm push` stores it, with its provenance file;
 a bundle of CNAB, its bundle.json, as cnab-to-oci does, with all its images. Without a tag both get that of
-their version.
+their version. They are known by their content, as are SBOMs, attestations, modules of WebAssembly and models;
+what --as says is checked, and `--as files` looks into nothing.
 
 Examples:
   conex artifact push report.json notes.md registry.example/team/report:1.2
@@ -63,7 +64,9 @@ impl Push {
         output: &Output,
     ) -> Result<()> {
         let (files, location): (_, Location) = files_and_location(&self.places)?;
-        if let Some(sort) = self.package(files) {
+        let sort = self.package(files);
+        self.check(sort.unwrap_or(Sort::Files))?;
+        if let Some(sort) = sort {
             return self.push_package(sort, files, &location, context, options, output).await;
         }
         let tags = conex_ops::tag::more(&location, &self.tag)?;
@@ -82,6 +85,33 @@ impl Push {
             }
             _ => None,
         }
+    }
+
+    /// An option that says nothing about what is pushed is a mistake, and not passed over.
+    fn check(&self, sort: Sort) -> Result<()> {
+        let own = &self.packaging;
+        let (chart, bundle) = (sort == Sort::Chart, sort == Sort::Bundle);
+        let files = !chart && !bundle;
+        let wrong = [
+            (!chart && self.provenance.is_some(), "--provenance", "a chart"),
+            (!bundle && self.images_from.is_some(), "--images-from", "a bundle"),
+            (!files && own.artifact_type.is_some(), "--artifact-type", "files"),
+            (!files && own.config.is_some(), "--config", "files"),
+            (!files && own.annotation_file.is_some(), "--annotation-file", "files"),
+            (bundle && !own.annotation.is_empty(), "--annotation", "a chart or files"),
+            (bundle && own.created.is_some(), "--created", "a chart or files"),
+        ];
+        let Some((_, option, of)) = wrong.into_iter().find(|(wrong, ..)| *wrong) else {
+            return Ok(());
+        };
+        let err = Error::new(Kind::Usage, format!("{option} is for {of}"))
+            .expected(of)
+            .found(sort.noun());
+        Err(match (files, own.kind) {
+            (true, None) => err.hint("`--as helm` or `--as cnab` tells why it is none"),
+            (false, None) => err.hint("`--as files` pushes it as it is"),
+            _ => err,
+        })
     }
 
     async fn push_package(
