@@ -1,12 +1,13 @@
 //! Small files that a person names, read whole: a config, a chart, a bundle, annotations, a document.
 
-use std::fs::{self, File};
+use std::fs;
 use std::io::Read;
 use std::path::Path;
 
 use bytes::Bytes;
 
 use conex_spec::{Error, Kind, Result};
+use conex_store::plain_file;
 
 /// How many names of a folder are looked at to find one that may be meant.
 const MAX_NAMES: usize = 1000;
@@ -15,14 +16,10 @@ const MAX_NAMES: usize = 1000;
 /// that is taken into memory, whatever the file is or becomes.
 ///
 /// # Errors
-/// `NotFound` with a hint for a file that is not there, `Usage` for a folder, `Limit` for a longer one.
+/// `NotFound` with a hint for a file that is not there, `Usage` for a folder and what is special, `Limit`
+/// for a longer one.
 pub fn read(path: &Path, limit: u64, what: &str) -> Result<Bytes> {
-    let file = File::open(path).map_err(|err| cannot("cannot open", path, err))?;
-    if file.metadata().is_ok_and(|meta| meta.is_dir()) {
-        return Err(Error::new(Kind::Usage, format!("{} is not {what}", path.display()))
-            .expected("a file")
-            .found("a folder"));
-    }
+    let file = plain_file::open_once(path).map_err(|err| advised(err, path))?;
     read_from(file, path, limit, what)
 }
 
@@ -31,10 +28,8 @@ pub fn read(path: &Path, limit: u64, what: &str) -> Result<Bytes> {
 /// # Errors
 /// `Limit` for more than that, and what the operating system says.
 pub fn read_from(from: impl Read, path: &Path, limit: u64, what: &str) -> Result<Bytes> {
-    let mut bytes = Vec::new();
-    let read = from.take(limit.saturating_add(1)).read_to_end(&mut bytes);
-    read.map_err(|err| Error::io("cannot read", path, err))?;
-    if bytes.len() as u64 <= limit {
+    let read = plain_file::read_up_to(from, limit);
+    if let Some(bytes) = read.map_err(|err| Error::io("cannot read", path, err))? {
         return Ok(bytes.into());
     }
     let length = fs::metadata(path).ok().filter(fs::Metadata::is_file).map(|meta| meta.len());
@@ -45,7 +40,10 @@ pub fn read_from(from: impl Read, path: &Path, limit: u64, what: &str) -> Result
 
 /// As [`Error::io`], with a hint where a person's file is not there.
 pub fn cannot(action: &str, path: &Path, err: std::io::Error) -> Error {
-    let err = Error::io(action, path, err);
+    advised(Error::io(action, path, err), path)
+}
+
+fn advised(err: Error, path: &Path) -> Error {
     match err.kind() {
         Kind::NotFound => match advice(path) {
             Some(advice) => err.hint(advice),
@@ -57,6 +55,16 @@ pub fn cannot(action: &str, path: &Path, err: std::io::Error) -> Error {
 
 /// What may be wrong with a path that leads to nothing.
 fn advice(path: &Path) -> Option<String> {
+    if let Ok(target) = fs::read_link(path) {
+        return Some(format!("it is a link to {}, which is not there", target.display()));
+    }
+    if let Some((file, kind)) = path.to_str().and_then(|text| text.rsplit_once(':'))
+        && Path::new(file).is_file()
+    {
+        return Some(format!(
+            "there is {file}, and {kind:?} after the colon is no media type, as text/plain is one"
+        ));
+    }
     let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
     let folder = folder.unwrap_or(Path::new("."));
     if !folder.is_dir() {
@@ -109,6 +117,14 @@ mod tests {
         for (name, advice) in [
             ("chart.yaml", Some(format!("there is {}/Chart.yaml", dir.path().display()))),
             ("Chart.yml", Some(format!("there is {}/Chart.yaml", dir.path().display()))),
+            (
+                "Chart.yaml:yaml",
+                Some(format!(
+                    "there is {}/Chart.yaml, and \"yaml\" after the colon is no media type, as \
+                     text/plain is one",
+                    dir.path().display()
+                )),
+            ),
             ("no/x", Some(format!("there is no folder {}/no", dir.path().display()))),
             ("other", None),
         ] {
@@ -116,6 +132,9 @@ mod tests {
             assert_eq!(err.kind(), Kind::NotFound);
             assert_eq!(err.hint_text(), advice.as_deref(), "{name}");
         }
+        std::os::unix::fs::symlink("nowhere", dir.path().join("link")).unwrap();
+        let err = read(&dir.path().join("link"), 1, "a chart").unwrap_err();
+        assert_eq!(err.hint_text(), Some("it is a link to nowhere, which is not there"));
         let err = read(Path::new("no such file"), 1, "a chart").unwrap_err();
         assert_eq!(err.hint_text(), Some("it is looked for where conex runs"));
     }

@@ -18,6 +18,7 @@
 //! | what belongs to a manifest, where no registry lists it | [`referrers`] |
 //! | progress | [`observer`] |
 //! | how fast content may move | [`rate`] |
+//! | a file that a person names | [`plain_file`] |
 
 pub mod archive;
 pub mod blobs;
@@ -29,6 +30,7 @@ pub mod layout;
 pub mod local;
 pub mod memory;
 pub mod observer;
+pub mod plain_file;
 pub mod rate;
 pub mod referrers;
 pub mod seal;

@@ -5,7 +5,7 @@ use std::fs::File;
 use std::io::Read;
 use std::ops::Range;
 use std::os::unix::fs::MetadataExt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 
 use async_trait::async_trait;
@@ -20,7 +20,7 @@ use conex_spec::{
 };
 use conex_store::bridge::{blocking, bytes_stream, file_stream};
 use conex_store::source::Place;
-use conex_store::{ByteStream, Source, Stage};
+use conex_store::{ByteStream, Source, Stage, plain_file};
 
 use super::draft::{Content, Draft, Part, UNPACK, UNPACKED_DIGEST};
 use super::titles;
@@ -88,26 +88,25 @@ impl Contents {
 
 /// Fails for what is not there or of another sort.
 fn look(part: &Part) -> Result<()> {
-    let (path, wanted, is_one): (_, _, fn(&std::fs::Metadata) -> bool) = match &part.content {
+    let (path, wanted) = match &part.content {
         Content::Bytes(_) => return Ok(()),
-        Content::File(path) => (path, "a file", std::fs::Metadata::is_file),
-        Content::Folder { path, .. } => (path, "a folder", std::fs::Metadata::is_dir),
+        Content::File(path) => (path, "a file"),
+        Content::Folder { path, .. } => (path, "a folder"),
     };
-    let meta = std::fs::metadata(path).map_err(|err| cannot("cannot read", path, err))?;
-    if is_one(&meta) {
+    let found = if is_folder(path)? { "a folder" } else { "a file" };
+    if found == wanted {
         return Ok(());
     }
-    let found = if meta.is_dir() { "a folder" } else { "something else" };
     Err(Error::new(Kind::Usage, format!("cannot package {}", path.display()))
         .expected(wanted)
-        .found(if meta.is_file() { "a file" } else { found }))
+        .found(found))
 }
 
 /// What a file holds; nothing for anything else.
 async fn hash(part: Part) -> Result<Option<Held>> {
     let Content::File(path) = part.content else { return Ok(None) };
     blocking(move || {
-        let mut file = File::open(&path).map_err(|err| Error::io("cannot open", &path, err))?;
+        let mut file = plain_file::open(&path)?;
         let stamp = Stamp::of(&file, &path)?;
         let mut hasher = Algorithm::Sha256.hasher();
         let mut buffer = vec![0; stamp.size.clamp(1, SMALL) as usize];
@@ -211,8 +210,7 @@ impl Stamp {
 impl Held {
     /// The file, if it is still the one that was hashed.
     fn reopen(&self) -> Result<File> {
-        let file =
-            File::open(&self.path).map_err(|err| Error::io("cannot open", &self.path, err))?;
+        let file = plain_file::open(&self.path)?;
         self.check(&file)?;
         Ok(file)
     }
@@ -291,8 +289,18 @@ impl Source for Files {
     }
 }
 
-/// What a person's path leads to: a file or a folder.
-pub(super) fn is_folder(path: &PathBuf) -> Result<bool> {
+/// What a person's path leads to: a folder, or else a file.
+///
+/// # Errors
+/// `NotFound` with a hint, `Usage` for everything special: to read a pipe would wait for its writer.
+pub(super) fn is_folder(path: &Path) -> Result<bool> {
     let meta = std::fs::metadata(path).map_err(|err| cannot("cannot read", path, err))?;
-    Ok(meta.is_dir())
+    match plain_file::special(&meta) {
+        Some(found) if !meta.is_dir() => {
+            Err(Error::new(Kind::Usage, format!("cannot package {}", path.display()))
+                .expected("a file or a folder")
+                .found(found))
+        }
+        _ => Ok(meta.is_dir()),
+    }
 }
