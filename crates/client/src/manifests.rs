@@ -1,6 +1,8 @@
 //! Manifests and tags to the registry. distribution-spec, "Pushing Manifests".
 
 use std::collections::HashSet;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use conex_spec::document::LIMIT;
@@ -18,12 +20,16 @@ use crate::exchange::Ask;
 use crate::fault::fault;
 use crate::paths;
 use crate::repository::Repository;
+use crate::retry::jitter;
 
 const SUBJECT: HeaderName = HeaderName::from_static("oci-subject");
 const TAG: HeaderName = HeaderName::from_static("oci-tag");
 /// How many tags go with one manifest: a registry "SHOULD support pushing at least 10 tags per
 /// request".
 const MAX_TAGS: usize = 10;
+/// How long blobs are waited for that a registry misses, the first time and the last.
+const FIRST_PAUSE: Duration = Duration::from_millis(50);
+const LAST_PAUSE: Duration = Duration::from_millis(400);
 
 impl Repository {
     /// Puts a manifest under its digest.
@@ -67,15 +73,22 @@ impl Repository {
     ) -> Result<HashSet<String>> {
         let manifest = Manifest::parse(bytes.clone(), Some(&blob.media_type))
             .map_err(|err| err.context(format_args!("manifest {}", blob.digest)))?;
-        let url = paths::tagged_manifest(self.origin().await?, self.name(), &blob.digest, tags)?;
-        let mut answer = self.put_to(url, &blob.media_type, bytes).await?;
-        let name = Name::Digest(blob.digest.clone());
-        // "Clients MAY see other status codes […] depending on the registry implementation."
-        if !tags.is_empty() && matches!(answer.status().as_u16(), 400 | 404 | 405 | 414 | 431) {
-            let url = paths::manifest(self.origin().await?, self.name(), &name)?;
-            answer = self.put_to(url, &blob.media_type, bytes).await?;
-        }
-        let answer = self.created(answer, &name).await?;
+        let mut pause = FIRST_PAUSE;
+        let answer = loop {
+            match self.put_once(blob, bytes, tags).await {
+                // docker-registry misses a blob while another client puts it there anew.
+                Err(err)
+                    if err.kind() == Kind::NotFound
+                        && !blob.media_type.is_index()
+                        && pause <= LAST_PAUSE =>
+                {
+                    self.registry().is_shared.store(true, Ordering::Relaxed);
+                    self.registry().pause(&err, jitter(pause)).await;
+                    pause *= 2;
+                }
+                put => break put?,
+            }
+        };
         answer.check_digest(&blob.digest)?;
         let listed = answer.headers().contains_key(SUBJECT);
         let taken = taken_tags(&answer);
@@ -90,6 +103,18 @@ impl Repository {
             self.list_referrer(entry, &subject.digest).await?;
         }
         Ok(taken)
+    }
+
+    async fn put_once(&self, blob: &Descriptor, bytes: &Bytes, tags: &[Tag]) -> Result<Answer> {
+        let url = paths::tagged_manifest(self.origin().await?, self.name(), &blob.digest, tags)?;
+        let mut answer = self.put_to(url, &blob.media_type, bytes).await?;
+        let name = Name::Digest(blob.digest.clone());
+        // "Clients MAY see other status codes […] depending on the registry implementation."
+        if !tags.is_empty() && matches!(answer.status().as_u16(), 400 | 404 | 405 | 414 | 431) {
+            let url = paths::manifest(self.origin().await?, self.name(), &name)?;
+            answer = self.put_to(url, &blob.media_type, bytes).await?;
+        }
+        self.created(answer, &name).await
     }
 
     /// Puts a manifest that is there already under a tag.

@@ -58,7 +58,8 @@ pub struct Options {
     pub token_servers: Vec<(String, String)>,
     /// How fast blobs and manifests may move, those of all registries together, up and down.
     pub limiter: Option<Limiter>,
-    /// Where uploads that break off are remembered for the next process; nothing for nowhere.
+    /// Where uploads that break off are remembered for the next process, and processes wait for each
+    /// other to change a list of referrers; nothing for nowhere.
     pub uploads: Option<Uploads>,
     /// Where the Docker engine or Podman of this machine may listen.
     pub engine: Engine,

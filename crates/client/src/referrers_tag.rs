@@ -5,10 +5,14 @@
 //! its `ETag` is replaced only if it is still the one that was read ("Clients MAY use a conditional
 //! HTTP push for registries that support ETag conditions"); and where conditions are not heeded,
 //! the list is read again after it was written, and every entry that was seen in it on the way,
-//! of whomever, is put back if it was lost.
+//! of whomever, is put back if it was lost. Who finds that others write at the same time goes on looking
+//! until the list has been left alone for a while: one who read it earlier may write it yet. Of
+//! those who share this machine and a local store, one at a time changes a list.
 
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
+use bytes::Bytes;
 use conex_spec::{
     Descriptor, Digest, Document, Error, ImageIndex, Kind, MediaType, Name, Result, Tag,
 };
@@ -23,10 +27,16 @@ use crate::paths;
 use crate::referrers::{MAX_PAGE, index};
 use crate::repository::Repository;
 use crate::resolve::accept;
+use crate::retry::jitter;
 
 /// How often the list is written again because someone else wrote it at the same time.
 const MAX_ROUNDS: u32 = 10;
-/// The time before a list that was refused is written again; it grows with each round.
+/// How often a list that others write too is looked at, one after the other, before it counts as left
+/// alone, and how often at most.
+const QUIET_LOOKS: u32 = 4;
+const MAX_LOOKS: u32 = 20;
+/// The time before a list that was refused is written again; it grows with each round. It doubles
+/// with each look at one that others write too.
 const PAUSE: Duration = Duration::from_millis(25);
 
 /// What lies under a referrers tag.
@@ -74,17 +84,27 @@ impl Repository {
     async fn change_list(&self, subject: &Digest, mut change: Change) -> Result<()> {
         let tag = name_of(subject)?;
         let _guard = self.registry().referrers.lock().await;
+        let _turn = self.turn(&tag).await;
         let mut refused = None;
         // The condition that was refused: where the same would be sent again, it is of no use here.
         let mut useless: Condition = None;
-        for round in 0..MAX_ROUNDS {
+        let is_shared = self.registry().is_shared.load(Ordering::Relaxed);
+        let mut watch = Watch { is_shared, ..Watch::default() };
+        let mut round = 0;
+        while round < MAX_ROUNDS {
             let list = self.referrers_tag(subject).await?;
             let etag = list.as_ref().map(|list| list.etag.clone());
             let list = match list {
                 Some(list) => list.index,
                 None => Document::new(ImageIndex::new(Vec::new()))?,
             };
-            let Some(mut changed) = change.edit(self, &list).await? else { return Ok(()) };
+            let Some(mut changed) = change.edit(self, &list).await? else {
+                match watch.look(list.bytes()) {
+                    Some(pause) => tokio::time::sleep(pause).await,
+                    None => return Ok(()),
+                }
+                continue;
+            };
             if refused.as_ref().is_some_and(|err: &Error| err.kind() == Kind::NotFound) {
                 changed = self.without_lost(&changed).await?;
             }
@@ -92,7 +112,7 @@ impl Repository {
             let put =
                 self.put_if(&tag, &MediaType::INDEX, changed.bytes(), condition.clone()).await;
             match put {
-                Ok(_) => {}
+                Ok(_) => watch.wrote(changed.bytes()),
                 Err(err) if err.kind() == Kind::Conflict && condition.is_some() => {
                     useless = condition;
                     refused = Some(err);
@@ -100,11 +120,13 @@ impl Repository {
                 }
                 // docker-registry misses a listed manifest while someone puts it there anew.
                 Err(err) if matches!(err.kind(), Kind::Invalid | Kind::NotFound) => {
+                    watch.is_shared = true;
                     refused = Some(err);
                     tokio::time::sleep(PAUSE * (round + 1)).await;
                 }
                 Err(err) => return Err(err),
             }
+            round += 1;
         }
         let changing = || {
             let text = format!("others keep changing {tag} in {}", self.location());
@@ -124,6 +146,41 @@ impl Repository {
             }
         }
         list.edit(|list| list.manifests = held)
+    }
+}
+
+/// Whether others write a list too, as far as it shows.
+#[derive(Default)]
+struct Watch {
+    /// The list as it was written, or as it was seen last.
+    last: Option<Bytes>,
+    writes: u32,
+    /// Whether it was found otherwise than it was left, or the registry has shown it in another way.
+    is_shared: bool,
+    /// How often it was seen the same, one after the other, and how often at all.
+    quiet: u32,
+    looks: u32,
+}
+
+impl Watch {
+    fn wrote(&mut self, list: &Bytes) {
+        self.writes += 1;
+        // Who writes a second time has lost something to another.
+        self.is_shared |= self.writes > 1;
+        self.last = Some(list.clone());
+        self.quiet = 0;
+    }
+
+    /// What was seen needs no change. Tells when to look again; nothing where that is enough.
+    fn look(&mut self, list: &Bytes) -> Option<Duration> {
+        if self.last.as_ref().is_some_and(|last| last != list) {
+            (self.is_shared, self.quiet) = (true, 0);
+        }
+        self.last = Some(list.clone());
+        self.looks += 1;
+        self.quiet += 1;
+        let enough = !self.is_shared || self.quiet > QUIET_LOOKS || self.looks > MAX_LOOKS;
+        (!enough).then(|| jitter(PAUSE * (1 << self.quiet)))
     }
 }
 

@@ -90,6 +90,8 @@ pub(crate) struct Registry {
     pub(crate) uploads: Mutex<HashMap<Key, Found>>,
     /// Held while the referrers tag is read, changed and written.
     pub(crate) referrers: tokio::sync::Mutex<()>,
+    /// Whether it has shown that others write the same to it just now.
+    pub(crate) is_shared: AtomicBool,
     setting: Setting,
     /// As a mirror, whether it is passed over, and whether that was told.
     passed_over: AtomicBool,
@@ -111,6 +113,7 @@ impl Registry {
             minds_whole: AtomicBool::new(false),
             uploads: Mutex::default(),
             referrers: tokio::sync::Mutex::default(),
+            is_shared: AtomicBool::new(false),
             setting,
             passed_over: AtomicBool::new(false),
             told_of: AtomicBool::new(false),

@@ -50,7 +50,7 @@ impl Tries {
 }
 
 /// Between half of the pause and all of it, so that many clients do not come back at once.
-fn jitter(pause: Duration) -> Duration {
+pub(crate) fn jitter(pause: Duration) -> Duration {
     let random = RandomState::new().build_hasher().finish();
     let share = 0.5 + (random % 1024) as f64 / 2048.0;
     pause.mul_f64(share)

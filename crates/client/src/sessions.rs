@@ -1,9 +1,11 @@
 //! Uploads that broke off, so that the next try goes on where the registry came to: by this
-//! process or, where the program names a folder for that, by a later one.
+//! process or, where the program names a folder for that, by a later one. Whose turn it is to change
+//! what a registry keeps under one name is told there too.
 //!
 //! ```text
 //! FOLDER/
 //!   SHA256-OF-REGISTRY-REPOSITORY-DIGEST    the upload's location; its user holds a lock on it
+//!   SHA256-OF-REGISTRY-REPOSITORY-TAG       nothing; who changes the list under the tag holds a lock on it
 //! ```
 //!
 //! # Security
@@ -17,18 +19,23 @@ use std::io::{self, Read, Seek, Write};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, PoisonError};
+use std::time::Duration;
 
 use crate::options::Uploads;
 use crate::push::Session;
 use crate::registry::Registry;
 use crate::repository::Repository;
-use conex_spec::{Descriptor, Digest};
+use crate::retry::jitter;
+use conex_spec::{Descriptor, Digest, Name};
 use conex_store::bridge::blocking;
 
 /// The longest location that is kept, in bytes.
 const MAX_LOCATION: u64 = 16 << 10;
 /// How many files are looked at for old ones.
 const MAX_SWEPT: usize = 1000;
+/// How long someone's turn is waited for, and how often it is looked whether it is over.
+const PATIENCE: Duration = Duration::from_secs(60);
+const LOOK: Duration = Duration::from_millis(10);
 
 /// What an upload was called: a repository and a digest.
 pub(crate) type Key = (Arc<str>, Digest);
@@ -72,6 +79,29 @@ impl Repository {
             }
         }
         Slot { registry, key, file, found }
+    }
+
+    /// Waits until nobody else with this folder changes what is under a name. Nothing where there is
+    /// no such folder, or someone takes too long: what others may do has to be borne anyway.
+    pub(crate) async fn turn(&self, name: &Name) -> Option<Turn> {
+        let uploads = self.registry().options().uploads.clone()?;
+        let origin = self.origin().await.ok()?;
+        let key = Digest::sha256(format!("{origin}\n{}\n{name}", self.name()).as_bytes());
+        let mut waited = Duration::ZERO;
+        while waited < PATIENCE {
+            let (uploads, key) = (uploads.clone(), key.clone());
+            let taken = blocking(move || Ok(Kept::take(&uploads, key.encoded()))).await.ok()?;
+            match taken {
+                Ok(Some((kept, _))) => return Some(Turn(kept)),
+                // The last one who leaves takes the folder away, perhaps just now.
+                Err(err) if err.kind() != io::ErrorKind::NotFound => return None,
+                Ok(None) | Err(_) => {}
+            }
+            let pause = jitter(LOOK);
+            tokio::time::sleep(pause).await;
+            waited += pause;
+        }
+        None
     }
 
     /// Takes an upload to which nothing was sent yet.
@@ -126,6 +156,16 @@ impl Drop for Slot {
             Some(_) => {}
             None => self.file.iter().for_each(Kept::remove),
         }
+    }
+}
+
+/// See [`Repository::turn`]; held until it is dropped, or the process dies.
+#[derive(Debug)]
+pub(crate) struct Turn(Kept);
+
+impl Drop for Turn {
+    fn drop(&mut self) {
+        self.0.remove();
     }
 }
 

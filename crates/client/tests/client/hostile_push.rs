@@ -472,6 +472,19 @@ async fn a_manifest_that_the_registry_takes_for_another_is_an_error() {
     assert!(err.message().contains("MANIFEST_BLOB_UNKNOWN: gone"), "{err}");
 }
 
+/// As docker-registry misses a blob for a moment, while another client puts it there anew.
+#[tokio::test]
+async fn blobs_that_are_missed_for_a_moment_are_waited_for() {
+    let (root, bytes) = manifest(None);
+    let (to, fake, notes) = client(None, |request| match request.count {
+        0 | 1 => reply(400, &[], r#"{"errors":[{"code":"MANIFEST_BLOB_UNKNOWN"}]}"#),
+        _ => reply(201, &[], ""),
+    })
+    .await;
+    to.put(&root, stream(&bytes, 10)).await.unwrap();
+    assert_eq!((fake.lines().len(), notes.retries()), (3, 2));
+}
+
 #[tokio::test]
 async fn the_referrers_tag_is_kept_only_where_the_registry_keeps_no_list() {
     let (subject, _) = manifest(None);

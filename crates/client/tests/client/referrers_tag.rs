@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex};
 use bytes::Bytes;
 use common::fake::{Fake, Reply, Request, bare, reply};
 use common::{quick, repository, stream};
-use conex_client::Repository;
+use conex_client::{Options, Repository, Uploads};
 use conex_spec::{Descriptor, Digest, Document, ImageIndex, ImageManifest, Kind, MediaType};
 use conex_store::{Sink, Source};
 
@@ -273,4 +273,69 @@ async fn who_cannot_tell_about_referrers_loses_nothing() {
         let lines = fake.lines();
         assert!(!lines.iter().any(|line| line.starts_with("DELETE")), "{status}: {lines:?}");
     }
+}
+
+/// Clients that know nothing of each other but, where they share a machine, a folder.
+async fn many_at_once(folder: Option<&std::path::Path>) -> (usize, usize) {
+    let (_, world, fake) = world(Some(&["old"]), Conditions::None, |_, _, ours| ours).await;
+    let names: Vec<String> = (0..8).map(|i| format!("r{i}")).collect();
+    let clients: Vec<_> = names
+        .iter()
+        .map(|_| {
+            let uploads = folder.map(|dir| Uploads { folder: dir.join("uploads"), before: 0 });
+            repository(Options { uploads, ..quick().0 }, &fake.reference("a"))
+        })
+        .collect();
+    let puts = clients.iter().zip(&names).map(|(client, name)| put(client, name));
+    for done in futures_util::future::join_all(puts).await {
+        done.unwrap();
+    }
+    let names: Vec<&str> = names.iter().map(String::as_str).collect();
+    let listed = listed(&clients[0], &[&["old"][..], &names].concat()).await.len();
+    let writes = *world.writes.lock().unwrap();
+    (listed, writes)
+}
+
+/// Nobody's entry is lost, and on one machine none is even written twice.
+#[tokio::test]
+async fn many_processes_lose_nothing() {
+    let dir = tempfile::tempdir().unwrap();
+    assert_eq!(many_at_once(Some(dir.path())).await, (9, 8));
+    assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 0, "nothing is left lying");
+    assert_eq!(many_at_once(None).await.0, 9);
+}
+
+/// Someone who read the list early writes it late, after it was looked at and found good.
+#[tokio::test]
+async fn who_sees_others_write_looks_again() {
+    let late = Arc::new(Mutex::new(0));
+    let seen = late.clone();
+    let meddle = |write, _: &[Descriptor], ours: Vec<Descriptor>| match write {
+        1 => vec![referrer("old").0, referrer("theirs").0],
+        _ => ours,
+    };
+    let (_, world, fake) = world(Some(&["old"]), Conditions::None, meddle).await;
+    let laggard = world.clone();
+    let tag = subject().digest.referrers_tag();
+    let between = Fake::start(move |request| {
+        if request.target == "/v2/" {
+            return reply(200, &[], "");
+        }
+        let answer = laggard.answer(request, &tag);
+        let mut looks = seen.lock().unwrap();
+        if request.method == "GET" && request.target.ends_with(&tag) {
+            *looks += 1;
+            // The third look found all of it.
+            if *looks == 3 {
+                *laggard.list.lock().unwrap() = Some(vec![referrer("old").0, referrer("late").0]);
+            }
+        }
+        answer
+    })
+    .await;
+    drop(fake);
+    let repository = repository(quick().0, &between.reference("a"));
+    put(&repository, "ours").await.unwrap();
+    let names = ["old", "ours", "theirs", "late"];
+    assert_eq!(listed(&repository, &names).await, ["late", "old", "ours", "theirs"]);
 }
