@@ -129,19 +129,6 @@ pub async fn copy_content(
     Engine::new(from, to, &options.alone(), observer).run(&[task]).await
 }
 
-/// Copies roots with all content below them, each under its names, and does not end the writing.
-pub(crate) async fn copy_all(
-    from: &dyn Source,
-    roots: Vec<(Descriptor, Vec<Tag>)>,
-    to: &dyn Sink,
-    options: &CopyOptions,
-    observer: &Arc<dyn Observer>,
-) -> Result<Summary> {
-    let from = Remembered::new(from);
-    let tasks: Vec<_> = roots.into_iter().map(|(root, names)| Task::new(&root, names)).collect();
-    Engine::new(&from, to, &options.alone(), observer).run(&tasks).await
-}
-
 /// Copies blobs whose manifest is yet to be made, each digest once. Those of up to `unasked` bytes are
 /// offered to a registry without a look for them first.
 pub(crate) async fn copy_blobs(

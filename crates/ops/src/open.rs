@@ -13,7 +13,7 @@ use serde::{Serialize, Serializer};
 use conex_client::Client;
 use conex_client::daemon::{DaemonSink, DaemonSource};
 use conex_spec::{Descriptor, Error, Kind, Location, Name, Platform, Reference, Result, Tag};
-use conex_store::archive::{ArchiveSink, DockerArchive, Form, Input, OciArchive, Output};
+use conex_store::archive::{self, ArchiveSink, DockerArchive, Form, Input, OciArchive, Output};
 use conex_store::seal::Key;
 use conex_store::{Access, Collection, Layout, LocalStore, Observer, Sink, Source};
 
@@ -93,7 +93,8 @@ impl Context {
     }
 
     /// Something to write to. A layout or store is made with what is first put there; an archive
-    /// is replaced when the new one is whole.
+    /// is replaced when the new one is whole, and an OCI archive keeps what has other names, where any are
+    /// given.
     pub fn sink(&self, location: &Location) -> Result<Arc<dyn Sink>> {
         Ok(match location {
             Location::Registry(reference) => {
@@ -101,21 +102,36 @@ impl Context {
             }
             Location::Layout { path, .. } => Arc::new(Layout::create(path, self.access())?),
             Location::Store(_) => Arc::new(self.local_store(location)?),
-            Location::OciArchive { path, .. } => Arc::new(ArchiveSink::new(
-                Form::Oci,
-                output(path, self.durable)?,
-                location.clone(),
-            )?),
-            Location::DockerArchive { path, .. } => Arc::new(ArchiveSink::new(
-                Form::Docker,
-                output(path, self.durable)?,
-                location.clone(),
-            )?),
+            Location::OciArchive { path, .. } => {
+                Arc::new(self.archive_sink(Form::Oci, path, location)?.keeping(self.keeping(false)))
+            }
+            Location::DockerArchive { path, .. } => {
+                Arc::new(self.archive_sink(Form::Docker, path, location)?)
+            }
             Location::DockerDaemon(image) => {
                 Arc::new(DaemonSink::new(self.client.engine().clone(), image.clone())?)
             }
             Location::Memory => return Err(in_this_process()),
         })
+    }
+
+    /// The same for what is added without a name: an archive keeps all that it holds.
+    pub fn sink_beside(&self, location: &Location) -> Result<Arc<dyn Sink>> {
+        match location {
+            Location::OciArchive { path, .. } => {
+                let sink = self.archive_sink(Form::Oci, path, location)?;
+                Ok(Arc::new(sink.keeping(self.keeping(true))))
+            }
+            other => self.sink(other),
+        }
+    }
+
+    fn archive_sink(&self, form: Form, path: &Path, location: &Location) -> Result<ArchiveSink> {
+        ArchiveSink::new(form, output(path, self.durable)?, location.clone())
+    }
+
+    fn keeping(&self, all: bool) -> archive::Keep {
+        archive::Keep { all, spool: self.spool() }
     }
 
     /// A destination as it is now, to be asked only: nothing is made there. Nothing for what

@@ -34,8 +34,8 @@ use std::sync::OnceLock;
 use std::sync::atomic::AtomicBool;
 
 use rustix::fs::{
-    AtFlags, Dir, FileType, Mode, OFlags, ResolveFlags, fstat, mkdirat, open, openat2, renameat,
-    statat, unlinkat,
+    AtFlags, Dir, FileType, Mode, OFlags, RenameFlags, ResolveFlags, fstat, mkdirat, open, openat2,
+    renameat, renameat_with, statat, unlinkat,
 };
 use rustix::io::Errno;
 
@@ -293,6 +293,18 @@ impl Folder {
     pub fn publish(&self, file: &File, from: &str, to: &str) -> Result<()> {
         self.flush(file).map_err(|err| self.fault("cannot sync", from, err.into()))?;
         self.rename(from, to)
+    }
+
+    /// The same where nothing has the other name yet. Returns false where something has.
+    pub fn publish_new(&self, file: &File, from: &str, to: &str) -> Result<bool> {
+        self.flush(file).map_err(|err| self.fault("cannot sync", from, err.into()))?;
+        match renameat_with(&self.fd, from, &self.fd, to, RenameFlags::NOREPLACE) {
+            Ok(()) => self.sync_folder(parent(to)).map(|()| true),
+            Err(Errno::EXIST) => Ok(false),
+            // A file system that cannot tell.
+            Err(Errno::INVAL | Errno::NOSYS) => self.rename(from, to).map(|()| true),
+            Err(err) => Err(self.fault("cannot publish", to, err.into())),
+        }
     }
 
     /// Writes a small file in place of whatever has the name, durably and all at once.

@@ -22,8 +22,9 @@ use crate::output::{Output, escape, size};
 /// registry has the same image under the same tag, only what belongs to the image itself is
 /// looked at, not what belongs to each image of an index; name --with to have all of it looked at.
 ///
-/// An archive file is replaced as a whole, once the new one is complete; nothing is added to
-/// the old one. An archive `-` is standard input or standard output; the report then goes to
+/// An archive file is replaced once the new one is complete. What an oci-archive holds under other
+/// names stays in it where a name is given, and goes where none is; a docker-archive holds nothing but
+/// what is copied. An archive `-` is standard input or standard output; the report then goes to
 /// standard error. docker-archive and docker-daemon take images of one platform: choose one with
 /// --platform.
 #[derive(Debug, Args)]

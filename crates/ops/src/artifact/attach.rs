@@ -3,15 +3,12 @@
 
 use futures_util::future;
 
-use conex_spec::layout::INDEX_FILE;
-use conex_spec::{
-    Descriptor, Document, Error, ImageIndex, Kind, Location, MediaType, Name, Platform, Result, Tag,
-};
+use conex_spec::{Descriptor, Error, Kind, Location, MediaType, Name, Platform, Result};
 
 use super::draft::{Draft, Stored, check_place};
 use super::push::Recipe;
 use crate::choose::choose;
-use crate::copy::{CopyOptions, Summary, copy_all};
+use crate::copy::CopyOptions;
 use crate::open::{Context, name_in};
 
 /// What an artifact is attached to.
@@ -38,6 +35,7 @@ pub async fn attach(
     options: &CopyOptions,
 ) -> Result<Stored> {
     check_place(&to.location)?;
+    to.check()?;
     let draft = recipe.draft().await?;
     attach_draft(context, draft, to, options).await
 }
@@ -50,6 +48,7 @@ pub async fn attach_draft(
     options: &CopyOptions,
 ) -> Result<Stored> {
     // All that can be wrong here is told before the first request.
+    to.check()?;
     let prepared = draft.prepare(context, &to.location).await?;
     let place = place(&to.location)?;
     let (subject, sink, summary) = match &place {
@@ -62,14 +61,8 @@ pub async fn attach_draft(
         }
         _ => {
             let subject = to.descriptor(context).await?;
-            let sink = context.sink(&place)?;
-            let mut summary = match &place {
-                Location::OciArchive { .. } => {
-                    rewrite(context, &place, sink.as_ref(), options).await?
-                }
-                _ => Summary::default(),
-            };
-            summary.merge(prepared.send(context, sink.as_ref(), options).await?);
+            let sink = context.sink_beside(&place)?;
+            let summary = prepared.send(context, sink.as_ref(), options).await?;
             (subject, sink, summary)
         }
     };
@@ -81,10 +74,14 @@ pub async fn attach_draft(
 
 impl Subject {
     async fn descriptor(&self, context: &Context) -> Result<Descriptor> {
-        let source = context.source(&self.location)?;
         let name = name_in(&self.location)?;
-        let root = match (source.resolve(name.as_ref()).await, &name, &self.expected) {
-            (Ok(root), ..) => root,
+        let found = async {
+            let source = context.source(&self.location)?;
+            let root = source.resolve(name.as_ref()).await?;
+            Ok::<_, Error>((source, root))
+        };
+        let (source, root) = match (found.await, &name, &self.expected) {
+            (Ok(found), ..) => found,
             (Err(err), Some(Name::Digest(digest)), Some((media_type, size)))
                 if err.kind() == Kind::NotFound =>
             {
@@ -95,7 +92,7 @@ impl Subject {
                     err.hint("`--subject-size BYTES` attaches to a manifest that is not there yet")
                 );
             }
-            (Err(err), ..) => return Err(err),
+            (Err(err), ..) => return Err(self.advise(err)),
         };
         if !root.media_type.is_manifest() {
             let message = format!("nothing can be attached to {}", self.location);
@@ -106,6 +103,35 @@ impl Subject {
         match &self.platform {
             Some(platform) => choose(source.as_ref(), &root, platform).await,
             None => Ok(root),
+        }
+    }
+
+    /// Where there is not even a place, something is to be put there first.
+    fn advise(&self, err: Error) -> Error {
+        let is_there = self.location.path().is_none_or(std::path::Path::exists);
+        if is_there || err.kind() != Kind::NotFound {
+            return err;
+        }
+        err.hint(format!(
+            "`conex copy IMAGE {}` makes it; to a digest one can attach before",
+            self.location
+        ))
+    }
+
+    /// A digest of an algorithm that is not registered is carried where others wrote it, and not written:
+    /// nobody could verify what it names (image-spec, descriptor.md, "Registered algorithms").
+    fn check(&self) -> Result<()> {
+        let fault = |err: Error| {
+            err.with_kind(Kind::Usage).context(format_args!("cannot attach to {}", self.location))
+        };
+        if let Some(Name::Digest(digest)) = name_in(&self.location)? {
+            digest.algorithm().map_err(fault)?;
+        }
+        match &self.expected {
+            Some((_, 0)) => Err(fault(Error::new(Kind::Usage, "no manifest is empty"))
+                .expected("how many bytes the manifest has")
+                .found("0")),
+            _ => Ok(()),
         }
     }
 }
@@ -124,27 +150,4 @@ fn place(location: &Location) -> Result<Location> {
         }
         other => other.clone(),
     })
-}
-
-/// An archive is written once: all that it holds goes to the new one.
-async fn rewrite(
-    context: &Context,
-    place: &Location,
-    sink: &dyn conex_store::Sink,
-    options: &CopyOptions,
-) -> Result<Summary> {
-    let archive = context.oci_archive(place)?;
-    let missing = || Error::not_found(format!("{place} has no `{INDEX_FILE}`"));
-    let index = archive.index_file().await?.ok_or_else(missing)?;
-    let index = Document::<ImageIndex>::parse(index)?.into_value();
-    let mut roots: Vec<(Descriptor, Vec<Tag>)> = Vec::new();
-    for mut root in index.manifests {
-        let name = root.annotations.shift_remove(conex_spec::descriptor::REF_NAME);
-        let name = name.map(|name| Tag::new(&name)).transpose()?;
-        match roots.iter_mut().find(|(known, _)| known.digest == root.digest) {
-            Some((_, names)) => names.extend(name),
-            None => roots.push((root, name.into_iter().collect())),
-        }
-    }
-    copy_all(&archive, roots, sink, options, &context.observer).await
 }

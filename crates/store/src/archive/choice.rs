@@ -62,7 +62,8 @@ pub(super) fn nameless(root: &Descriptor) -> Descriptor {
     root
 }
 
-fn names(root: &Descriptor) -> impl Iterator<Item = &str> {
+/// What an index calls a root.
+pub(super) fn names(root: &Descriptor) -> impl Iterator<Item = &str> {
     [REF_NAME, IMAGE_NAME]
         .into_iter()
         .filter_map(|key| root.annotations.get(key))

@@ -19,7 +19,8 @@
 //!
 //! Writing is one pass, so that standard output and an engine's socket serve as well as a file:
 //! blobs in the order in which they come, one whole blob at a time, and the index last. A file is
-//! written beside its destination and takes its name, durable, when it is whole.
+//! written beside its destination and takes its name, durable, when it is whole. What an OCI archive held
+//! before goes over to the new file, unless that has it under its names; see [`keep`].
 //!
 //! # Security
 //! Names in an archive are names of its members and never paths of this machine (rule D7).
@@ -31,11 +32,12 @@
 //! | the names of members, and links between them | [`members`] |
 //! | `oci-archive:` | [`oci`]; which root is meant: [`choice`] |
 //! | `docker-archive:` | [`docker`] |
-//! | writing both | [`sink`], into an [`output`] |
+//! | writing both | [`sink`], into an [`output`]; what stays of an old one: [`keep`] |
 
 pub mod choice;
 pub mod docker;
 pub mod input;
+pub mod keep;
 pub mod members;
 pub mod oci;
 pub mod output;
@@ -43,6 +45,7 @@ pub mod sink;
 
 pub use docker::DockerArchive;
 pub use input::Input;
+pub use keep::Keep;
 pub use oci::OciArchive;
 pub use output::Output;
 pub use sink::{ArchiveSink, Form};

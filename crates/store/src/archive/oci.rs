@@ -110,7 +110,7 @@ pub(super) fn blob(archive: &Archive, blob: &Descriptor) -> Result<Option<Part>>
 }
 
 /// A root to look for subjects in: as in a layout, one that is missing or damaged has none.
-fn readable(archive: &Archive, root: &Descriptor) -> Result<Option<Manifest>> {
+pub(super) fn readable(archive: &Archive, root: &Descriptor) -> Result<Option<Manifest>> {
     Ok(manifest(archive, root).ok().flatten().map(Document::into_value))
 }
 

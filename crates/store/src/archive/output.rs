@@ -11,7 +11,7 @@ use uuid::Uuid;
 
 use conex_spec::{Error, Kind, Result};
 
-use crate::commit::Folder;
+use crate::commit::{Folder, Lock};
 
 /// The destination of an archive.
 ///
@@ -44,6 +44,10 @@ struct Beside {
     /// Whether it has the hidden name already: not every file system has nameless files.
     is_named: bool,
     published: bool,
+    /// Held by who replaces the file that has the name now.
+    lock: Option<Lock>,
+    /// Whether someone looked, and nothing had the name.
+    is_new: bool,
 }
 
 impl Output {
@@ -99,19 +103,41 @@ impl Output {
         cut.is_ok()
     }
 
-    /// Makes the file durable under its name. What is no regular file is flushed.
-    pub fn finish(self) -> Result<()> {
+    /// Waits until nobody else replaces the file of this path, and keeps others from it until this one is
+    /// finished. The file that is there then; nothing where there is none.
+    pub fn hold(&mut self) -> Result<Option<File>> {
+        match &mut self.target {
+            Target::Beside(beside) => beside.hold(),
+            Target::Open(_) | Target::Stream(_) => Ok(None),
+        }
+    }
+
+    /// Makes the file durable under its name, in place of whatever has it. What is no regular file is
+    /// flushed.
+    pub fn finish(mut self) -> Result<()> {
+        // For a moment, so that nobody who adds something to the file takes the old one for this.
+        self.hold()?;
+        while !self.publish()? {
+            self.hold()?;
+        }
+        Ok(())
+    }
+
+    /// The same for who has it in hold. False where nothing was there, and something has come since: then
+    /// it is not published.
+    pub fn publish(&mut self) -> Result<bool> {
         let cannot = |err| Error::from_io(err, || CANNOT_WRITE.into());
-        match self.target {
-            Target::Beside(beside) => (*beside).publish(),
-            Target::Open(_) if !self.durable => Ok(()),
+        match &mut self.target {
+            Target::Beside(beside) => return beside.publish(),
+            Target::Open(_) if !self.durable => {}
             Target::Open(file) => match file.sync_all() {
                 // Only a file on a disk can be synced.
-                Err(err) if Errno::from_io_error(&err) == Some(Errno::INVAL) => Ok(()),
-                synced => synced.map_err(cannot),
+                Err(err) if Errno::from_io_error(&err) == Some(Errno::INVAL) => {}
+                synced => synced.map_err(cannot)?,
             },
-            Target::Stream(mut stream) => stream.flush().map_err(cannot),
+            Target::Stream(stream) => stream.flush().map_err(cannot)?,
         }
+        Ok(true)
     }
 }
 
@@ -167,10 +193,26 @@ impl Beside {
             hidden,
             is_named,
             published: false,
+            lock: None,
+            is_new: false,
         })))
     }
 
-    fn publish(mut self) -> Result<()> {
+    fn hold(&mut self) -> Result<Option<File>> {
+        (self.lock, self.is_new) = (None, false);
+        let held = match self.folder.lock_file(&self.name) {
+            // What may not be read, or is a link to nothing, can be replaced all the same.
+            Err(err) if matches!(err.kind(), Kind::Denied | Kind::Invalid) => return Ok(None),
+            held => held?,
+        };
+        self.is_new = held.is_none();
+        Ok(held.map(|(file, lock)| {
+            self.lock = Some(lock);
+            file
+        }))
+    }
+
+    fn publish(&mut self) -> Result<bool> {
         if !self.is_named {
             // Content first: a name is not to be there before what it names.
             self.folder.flush(&self.file).map_err(|err| self.fault(err.into()))?;
@@ -180,9 +222,13 @@ impl Beside {
                 .map_err(|err| self.fault(err.into()))?;
             self.is_named = true;
         }
-        self.folder.publish(&self.file, &self.hidden, &self.name)?;
-        self.published = true;
-        Ok(())
+        if self.is_new {
+            self.published = self.folder.publish_new(&self.file, &self.hidden, &self.name)?;
+        } else {
+            self.folder.publish(&self.file, &self.hidden, &self.name)?;
+            self.published = true;
+        }
+        Ok(self.published)
     }
 
     fn fault(&self, err: io::Error) -> Error {
@@ -275,6 +321,12 @@ mod tests {
         output.finish().unwrap();
         assert_eq!(fs::read_to_string(&real).unwrap(), "new");
         assert!(link.is_symlink());
+        let dangling = dir.path().join("dangling");
+        symlink("nothing", &dangling).unwrap();
+        let mut output = Output::create(&dangling, true).unwrap();
+        output.write_all(b"new").unwrap();
+        output.finish().unwrap();
+        assert_eq!(fs::read_to_string(&dangling).unwrap(), "new");
         assert_eq!(Output::create(dir.path(), true).unwrap_err().kind(), Kind::Usage);
         assert_eq!(
             Output::create(&dir.path().join("no/a"), true).unwrap_err().kind(),

@@ -1,6 +1,7 @@
 //! Writes archives of both forms, blob after blob, the index last.
 
 use std::collections::HashMap;
+use std::io::Read;
 use std::sync::Arc;
 
 use async_trait::async_trait;
@@ -16,12 +17,16 @@ use conex_tar::{Entry, Kind as Sort, Writer};
 use super::choice::IMAGE_NAME;
 use super::docker::saved::{self, REPOSITORIES_FILE};
 use super::docker::{self, MANIFEST_FILE};
+use super::keep::{Keep, Kept};
 use super::output::Output;
 use crate::blobs::{self, BLOBS};
 use crate::bridge::{blocking, feed};
 use crate::sink::Sink;
 use crate::source::{ByteStream, Place};
 use crate::verify::verified_write;
+
+/// What is read of a blob at once, in bytes.
+const PIECE: u64 = 256 << 10;
 
 /// What sort of archive.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -39,6 +44,7 @@ pub enum Form {
 pub struct ArchiveSink {
     form: Form,
     location: Location,
+    keep: Option<Keep>,
     state: Arc<Mutex<State>>,
 }
 
@@ -68,7 +74,13 @@ impl ArchiveSink {
             roots: Vec::new(),
             images: Vec::new(),
         };
-        Ok(Self { form, location, state: Arc::new(Mutex::new(state)) })
+        Ok(Self { form, location, keep: None, state: Arc::new(Mutex::new(state)) })
+    }
+
+    /// The same, which takes over from the file that it replaces what [`Keep`] says.
+    #[must_use]
+    pub fn keeping(self, keep: Keep) -> Self {
+        Self { keep: Some(keep), ..self }
     }
 }
 
@@ -117,8 +129,8 @@ impl Sink for ArchiveSink {
 
     async fn finish(&self) -> Result<()> {
         let mut state = self.state.clone().lock_owned().await;
-        let form = self.form;
-        let finished = blocking(move || state.finish(form)).await;
+        let (form, keep) = (self.form, self.keep.clone());
+        let finished = blocking(move || state.finish(form, keep)).await;
         finished.map_err(|err| err.context(&self.location))
     }
 }
@@ -234,7 +246,7 @@ impl State {
         Ok(())
     }
 
-    fn finish(&mut self, form: Form) -> Result<()> {
+    fn finish(&mut self, form: Form, keep: Option<Keep>) -> Result<()> {
         self.make_folders(BLOBS)?;
         if form == Form::Docker {
             let list = serde_json::to_vec(&self.images);
@@ -242,9 +254,63 @@ impl State {
             self.small_file(MANIFEST_FILE, &list)?;
             self.small_file(REPOSITORIES_FILE, &saved::repositories(&self.images)?)?;
         }
-        let index = Document::new(ImageIndex::new(std::mem::take(&mut self.roots)))?;
-        self.small_file(INDEX_FILE, index.bytes())?;
-        Writer::new(self.output()?).finish()?;
-        self.output.take().map_or(Ok(()), Output::finish)
+        let Some(keep) = keep else {
+            self.end(self.roots.clone())?;
+            return self.output.take().map_or(Ok(()), Output::finish);
+        };
+        let start = self.output()?.written();
+        let (written, folders) = (self.written.clone(), self.folders.clone());
+        while !self.replace(&keep)? {
+            // Someone has made the file meanwhile.
+            if !self.output()?.rewind(start) {
+                return Err(Error::new(Kind::Conflict, "the archive is there already"));
+            }
+            (self.written, self.folders) = (written.clone(), folders.clone());
+        }
+        self.output = None;
+        Ok(())
     }
+
+    /// Takes over what stays of the file that is there, and takes its place. False where one has come
+    /// meanwhile.
+    fn replace(&mut self, keep: &Keep) -> Result<bool> {
+        let mut roots = Vec::new();
+        if let Some(old) = self.output()?.hold()?
+            && let Some(kept) = keep.of(old, &self.roots)?
+        {
+            for blob in kept.blobs()? {
+                self.take_over(&kept, &blob)?;
+            }
+            roots = kept.roots;
+        }
+        roots.extend(self.roots.clone());
+        self.end(roots)?;
+        self.output()?.publish()
+    }
+
+    fn take_over(&mut self, kept: &Kept, blob: &Descriptor) -> Result<()> {
+        let path = blobs::path(&blob.digest)?;
+        if self.written.contains_key(&blob.digest) {
+            return Ok(());
+        }
+        let Some(part) = kept.archive.members().find(&path)? else { return Ok(()) };
+        let mut reader = kept.archive.reader(part);
+        let mut pieces = std::iter::from_fn(|| piece(&mut reader).transpose());
+        self.put(&path, blob, false, &mut pieces)
+    }
+
+    /// The index, and the end of the tar.
+    fn end(&mut self, roots: Vec<Descriptor>) -> Result<()> {
+        let index = Document::new(ImageIndex::new(roots))?;
+        self.small_file(INDEX_FILE, index.bytes())?;
+        Writer::new(self.output()?).finish().map(drop)
+    }
+}
+
+/// Some of what is left to read; nothing at the end.
+fn piece(reader: &mut impl Read) -> Result<Option<Bytes>> {
+    let mut piece = Vec::new();
+    let read = reader.by_ref().take(PIECE).read_to_end(&mut piece);
+    read.map_err(|err| Error::from_io(err, || "cannot read the archive".into()))?;
+    Ok((!piece.is_empty()).then(|| piece.into()))
 }

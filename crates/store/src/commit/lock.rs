@@ -1,6 +1,7 @@
 //! Who may do what to a folder at the same time.
 //!
 //! - [`Folder::lock`]: one changes a file that several change. Held for a moment.
+//! - [`Folder::lock_file`]: one replaces a file of a folder that is not conex's own.
 //! - [`Folder::share`]: everyone who reads or writes content has a share in the folder, from the
 //!   first look to the last; [`Folder::claim`] waits until nobody else has, and then content may
 //!   be removed. So what another process uses is never collected, whatever its age.
@@ -12,12 +13,13 @@
 //! does not keep all others out for as long as the claim is ready to wait.
 
 use std::collections::BTreeMap;
+use std::fs::File;
 use std::os::fd::OwnedFd;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::Duration;
 
-use rustix::fs::{FlockOperation, Mode, OFlags, flock, fstat};
+use rustix::fs::{AtFlags, FlockOperation, Mode, OFlags, flock, fstat, statat};
 use rustix::io::Errno;
 
 use conex_spec::{Error, Kind, Result};
@@ -45,6 +47,27 @@ impl Folder {
             Ok(()) => Ok(Some(Lock(fd))),
             Err(Errno::AGAIN) => Ok(None),
             Err(err) => Err(self.fault("cannot lock", LOCK, err.into())),
+        }
+    }
+
+    /// Waits until nobody else replaces a file, and tells which one it is then; nothing if there is none.
+    /// The file is its own lock, so that none is left lying beside it: it goes with a rename, and whoever
+    /// has waited for one that is gone waits for the one that came.
+    pub fn lock_file(&self, name: &str) -> Result<Option<(File, Lock)>> {
+        loop {
+            let Some(file) = self.file(name)? else { return Ok(None) };
+            let fault = |err: std::io::Error| self.fault("cannot lock", name, err);
+            let lock = Lock(file.try_clone().map_err(fault)?.into());
+            // Where a file system has no such locks, nobody else has one either.
+            let _ = retry(|| flock(&lock.0, FlockOperation::LockExclusive));
+            let ours = fstat(&file).map_err(|err| fault(err.into()))?;
+            match statat(&self.fd, name, AtFlags::SYMLINK_NOFOLLOW) {
+                Ok(there) if (there.st_dev, there.st_ino) == (ours.st_dev, ours.st_ino) => {
+                    return Ok(Some((file, lock)));
+                }
+                Ok(_) | Err(Errno::NOENT) => {}
+                Err(err) => return Err(fault(err.into())),
+            }
         }
     }
 

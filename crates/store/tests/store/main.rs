@@ -9,6 +9,7 @@
 
 mod archive;
 mod conformance;
+mod keep;
 mod layout;
 mod local;
 mod resume;

@@ -16,7 +16,8 @@ use crate::output::Output;
 /// Package files and folders as an artifact and put it somewhere
 ///
 /// What is wrong with a file, a title or an annotation is told before anything is sent. Files that
-/// are there already are not sent again.
+/// are there already are not sent again. What an oci-archive holds under other names stays in it;
+/// without a name the artifact takes the place of all that it holds.
 #[derive(Debug, Args)]
 #[command(override_usage = "conex artifact push [OPTIONS] [FILE[:TYPE]]... <LOCATION>")]
 #[command(after_help = "\
