@@ -12,13 +12,13 @@ use conex_spec::annotations::CREATED;
 use conex_spec::date;
 use conex_spec::layout::INDEX_FILE;
 use conex_spec::{
-    Descriptor, Digest, Document, Error, Glob, ImageIndex, Kind, Location, Manifest, Platform,
-    Result,
+    Descriptor, Digest, Document, Error, Glob, ImageIndex, Kind, Location, Manifest, Name,
+    Platform, Result,
 };
 use conex_store::{Source, SourceExt};
 
 use crate::choose::choose;
-use crate::open::Context;
+use crate::open::{Context, name_in};
 use crate::walk::{MAX_DEPTH, MAX_NODES};
 
 /// How many lists are asked for at a time.
@@ -49,6 +49,11 @@ pub struct Report {
     pub root: Node,
     /// How many artifacts are shown.
     pub count: usize,
+    /// How many there are, whatever was asked for.
+    pub found: usize,
+    /// Whether the root itself is not there: then it is what its referrers say of it.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub missing: bool,
 }
 
 /// A manifest, and what refers to it.
@@ -70,9 +75,18 @@ pub struct Node {
 /// Finds all that refers to what a location names, and to that, and so on.
 ///
 /// # Errors
-/// `Limit` where there is more of it than any real artifact has.
+/// `NotFound` where there is neither a root nor anything that refers to it; `Limit` where there is more of
+/// it than any real artifact has.
 pub async fn discover(context: &Context, location: &Location, filter: &Filter) -> Result<Report> {
-    let (source, mut root) = context.resolve(location).await?;
+    let source = context.source(location)?;
+    let name = name_in(location)?;
+    let (mut root, missing) = match (source.resolve(name.as_ref()).await, name) {
+        (Ok(root), _) => (root, false),
+        (Err(err), Some(Name::Digest(digest))) if err.kind() == Kind::NotFound => {
+            (absent(context, location, source.as_ref(), &digest, err).await?, true)
+        }
+        (Err(err), _) => return Err(err),
+    };
     if let Some(platform) = &filter.platform {
         root = choose(source.as_ref(), &root, platform).await?;
     }
@@ -83,14 +97,35 @@ pub async fn discover(context: &Context, location: &Location, filter: &Filter) -
     }
     let known = table(context, location, source.as_ref()).await?;
     let found = levels(source.as_ref(), known, &root, filter.depth.unwrap_or(MAX_DEPTH)).await?;
-    let mut shown = HashSet::new();
-    let mut root = node(root, &found, &mut shown, filter, 0);
-    for below in &mut root.referrers {
-        prune(below, filter);
+    let mut root = node(root, &found, &mut HashSet::new(), 0);
+    let found = count(&root);
+    prune(&mut root, filter);
+    Ok(Report { location: location.clone(), count: count(&root), root, found, missing })
+}
+
+/// What is known of a root that is not there: "a manifest with a subject may be pushed before" it
+/// (distribution-spec, "Pushing Manifests with Subject"). Its type and size are claims of a referrer.
+async fn absent(
+    context: &Context,
+    location: &Location,
+    source: &dyn Source,
+    digest: &Digest,
+    err: Error,
+) -> Result<Descriptor> {
+    digest.algorithm()?;
+    let referrers = match table(context, location, source).await? {
+        Some(mut table) => table.remove(digest).unwrap_or_default(),
+        None => source.referrers(digest).await?,
+    };
+    // A list may outlive what it lists.
+    for referrer in referrers.iter().take(WIDTH) {
+        let manifest = source.manifest(referrer).await.ok();
+        let subject = manifest.as_ref().and_then(|manifest| manifest.subject());
+        if let Some(subject) = subject.filter(|subject| subject.digest == *digest) {
+            return Ok(subject.bare());
+        }
     }
-    root.referrers.retain(|below| wanted(below, filter));
-    let count = count(&root);
-    Ok(Report { location: location.clone(), root, count })
+    Err(err)
 }
 
 /// Who refers to what.
@@ -221,13 +256,7 @@ async fn typed(source: &dyn Source, list: Vec<Descriptor>) -> Result<Vec<Descrip
 }
 
 /// The tree, in which each digest is opened once, so that no cycle is endless (rule J6).
-fn node(
-    descriptor: Descriptor,
-    found: &Table,
-    shown: &mut HashSet<Digest>,
-    filter: &Filter,
-    depth: usize,
-) -> Node {
+fn node(descriptor: Descriptor, found: &Table, shown: &mut HashSet<Digest>, depth: usize) -> Node {
     let created = descriptor.annotations.get(CREATED).cloned();
     let below = found.get(&descriptor.digest).filter(|list| !list.is_empty());
     let fresh = shown.insert(descriptor.digest.clone());
@@ -236,45 +265,49 @@ fn node(
         _ => Vec::new(),
     };
     list.sort_by_cached_key(|entry| (date_of(entry), entry.digest.clone()));
-    if filter.latest {
-        list = newest(list);
-    }
     let mut referrers = Vec::new();
     for entry in list {
-        referrers.push(node(entry, found, shown, filter, depth + 1));
+        referrers.push(node(entry, found, shown, depth + 1));
     }
     Node { descriptor, created, repeated: below.is_some() && !fresh, referrers }
 }
 
-/// Of each type the last; those that say no date are older than all others.
-fn newest(list: Vec<Descriptor>) -> Vec<Descriptor> {
+/// Of each type the last that is asked for itself; those that say no date are older than all others. The
+/// way to what is below another stays.
+fn newest(nodes: Vec<Node>, filter: &Filter) -> Vec<Node> {
+    let fitting = nodes.iter().enumerate().filter(|(_, node)| fits(&node.descriptor, filter));
     let last: HashMap<_, _> =
-        list.iter().enumerate().map(|(at, entry)| (entry.artifact_type.clone(), at)).collect();
-    let newest = |at: &usize| last.values().any(|last| last == at);
-    list.into_iter().enumerate().filter(|(at, _)| newest(at)).map(|(_, entry)| entry).collect()
+        fitting.map(|(at, node)| (node.descriptor.artifact_type.clone(), at)).collect();
+    let keep = |at: usize, node: &Node| match fits(&node.descriptor, filter) {
+        true => last.get(&node.descriptor.artifact_type) == Some(&at),
+        false => !node.referrers.is_empty(),
+    };
+    nodes.into_iter().enumerate().filter(|(at, node)| keep(*at, node)).map(|(_, it)| it).collect()
 }
 
 fn date_of(entry: &Descriptor) -> Option<(i64, u32)> {
     entry.annotations.get(CREATED).and_then(|text| date::rfc3339(text))
 }
 
+/// Leaves what is asked for, and the way to it.
 fn prune(node: &mut Node, filter: &Filter) {
     for below in &mut node.referrers {
         prune(below, filter);
     }
-    node.referrers.retain(|below| wanted(below, filter));
+    node.referrers.retain(|below| fits(&below.descriptor, filter) || !below.referrers.is_empty());
+    if filter.latest {
+        node.referrers = newest(std::mem::take(&mut node.referrers), filter);
+    }
 }
 
-/// Whether a node, or anything that is left below it, is asked for.
-fn wanted(node: &Node, filter: &Filter) -> bool {
-    let kind = node.descriptor.artifact_type.as_ref().unwrap_or(&node.descriptor.media_type);
-    let annotations = &node.descriptor.annotations;
-    let fits = (filter.types.is_empty()
-        || filter.types.iter().any(|glob| glob.fits(kind.as_str())))
+/// Whether an artifact is asked for, whatever is below it.
+fn fits(entry: &Descriptor, filter: &Filter) -> bool {
+    let kind = entry.artifact_type.as_ref().unwrap_or(&entry.media_type);
+    (filter.types.is_empty() || filter.types.iter().any(|glob| glob.fits(kind.as_str())))
         && filter.annotations.iter().all(|(key, value)| {
-            annotations.get(key).is_some_and(|it| value.as_ref().is_none_or(|value| value == it))
-        });
-    fits || !node.referrers.is_empty()
+            let said = entry.annotations.get(key);
+            said.is_some_and(|it| value.as_ref().is_none_or(|value| value == it))
+        })
 }
 
 fn count(node: &Node) -> usize {
@@ -305,7 +338,7 @@ mod tests {
 
     async fn tree(text: &str, depth: usize, filter: &Filter) -> Result<String> {
         let found = levels(&Memory::new(), Some(claims(text)), &entry("x"), depth).await?;
-        let mut root = node(entry("x"), &found, &mut HashSet::new(), filter, 0);
+        let mut root = node(entry("x"), &found, &mut HashSet::new(), 0);
         prune(&mut root, filter);
         Ok(shown(&root))
     }
@@ -372,26 +405,41 @@ mod tests {
         }
     }
 
+    /// Of what is asked for, and not of what else there is.
     #[test]
     fn the_newest_of_each_type_is_the_one_with_the_last_date() {
-        let made = |kind: &str, date: &str| {
+        let made = |kind: &str, date: &str, stage: &str| {
             let mut made = entry(kind);
             made.digest = Digest::sha256(format!("{kind}{date}").as_bytes());
-            if !date.is_empty() {
-                made.annotations.insert(CREATED.to_owned(), date.to_owned());
+            for (key, value) in [(CREATED, date), ("stage", stage)] {
+                if !value.is_empty() {
+                    made.annotations.insert(key.to_owned(), value.to_owned());
+                }
             }
             made
         };
-        let mut list = vec![
-            made("a", "2026-03-01T00:00:00+01:00"),
-            made("a", "2026-02-28T23:30:00Z"),
-            made("a", ""),
-            made("b", "soon"),
+        let list = vec![
+            made("a", "2026-03-01T00:00:00+01:00", "test"),
+            made("a", "2026-02-28T23:30:00Z", ""),
+            made("a", "", "test"),
+            made("b", "soon", "test"),
         ];
-        list.sort_by_cached_key(|entry| (date_of(entry), entry.digest.clone()));
-        let newest = newest(list);
-        let dates: Vec<_> = newest.iter().map(|entry| entry.annotations.get(CREATED)).collect();
-        assert_eq!(dates.len(), 2);
-        assert!(dates.contains(&Some(&"2026-02-28T23:30:00Z".to_owned())), "{dates:?}");
+        let found = Table::from([(entry("x").digest, list)]);
+        let newest = |annotations: &[(&str, Option<&str>)]| {
+            let annotations = annotations.iter();
+            let annotations =
+                annotations.map(|(key, value)| ((*key).to_owned(), value.map(str::to_owned)));
+            let filter =
+                Filter { latest: true, annotations: annotations.collect(), ..Filter::default() };
+            let mut root = node(entry("x"), &found, &mut HashSet::new(), 0);
+            prune(&mut root, &filter);
+            let mut dates: Vec<_> =
+                root.referrers.into_iter().map(|it| it.created.unwrap_or_default()).collect();
+            dates.sort();
+            dates
+        };
+        assert_eq!(newest(&[]), ["2026-02-28T23:30:00Z", "soon"]);
+        assert_eq!(newest(&[("stage", Some("test"))]), ["2026-03-01T00:00:00+01:00", "soon"]);
+        assert_eq!(newest(&[("stage", Some("live"))]), [""; 0]);
     }
 }

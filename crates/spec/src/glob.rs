@@ -1,12 +1,16 @@
 //! Patterns of names, as shells have them: `*`, `?`, `[a-z]`, `[!0-9]`.
 
+use std::fmt;
 use std::str::FromStr;
 
 use crate::{Error, Kind, Result};
 
 /// A pattern. A slash is a letter like any other, so that `*` goes beyond it.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Glob(Vec<Part>);
+pub struct Glob {
+    parts: Vec<Part>,
+    text: String,
+}
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Part {
@@ -25,7 +29,7 @@ impl Glob {
         // Where the last `*` stands, and how much it swallows so far: only it is ever gone back to.
         let mut star: Option<(usize, usize)> = None;
         while at < name.len() {
-            match self.0.get(part) {
+            match self.parts.get(part) {
                 Some(Part::Any) => {
                     star = Some((part, at));
                     part += 1;
@@ -41,7 +45,7 @@ impl Glob {
             star = Some((from, swallowed + 1));
             (at, part) = (swallowed + 1, from + 1);
         }
-        self.0[part..].iter().all(|rest| *rest == Part::Any)
+        self.parts[part..].iter().all(|rest| *rest == Part::Any)
     }
 }
 
@@ -55,6 +59,13 @@ impl Part {
                 ranges.iter().any(|(from, to)| (*from..=*to).contains(&c)) != *others
             }
         }
+    }
+}
+
+/// As it was written.
+impl fmt::Display for Glob {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.text)
     }
 }
 
@@ -73,7 +84,7 @@ impl FromStr for Glob {
                 c => Part::Exactly(c),
             });
         }
-        Ok(Self(parts))
+        Ok(Self { parts, text: text.to_owned() })
     }
 }
 

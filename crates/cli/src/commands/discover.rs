@@ -11,7 +11,8 @@ use crate::output::{Output, escape, size};
 
 /// Show what refers to an image or artifact: signatures, bills of materials, attestations, all levels
 ///
-/// What is shown is what others claim; nothing of it is verified.
+/// What is shown is what others claim; nothing of it is verified. What they refer to need not be there
+/// itself, where it is named by its digest.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
@@ -36,8 +37,8 @@ pub struct Discover {
     #[arg(long)]
     latest: bool,
     /// How many levels to look at
-    #[arg(long, value_name = "N")]
-    depth: Option<usize>,
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    depth: Option<u32>,
 }
 
 impl Discover {
@@ -47,10 +48,17 @@ impl Discover {
             types: self.types.clone(),
             annotations: self.annotation.iter().map(|text| wanted(text)).collect::<Result<_>>()?,
             latest: self.latest,
-            depth: self.depth,
+            depth: self.depth.map(|depth| depth as usize),
         };
         let report = discover(context, &self.location, &filter).await?;
-        output.report(&report, text)
+        output.report(&report, |report| text(report, &self.asked()))
+    }
+
+    /// The filters, as they were typed.
+    fn asked(&self) -> String {
+        let types = self.types.iter().map(|glob| format!("--type {glob}"));
+        let annotations = self.annotation.iter().map(|text| format!("--annotation {text}"));
+        types.chain(annotations).collect::<Vec<_>>().join(" ")
     }
 }
 
@@ -65,17 +73,31 @@ fn wanted(text: &str) -> Result<(String, Option<String>)> {
     }
 }
 
-fn text(report: &Report) -> String {
+fn text(report: &Report, asked: &str) -> String {
     let root = &report.root;
+    let absent = if report.missing { "  (not there)" } else { "" };
     let mut text = format!(
-        "{}\n{}  {}\n",
-        report.location, root.descriptor.digest, root.descriptor.media_type
+        "{}\n{}  {}{absent}\n",
+        report.location,
+        root.descriptor.digest,
+        escape(root.descriptor.media_type.as_str())
     );
     branches(&root.referrers, "", &mut text);
-    text + &match report.count {
-        0 => "nothing refers to it\n".to_owned(),
-        1 => "1 artifact\n".to_owned(),
-        count => format!("{count} artifacts\n"),
+    text + &told(report, asked)
+}
+
+/// How many there are, and how many of them were asked for.
+fn told(report: &Report, asked: &str) -> String {
+    let artifacts = |count: usize| format!("{count} artifact{}", if count == 1 { "" } else { "s" });
+    match (report.count, report.found) {
+        (0, 0) => "nothing refers to it\n".to_owned(),
+        (0, found) => {
+            let (refer, fits) =
+                if found == 1 { ("refers", "it does not fit") } else { ("refer", "none fits") };
+            format!("{} {refer} to it, but {fits} {}\n", artifacts(found), escape(asked))
+        }
+        (count, found) if count == found => artifacts(count) + "\n",
+        (count, found) => format!("{count} of {}\n", artifacts(found)),
     }
 }
 
