@@ -63,16 +63,32 @@ fn wants_json(words: impl Iterator<Item = OsString>) -> bool {
     false
 }
 
-/// What clap writes in paragraphs: the mistake, tips, how the command is used.
+/// What clap writes in paragraphs: the mistake, tips, how the command is used. What is wrong with a value
+/// has its own parts, as [`text`] writes them.
 fn mistake(text: &str) -> Error {
     let joined = |part: &str| part.split_whitespace().collect::<Vec<_>>().join(" ");
     let mut parts = text.split("\n\n");
-    let what = joined(parts.next().unwrap_or_default().trim_start_matches("error: "));
-    let hints: Vec<_> = parts
-        .map(|part| joined(part.trim_start().trim_start_matches("tip: ")))
-        .filter(|part| !part.is_empty())
-        .collect();
-    let err = Error::new(Kind::Usage, what);
+    let (mut what, mut expected, mut found, mut hints) = (Vec::new(), None, None, Vec::new());
+    for line in parts.next().unwrap_or_default().lines() {
+        if let Some(value) = line.strip_prefix("  expected ") {
+            expected = Some(joined(value));
+        } else if let Some(value) = line.strip_prefix("  found    ") {
+            found = Some(joined(value));
+        } else if let Some(hint) = line.strip_prefix("hint: ") {
+            hints.push(joined(hint));
+        } else {
+            what.push(line.trim_start_matches("error: "));
+        }
+    }
+    let more = parts.map(|part| joined(part.trim_start().trim_start_matches("tip: ")));
+    hints.extend(more.filter(|part| !part.is_empty()));
+    let mut err = Error::new(Kind::Usage, joined(&what.join("\n")));
+    if let Some(expected) = expected {
+        err = err.expected(expected);
+    }
+    if let Some(found) = found {
+        err = err.found(found);
+    }
     if hints.is_empty() { err } else { err.hint(hints.join("; ")) }
 }
 
@@ -149,6 +165,9 @@ mod tests {
         }
         let err = mistake("error: no such\n  thing\n\n  tip: try\n\nUsage: conex\n");
         assert_eq!((err.message(), err.hint_text()), ("no such thing", Some("try; Usage: conex")));
+        let err = mistake("error: bad value: x\n  expected a\n  found    b\nhint: look\n\nmore\n");
+        let told = (err.message(), err.expected_value(), err.found_value(), err.hint_text());
+        assert_eq!(told, ("bad value: x", Some("a"), Some("b"), Some("look; more")));
     }
 
     #[test]

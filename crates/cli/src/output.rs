@@ -64,25 +64,26 @@ impl Output {
         fill: impl FnOnce(&mut Value),
     ) -> Result<()> {
         self.reported.store(true, Ordering::Relaxed);
+        let value = || {
+            let mut value = serde_json::to_value(report).map_err(unprintable)?;
+            name_the_one(&mut value);
+            Ok::<_, Error>(value)
+        };
+        let filled = || {
+            let mut value = value()?;
+            fill(&mut value);
+            Ok::<_, Error>(value)
+        };
         match &self.format {
             // Each part of a text is escaped where it is put in; this holds for the others too.
             Format::Text => self.print(&escape_lines(&text(report))),
             // Whoever has no findings never gets here with SARIF; see `commands::run`.
             Format::Json | Format::Sarif => {
-                let json = serde_json::to_string_pretty(report).map_err(unprintable)?;
+                let json = serde_json::to_string_pretty(&value()?).map_err(unprintable)?;
                 self.print(&(json + "\n"))
             }
-            Format::Template(template) => {
-                let mut value = serde_json::to_value(report).map_err(unprintable)?;
-                fill(&mut value);
-                let text = render(template, &value)?;
-                self.print_rendered(text)
-            }
-            Format::Table(template) => {
-                let mut value = serde_json::to_value(report).map_err(unprintable)?;
-                fill(&mut value);
-                self.print_rendered(table(template, &value)?)
-            }
+            Format::Template(template) => self.print_rendered(render(template, &filled()?)?),
+            Format::Table(template) => self.print_rendered(table(template, &filled()?)?),
         }
     }
 
@@ -132,6 +133,27 @@ impl<W: Write> Write for Pipe<W> {
         match self.0.flush() {
             Err(err) if err.kind() == io::ErrorKind::BrokenPipe => Ok(()),
             result => result,
+        }
+    }
+}
+
+/// A report about one thing tells at its top what that is, as `inspect` does, so that `{{.Digest}}` serves
+/// with every command.
+fn name_the_one(report: &mut Value) {
+    let Some(report) = report.as_object_mut().filter(|report| !report.contains_key("digest"))
+    else {
+        return;
+    };
+    // Of an index and the image for a platform, the image is what was asked for.
+    let one = ["image", "root", "blob", "descriptor"]
+        .iter()
+        .find_map(|name| report.get(*name)?.as_object().filter(|it| it.contains_key("digest")));
+    let Some(one) = one.cloned() else { return };
+    for name in ["mediaType", "digest", "size", "artifactType"] {
+        if let Some(value) = one.get(name)
+            && !report.contains_key(name)
+        {
+            report.insert(name.to_owned(), value.clone());
         }
     }
 }
@@ -245,6 +267,24 @@ mod tests {
     fn sizes() {
         let shown = [0, 1023, 1024, 1536, 5 << 20, u64::MAX].map(size);
         assert_eq!(shown, ["0 B", "1023 B", "1.0 KiB", "1.5 KiB", "5.0 MiB", "16777216.0 TiB"]);
+    }
+
+    #[test]
+    fn what_a_report_is_about_stands_at_its_top() {
+        let root = serde_json::json!({"digest": "r", "size": 1, "mediaType": "m"});
+        let image = serde_json::json!({"digest": "i"});
+        for (mut report, digest) in [
+            (serde_json::json!({"root": root, "size": 7}), Some("r")),
+            (serde_json::json!({"root": root, "image": image}), Some("i")),
+            (serde_json::json!({"blob": root, "image": "name"}), Some("r")),
+            (serde_json::json!({"digest": "own", "root": root}), Some("own")),
+            (serde_json::json!({"root": "/srv"}), None),
+            (serde_json::json!([{"root": root}]), None),
+        ] {
+            name_the_one(&mut report);
+            assert_eq!(report.get("digest").and_then(Value::as_str), digest, "{report}");
+            assert!(report.get("size").is_none_or(|size| size != 1 || report["blob"] == root));
+        }
     }
 
     #[test]

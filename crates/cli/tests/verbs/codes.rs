@@ -95,6 +95,12 @@ pub fn mistakes_are_json_where_json_is_wanted() {
         assert_eq!(told["kind"], "Usage", "{told}");
         assert!(!told["error"].as_str().unwrap().is_empty(), "{told}");
     }
+    for words in [&["discover", "a b"][..], &["artifact", "push", "x", "a b"]] {
+        let run = conex.run(&[words, &["--format", "json"]].concat());
+        let told: serde_json::Value = serde_json::from_str(&run.err).unwrap();
+        assert_eq!((run.code, &told["found"]), (Some(2), &"\"a b\"".into()), "{told}");
+        assert!(told["expected"].is_string() && told["hint"].is_string(), "{told}");
+    }
     assert!(conex.run(&["copy", "--format", "text"]).fails_with(2).starts_with("error: "));
 }
 

@@ -138,3 +138,52 @@ impl Usage for crate::support::program::Run {
         assert_eq!(self.code, Some(2), "{}", self.err);
     }
 }
+
+/// `{{.Digest}}` is what the text of each ends in, and what the place tells then.
+pub fn every_report_on_one_thing_names_its_digest() {
+    let scratch = Scratch::new("digests");
+    let conex = Conex::new(&scratch);
+    let registry = Registry::start(&scratch);
+    let tree = scratch.folder("tree");
+    fs::write(tree.join("file"), "file").unwrap();
+    let (tree, file) = (scratch.arg("tree"), scratch.arg("tree/file"));
+    let remote = registry.image("app:1");
+    let layout = format!("oci:{}", scratch.arg("layout"));
+    let at = |name: &str| format!("{layout}:{name}");
+    let artifact = |name: &str| registry.image(&format!("art:{name}"));
+    let out = |name: &str| scratch.arg(&format!("out-{name}"));
+    let manifest = scratch.arg("manifest");
+    for (args, told) in [
+        (&["pack", &tree, &at("1")][..], at("1")),
+        (&["copy", &at("1"), &remote], remote.clone()),
+        (&["copy", &remote, &format!("oci-archive:{}:1", out("a"))], remote.clone()),
+        (&["push", &registry.image("b:1"), "--from", &at("1")], at("1")),
+        (&["pull", &remote], remote.clone()),
+        (&["tag", &at("1"), "2"], at("2")),
+        (&["index", "create", &at("3"), &at("1")], at("3")),
+        (&["inspect", &remote], remote.clone()),
+        (&["digest", &remote], remote.clone()),
+        (&["unpack", &at("1"), &out("tree")], at("1")),
+        (&["repack", &out("tree"), &at("4"), "--base", &at("1")], at("4")),
+        (&["manifest", "get", &at("1"), "-o", &manifest], String::new()),
+        (&["manifest", "put", &at("5"), &manifest], at("5")),
+        (&["artifact", "push", "--flat", &file, &artifact("1")], artifact("1")),
+        (&["artifact", "pull", &artifact("1"), &out("files")], artifact("1")),
+        (&["discover", &artifact("1")], artifact("1")),
+    ] {
+        if told.is_empty() {
+            conex.ok(args);
+            continue;
+        }
+        let shown = conex.ok(&[args, &["--format", "{{.Digest}}"]].concat());
+        assert_eq!(shown, conex.ok(&["digest", &told]), "{args:?}");
+    }
+    let attach = ["artifact", "attach", "--to", &artifact("1"), "--flat", &file];
+    let shown = conex.ok(&[&attach[..], &["--format", "{{.Digest}} {{.Subject.Digest}}"]].concat());
+    let found = conex.json(&["discover", &artifact("1")]);
+    let digest = |of: &Value| of["descriptor"]["digest"].as_str().unwrap().to_owned();
+    let expected = format!("{} {}\n", digest(&found["referrers"][0]), digest(&found));
+    assert_eq!(shown, expected);
+    let blob = conex.ok(&["blob", "put", &layout, &file, "--format", "{{.Digest}} {{.Size}}"]);
+    assert!(blob.starts_with("sha256:") && blob.ends_with(" 4\n"), "{blob}");
+}
