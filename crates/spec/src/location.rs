@@ -22,6 +22,9 @@ use crate::error::{Error, Kind, Result};
 use crate::reference::grammar::shown;
 use crate::reference::{Name, Reference, Tag, serde_as_string};
 
+/// The digits of MD5, the shortest hash that is in use.
+const LEAST_HASH: usize = 32;
+
 /// Where an image is, or is to go.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Location {
@@ -299,11 +302,17 @@ fn path_and_name(text: &str) -> Result<(PathBuf, Option<Name>)> {
 }
 
 /// Splits at an `@` where a registered algorithm stands between it and the colon: then a digest
-/// is meant, and a wrong one is a fault, not a tag.
+/// is meant, and a wrong one is a fault, not a tag. So is one of another algorithm, which nobody can
+/// verify, where as many digits follow as no tag has.
 fn split_digest(text: &str, colon: usize) -> Option<(&str, Result<Digest>)> {
     let (path, algorithm) = text[..colon].rsplit_once('@')?;
-    algorithm.parse::<Algorithm>().ok()?;
-    Some((path, text[path.len() + 1..].parse()))
+    let digest = text[path.len() + 1..].parse::<Digest>();
+    let is_hash = |digest: &Digest| {
+        let encoded = digest.encoded();
+        encoded.len() >= LEAST_HASH && encoded.bytes().all(|byte| byte.is_ascii_hexdigit())
+    };
+    let meant = algorithm.parse::<Algorithm>().is_ok() || digest.as_ref().is_ok_and(is_hash);
+    meant.then_some((path, digest))
 }
 
 fn checked_path(text: &str) -> Result<PathBuf> {

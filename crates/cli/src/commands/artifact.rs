@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Subcommand, ValueEnum};
 
+use conex_layer::pack::Options;
 use conex_ops::artifact::annotate::{self, Sheet};
 use conex_ops::artifact::push::{Folders, Input, Recipe};
 use conex_ops::artifact::{Stored, draft};
@@ -68,6 +69,10 @@ struct Packaging {
     /// What becomes of a folder: one layer that keeps modes and links, or one for each file
     #[arg(long, value_enum, default_value_t = Folder::Tar, value_name = "HOW")]
     folder: Folder,
+    /// Pack a file of a folder that has several names once for each, as oras does: it unpacks no hard
+    /// links with `-o`
+    #[arg(long)]
+    no_hard_links: bool,
     /// Take the names of files alone as titles, not the paths that were typed
     #[arg(long)]
     flat: bool,
@@ -110,7 +115,7 @@ impl Packaging {
                 Folder::Tar => Folders::Tar,
                 Folder::Files => Folders::Files,
             },
-            packing: Some(packing()?),
+            packing: Some(Options { names_apart: self.no_hard_links, ..packing()? }),
             flat: self.flat,
         })
     }
@@ -151,10 +156,10 @@ impl Packaging {
     }
 }
 
-fn packing() -> Result<conex_layer::pack::Options> {
+fn packing() -> Result<Options> {
     let epoch = environment::source_date_epoch()?;
     let latest = epoch.map(|epoch| Time { secs: epoch.try_into().unwrap_or(i64::MAX), nanos: 0 });
-    Ok(conex_layer::pack::Options { latest, ..draft::folder_options() })
+    Ok(Options { latest, ..draft::folder_options() })
 }
 
 /// Splits `FILE… LOCATION`.

@@ -54,6 +54,7 @@ const CASES: &[Case] = cases! {
     docker_registry::a_wrong_password_names_the_credential, needs "docker-registry";
     oras::each_pulls_what_the_other_pushed, needs "oras";
     oras::each_discovers_what_the_other_attached, needs "oras";
+    oras::files_with_several_names_come_to_oras, needs "oras";
     registries::one_configuration_for_conex_and_skopeo, needs "docker-registry" "skopeo";
     access::skopeo_and_podman_may_what_the_rules_say, needs "skopeo" "podman";
     access::conex_may_what_the_rules_say;

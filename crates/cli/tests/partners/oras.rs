@@ -1,7 +1,7 @@
 //! oras, which packages files as artifacts.
 
 use std::fs;
-use std::os::unix::fs::{PermissionsExt, symlink};
+use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
 use std::path::Path;
 use std::process::Command;
 
@@ -93,4 +93,26 @@ pub fn each_discovers_what_the_other_attached() {
     );
     let seen = oras(&dir, &["discover", "--oci-layout", "-o", "json", "layout:1"]);
     assert!(seen.contains(kind), "{seen}");
+}
+
+/// oras takes the target of a hard link for a path from where it runs.
+pub fn files_with_several_names_come_to_oras() {
+    let scratch = Scratch::new("oras-links");
+    let user = Conex::new(&scratch);
+    let registry = Registry::start(&scratch);
+    let dir = scratch.folder("files");
+    files(&dir);
+    fs::hard_link(dir.join("site/run"), dir.join("site/twin")).unwrap();
+    let (linked, apart) = (registry.image("linked:1"), registry.image("apart:1"));
+    conex(&user, &dir, &["artifact", "push", "notes.md", "site", &linked]);
+    conex(&user, &dir, &["artifact", "push", "notes.md", "site", &apart, "--no-hard-links"]);
+    let here = scratch.folder("here");
+    oras(&here, &["pull", "--plain-http", &linked]);
+    let elsewhere = scratch.folder("elsewhere");
+    oras(&elsewhere, &["pull", "--plain-http", "-o", "out", &apart]);
+    for (out, links) in [(here, 2), (elsewhere.join("out"), 1)] {
+        check(&out);
+        let twin = fs::metadata(out.join("site/twin")).unwrap();
+        assert_eq!((twin.nlink(), twin.len()), (links, 10));
+    }
 }

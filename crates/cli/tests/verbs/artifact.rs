@@ -3,6 +3,8 @@
 use std::fs;
 use std::os::unix::fs::{PermissionsExt, symlink};
 
+use rustix::fs::{CWD, FileType, Mode, mknodat};
+
 use conex_testkit::proxy::{Direction, Fault, Place, Proxy, What};
 
 use crate::names::layout;
@@ -67,6 +69,13 @@ pub fn files_and_folders_come_back_from_every_place() {
         let some = scratch.arg(&format!("some-{at}"));
         conex.ok(&["artifact", "pull", place, &some, "--title", "*.md"]);
         assert_eq!(fs::read_dir(&some).unwrap().count(), 1);
+        let none = scratch.arg("none");
+        let run = conex.run(&["artifact", "pull", place, &none, "--title", "*.csv"]);
+        let err = run.fails_with(3);
+        assert!(err.contains("title *.csv") && err.contains("notes.md (text/x-notes)"), "{err}");
+        let file = format!("{some}/notes.md");
+        let run = conex.run(&["artifact", "pull", place, &file]);
+        assert!(run.fails_with(2).contains("found    a file"), "{run:?}");
     }
 }
 
@@ -156,6 +165,10 @@ pub fn what_is_wrong_is_one_error_and_nothing_is_pushed() {
     fs::write(dir.join("sheet"), r#"{"notes.md":{"org.opencontainers.image.title":"../x"}}"#)
         .unwrap();
     fs::write(scratch.join("above"), "").unwrap();
+    mknodat(CWD, dir.join("pipe"), FileType::Fifo, Mode::RWXU, 0).unwrap();
+    symlink("nowhere", dir.join("nothing")).unwrap();
+    let md5 = registry.image(&format!("app@md5:{}", "1".repeat(32)));
+    let missing = registry.image(&format!("app@sha256:{}", "1".repeat(64)));
     for (args, code, named) in [
         (&["push", "missing", &to][..], 3, "missing"),
         (&["push", "notes.md", "missing", &to], 3, "missing"),
@@ -171,7 +184,7 @@ pub fn what_is_wrong_is_one_error_and_nothing_is_pushed() {
         (&["push", "notes.md", "./notes.md", &to], 2, "notes.md"),
         (&["push", "notes.md", &to, "--config", "site"], 2, "site"),
         (&["push", "notes.md", &to, "--as", "wasm"], 4, "notes.md"),
-        (&["push", "notes.md", "docker-archive:x.tar"], 1, "docker-archive"),
+        (&["push", "notes.md", "docker-archive:x.tar"], 2, "oci-archive:FILE"),
         (&["push", &to], 2, "nothing to package"),
         (&["push", "report.json", "notes.md"], 2, "notes.md is a file or folder here"),
         (&["push", "notes.md", &to, "-a", "=v"], 2, "=v"),
@@ -183,6 +196,13 @@ pub fn what_is_wrong_is_one_error_and_nothing_is_pushed() {
         (&["attach", "--to", &to, "missing"], 3, "missing"),
         (&["attach", "--to", &to, "notes.md", "-a", "novalue"], 2, "novalue"),
         (&["attach", "--to", &registry.image("app@sha256:123"), "notes.md"], 2, "sha256:123"),
+        (&["attach", "--to", &md5, "notes.md", "--subject-size", "9"], 2, "found    md5"),
+        (&["attach", "--to", &missing, "notes.md", "--subject-size", "0"], 2, "--subject-size"),
+        (&["push", "pipe", &to], 2, "found    a pipe"),
+        (&["push", "site", &to, "--folder", "files", "--annotation-file", "pipe"], 2, "a pipe"),
+        (&["push", "notes.md", &to, "--config", "pipe"], 2, "found    a pipe"),
+        (&["push", "notes.md:notatype", &to], 3, "\"notatype\" after the colon is no media type"),
+        (&["push", "nothing", &to], 3, "a link to nowhere, which is not there"),
     ] {
         let args = [&["artifact"], args].concat();
         let run = within(&conex, &dir, &args);

@@ -1,11 +1,14 @@
 //! Artifacts of indexes and of their platforms, what is found of them, and what they say.
 
 use std::fs;
+use std::path::Path;
+use std::process::Stdio;
 
 use serde_json::{Value, json};
 
 use crate::artifact::{files, within};
-use crate::support::daemon::Registry;
+use crate::support::daemon::{DockerRegistry, Registry};
+use crate::support::layout::Handmade;
 use crate::support::program::Conex;
 use crate::support::scratch::Scratch;
 
@@ -105,8 +108,16 @@ pub fn what_is_found_is_what_was_asked_for() {
         let made = format!("2026-{month}-01T00:00:00Z");
         let args = ["artifact", "attach", "--to", &image, "notes.md", "--artifact-type", kind];
         let more = ["--created", &made, "--annotation-file", "sheet.json", "-a", "by=option"];
-        within(&conex, &dir, &[&args[..], &more].concat()).ok();
+        let batch = if month < "03" { "batch=1" } else { "batch=2" };
+        within(&conex, &dir, &[&args[..], &more, &["-a", batch]].concat()).ok();
     }
+    let text = conex.ok(&["discover", &image, "--type", "c/*", "--annotation", "stage"]);
+    assert!(
+        text.ends_with("\n4 artifacts refer to it, but none fits --type c/* --annotation stage\n"),
+        "{text}"
+    );
+    let text = conex.ok(&["discover", &image, "--latest"]);
+    assert!(text.ends_with("\n3 of 4 artifacts\n"), "{text}");
     for (more, expected) in [
         (&[][..], &["01", "02", "03", "04"][..]),
         (&["--type", "a/*"], &["01", "02", "03"]),
@@ -115,7 +126,7 @@ pub fn what_is_found_is_what_was_asked_for() {
         (&["--latest", "--type", "a/one"], &["03"]),
         (&["--annotation", "stage"], &["01", "02", "03", "04"]),
         (&["--annotation", "stage=live"], &[]),
-        (&["--depth", "0"], &[]),
+        (&["--latest", "--annotation", "batch=1"], &["01", "02"]),
     ] {
         let tree = conex.json(&[&["discover", &image], more].concat());
         let found = tree["referrers"].as_array().unwrap().iter();
@@ -131,6 +142,153 @@ pub fn what_is_found_is_what_was_asked_for() {
     let manifest: Value = serde_json::from_str(&conex.ok(&["manifest", "get", &at])).unwrap();
     assert_eq!(manifest["config"]["annotations"]["c"], "1", "{manifest}");
     assert_eq!(manifest["layers"][0]["annotations"]["n"], "2", "{manifest}");
+}
+
+/// "A manifest with a subject may be pushed before" it: on every place, and found again.
+pub fn what_is_not_there_yet_has_attachments() {
+    let scratch = Scratch::new("before");
+    let conex = Conex::new(&scratch);
+    let (registry, dir) = (Registry::start(&scratch), files(&scratch));
+    absent(&scratch, &conex, &dir, &registry.image("app"), "");
+    absent(&scratch, &conex, &dir, &format!("oci:{}", scratch.arg("new")), "oci:");
+    absent(
+        &scratch,
+        &conex,
+        &dir,
+        &format!("oci-archive:{}", scratch.arg("a.tar")),
+        "oci-archive:",
+    );
+    absent(&scratch, &conex, &dir, "store:r.example/app", "store:");
+    // In the place of a digest there has to be something.
+    let at = format!("oci:{}:1", scratch.arg("nowhere"));
+    let run = within(&conex, &dir, &["artifact", "attach", "--to", &at, "notes.md"]);
+    assert!(run.fails_with(3).contains("hint: `conex copy IMAGE oci:"), "{run:?}");
+    assert!(!scratch.join("nowhere").exists());
+}
+
+pub fn docker_registry_keeps_what_is_attached_to_nothing() {
+    let scratch = Scratch::new("before-docker");
+    let conex = Conex::new(&scratch);
+    let (registry, dir) = (DockerRegistry::start(&scratch, None), files(&scratch));
+    absent(&scratch, &conex, &dir, &registry.image("app"), "");
+}
+
+fn absent(scratch: &Scratch, conex: &Conex, dir: &Path, place: &str, kind: &str) {
+    let made = Handmade::new(scratch.join("made"));
+    let image = made.finish(&made.image(&[b"layer"]));
+    let digest = conex.ok(&["digest", &image]).trim().to_owned();
+    let size = conex.json(&["inspect", &image])["size"].to_string();
+    let at = format!("{place}@{digest}");
+    conex.run(&["discover", &at]).fails_with(3);
+    let attach = ["artifact", "attach", "--to", &at, "--subject-size", &size, "report.json"];
+    within(conex, dir, &attach).ok();
+    let found = conex.json(&["discover", &at]);
+    assert_eq!((&found["missing"], &found["count"]), (&json!(true), &json!(1)), "{found}");
+    assert_eq!(
+        (&found["digest"], &found["size"]),
+        (&json!(digest), &json!(size.parse::<u64>().unwrap()))
+    );
+    assert!(conex.ok(&["discover", &at]).contains("(not there)"));
+    conex.run(&["discover", &format!("{place}@sha256:{}", "1".repeat(64))]).fails_with(3);
+    // Once it is there, all is as ever.
+    if kind == "oci-archive:" {
+        conex.ok(&["copy", &image, &format!("{place}:1")]);
+    } else {
+        conex.ok(&["copy", &image, &at]);
+    }
+    let found = conex.json(&["discover", &at]);
+    assert_eq!((&found["missing"], &found["count"]), (&Value::Null, &json!(1)), "{found}");
+}
+
+/// Several at once, each a process of its own: none is lost, and nothing lies beside the archive.
+pub fn all_that_is_attached_at_once_stays() {
+    let scratch = Scratch::new("at-once");
+    let conex = Conex::new(&scratch);
+    let (dir, folder) = (files(&scratch), scratch.folder("place"));
+    let made = Handmade::new(scratch.join("made"));
+    let image = made.finish(&made.image(&[b"layer"]));
+    let archive = format!("oci-archive:{}", folder.join("a.tar").display());
+    conex.ok(&["copy", &image, &format!("{archive}:1")]);
+    at_once(&conex, &dir, &format!("{archive}:1"));
+    assert_eq!(fs::read_dir(&folder).unwrap().count(), 1);
+    conex.ok(&["validate", &format!("{archive}:1")]);
+    // One archive that nobody has made before, under several names.
+    let new = format!("oci-archive:{}", folder.join("b.tar").display());
+    let names: Vec<_> = (0..6).map(|at| format!("{new}:{at}")).collect();
+    let copies: Vec<_> = names
+        .iter()
+        .map(|name| conex.command(&["copy", &image, name]).stdout(Stdio::null()).spawn().unwrap())
+        .collect();
+    for mut copy in copies {
+        assert!(copy.wait().unwrap().success());
+    }
+    for name in &names {
+        conex.ok(&["validate", name]);
+    }
+}
+
+/// Its list is under a tag, without a lock.
+pub fn docker_registry_keeps_all_that_is_attached_at_once() {
+    let scratch = Scratch::new("at-once-docker");
+    let conex = Conex::new(&scratch);
+    let (registry, dir) = (DockerRegistry::start(&scratch, None), files(&scratch));
+    let made = Handmade::new(scratch.join("made"));
+    let image = made.finish(&made.image(&[b"layer"]));
+    conex.ok(&["copy", &image, &registry.image("app:1")]);
+    at_once(&conex, &dir, &registry.image("app:1"));
+}
+
+fn at_once(conex: &Conex, dir: &Path, to: &str) {
+    let start = |at: usize| {
+        let note = format!("at={at}");
+        let args = ["artifact", "attach", "--to", to, "notes.md", "-a", &note];
+        conex.command(&args).current_dir(dir).stdout(Stdio::null()).spawn().unwrap()
+    };
+    let running: Vec<_> = (0..8).map(start).collect();
+    for mut child in running {
+        assert!(child.wait().unwrap().success());
+    }
+    assert_eq!(conex.json(&["discover", to])["count"], 8);
+}
+
+/// What an archive holds stays beside what gets a name, and goes for what gets none.
+pub fn an_archive_keeps_its_other_images() {
+    let scratch = Scratch::new("keeps");
+    let conex = Conex::new(&scratch);
+    let dir = files(&scratch);
+    let made = Handmade::new(scratch.join("made"));
+    let [one, two] = [&b"one"[..], b"two"].map(|layer| {
+        let to = format!("oci:{}:{}", scratch.arg("images"), String::from_utf8_lossy(layer));
+        conex.ok(&["copy", &made.finish(&made.image(&[layer])), &to]);
+        to
+    });
+    let archive = format!("oci-archive:{}", scratch.arg("a.tar"));
+    let [a, b] = ["a", "b"].map(|name| format!("{archive}:{name}"));
+    let listed = || -> Vec<String> {
+        let tags = conex.ok(&["tags", &archive, "--format", "{{.Name}}"]);
+        tags.lines().map(str::to_owned).collect()
+    };
+    conex.ok(&["copy", &one, &a]);
+    within(&conex, &dir, &["artifact", "attach", "--to", &a, "notes.md"]).ok();
+    within(&conex, &dir, &["artifact", "push", "notes.md", &b]).ok();
+    assert_eq!(listed(), ["a", "b"]);
+    assert_eq!(conex.json(&["discover", &a])["count"], 1);
+    conex.ok(&["validate", &a]);
+    conex.ok(&["validate", &b]);
+    // A name that moves takes along what belonged to the image that had it.
+    let before = fs::metadata(scratch.join("a.tar")).unwrap().len();
+    conex.ok(&["copy", &two, &a]);
+    assert_eq!(conex.json(&["discover", &a])["count"], 0);
+    assert_eq!(listed(), ["a", "b"]);
+    assert!(fs::metadata(scratch.join("a.tar")).unwrap().len() < before);
+    conex.ok(&["copy", &one, &archive]);
+    assert_eq!(listed(), [""; 0]);
+    conex.ok(&["validate", &archive]);
+    // A file that is no archive is not written over by one of its images.
+    fs::write(scratch.join("notes"), "mine").unwrap();
+    let run = conex.run(&["copy", &one, &format!("oci-archive:{}:1", scratch.arg("notes"))]);
+    assert!(run.fails_with(2).contains("no OCI archive"), "{run:?}");
+    assert_eq!(fs::read_to_string(scratch.join("notes")).unwrap(), "mine");
 }
 
 pub fn known_kinds_say_what_they_are() {

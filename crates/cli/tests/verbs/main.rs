@@ -56,6 +56,11 @@ const CASES: &[Case] = cases! {
     attached::each_platform_has_its_own;
     attached::an_artifact_is_chosen_by_its_platform;
     attached::what_is_found_is_what_was_asked_for;
+    attached::what_is_not_there_yet_has_attachments;
+    attached::docker_registry_keeps_what_is_attached_to_nothing, needs "docker-registry";
+    attached::all_that_is_attached_at_once_stays;
+    attached::docker_registry_keeps_all_that_is_attached_at_once, needs "docker-registry";
+    attached::an_archive_keeps_its_other_images;
     attached::known_kinds_say_what_they_are;
     trips::an_attachment_takes_three_round_trips;
     trips::docker_registry_takes_seven, needs "docker-registry";
@@ -102,6 +107,7 @@ const CASES: &[Case] = cases! {
     shown::what_moved_is_told_of_a_failure_too;
     shown::a_report_is_not_told_twice;
     shown::a_rate_is_kept;
+    shown::every_report_on_one_thing_names_its_digest;
     trees::one_tar_is_the_same_tree, needs "tar";
     trees::single_files_come_from_the_newest_layers, needs "tar";
     trees::hidden_files_are_not_written;

@@ -45,6 +45,8 @@ pub struct Options {
     pub overlay: bool,
     /// The folder that everything is in, as tools of artifacts write a packed folder; none for a layer.
     pub below: Option<Vec<u8>>,
+    /// Whether a file with several names is packed once for each of them, and not with hard links.
+    pub names_apart: bool,
 }
 
 /// A layer that was written.

@@ -200,7 +200,9 @@ impl<'a> Walker<'a> {
             return self.hide(writer, frames, name);
         }
         let Some(frame) = frames.last() else { return Ok(()) };
-        if let Some(first) = self.first_name(&stat, &path) {
+        if !self.options.names_apart
+            && let Some(first) = self.first_name(&stat, &path)
+        {
             let mut entry = Entry::new(path, Kind::HardLink(first));
             if self.owners.are_noted() {
                 entry.xattrs = get_all_at(&frame.fds[found.first()], name, &entry.path)?;

@@ -186,8 +186,8 @@ impl Draft {
     /// then its names: that of the location, and `tags`.
     ///
     /// # Errors
-    /// Those of [`Draft::prepare`], before anything is sent; `Unsupported` for a place that holds
-    /// nothing but images.
+    /// Those of [`Draft::prepare`], before anything is sent; `Usage` for a place that holds nothing but
+    /// images.
     pub async fn store(
         &self,
         context: &Context,
@@ -297,9 +297,10 @@ impl Prepared {
 pub(super) fn check_place(to: &Location) -> Result<()> {
     match to {
         Location::DockerArchive { .. } | Location::DockerDaemon(_) => {
-            Err(Error::new(Kind::Unsupported, format!("{to} holds images only, and no artifacts"))
+            Err(Error::new(Kind::Usage, format!("{to} holds images only, and no artifacts"))
                 .expected("a registry, a layout, an oci-archive or the local store")
-                .found(to.kind_str()))
+                .found(to.kind_str())
+                .hint("an archive of artifacts is written oci-archive:FILE[:TAG]"))
         }
         _ => Ok(()),
     }

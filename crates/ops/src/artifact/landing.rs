@@ -61,9 +61,15 @@ impl Landing {
     /// Opens the folder, which is made where there is none, and its stage, for this process alone.
     ///
     /// # Errors
-    /// `Conflict` where another pull into this folder is going on.
+    /// `Usage` for a file in its place; `Conflict` where another pull into this folder is going on.
     pub(super) fn open(path: &Path, durable: bool) -> Result<(Self, File)> {
         let made = !path.exists();
+        let in_the_way = path.ancestors().find(|above| above.symlink_metadata().is_ok());
+        if let Some(file) = in_the_way.filter(|above| !above.is_dir()) {
+            return Err(Error::new(Kind::Usage, format!("{} is no folder", file.display()))
+                .expected("a folder, or nothing yet")
+                .found(if file.exists() { "a file" } else { "a link to nothing" }));
+        }
         fs::create_dir_all(path).map_err(|err| Error::io("cannot make", path, err))?;
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
         let dir = openat(CWD, path, flags, Mode::empty())

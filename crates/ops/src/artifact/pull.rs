@@ -21,11 +21,12 @@ use crate::choose::choose;
 use crate::copy::CopyOptions;
 use crate::open::Context;
 
+/// How many files an error tells.
+const MAX_TOLD: usize = 10;
+
 /// What is pulled, and how.
 #[derive(Clone, Debug, Default)]
 pub struct Wanted {
-    /// Of an index, the manifest for this platform; [`pull_found`] heeds it no more.
-    pub platform: Option<Platform>,
     /// Only layers of one of these types; of all without any.
     pub types: Vec<Glob>,
     /// Only files with such a title; all without any.
@@ -103,10 +104,11 @@ pub async fn find(
     Ok(Found { location: location.clone(), source, root, manifest })
 }
 
-/// Pulls an artifact's files into a folder, which is made where there is none.
+/// Pulls an artifact's files into a folder, which is made where there is none. Of an index, [`find`] and
+/// [`pull_found`] take the artifact for a platform.
 ///
 /// # Errors
-/// `Usage` for an image and for an index without a platform, `Invalid` for titles that lead out of the
+/// `NotFound` where nothing is wanted of what there is, `Usage` for an image and for an index, `Invalid` for titles that lead out of the
 /// folder, `Conflict` for files that are there.
 pub async fn pull(
     context: &Context,
@@ -115,7 +117,7 @@ pub async fn pull(
     wanted: &Wanted,
     options: &CopyOptions,
 ) -> Result<Pulled> {
-    let found = find(context, from, wanted.platform.as_ref()).await?;
+    let found = find(context, from, None).await?;
     pull_found(context, found, dir, wanted, options).await
 }
 
@@ -142,6 +144,9 @@ pub async fn pull_found(
         skipped: Vec::new(),
     };
     let plan = plan(&manifest, wanted, &mut pulled.skipped)?;
+    if plan.is_empty() && !(wanted.types.is_empty() && wanted.titles.is_empty()) {
+        return Err(nothing_fits(from, &pulled.skipped, wanted));
+    }
     let (overwrite, durable) = (wanted.overwrite, context.is_durable());
     let how = How { overwrite, durable, jobs: options.jobs };
     let brought = bring(source.as_ref(), dir, plan, how, &context.observer).await;
@@ -179,6 +184,24 @@ fn kind_of(manifest: &Manifest, from: &Location) -> Result<MediaType> {
             })
         }
     }
+}
+
+/// Of the layers that there are none is wanted.
+fn nothing_fits(from: &Location, skipped: &[Skipped], wanted: &Wanted) -> Error {
+    let types = wanted.types.iter().map(|glob| format!("type {glob}"));
+    let titles = wanted.titles.iter().map(|glob| format!("title {glob}"));
+    let asked: Vec<_> = types.chain(titles).collect();
+    let there = skipped.iter().take(MAX_TOLD).map(|skipped| {
+        let layer = &skipped.layer;
+        let title = layer.annotations.get(TITLE).map_or("no title", String::as_str);
+        format!("{title:.80} ({})", layer.media_type)
+    });
+    let there: Vec<_> = there.collect();
+    let more = if skipped.len() > MAX_TOLD { ", …" } else { "" };
+    let found = if there.is_empty() { "no files".to_owned() } else { there.join(", ") + more };
+    Error::not_found(format!("nothing in {from} is what was asked for"))
+        .expected(asked.join(", "))
+        .found(found)
 }
 
 fn plan(manifest: &Manifest, wanted: &Wanted, skipped: &mut Vec<Skipped>) -> Result<Vec<Step>> {

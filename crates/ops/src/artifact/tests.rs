@@ -246,7 +246,7 @@ async fn what_is_wrong_is_told_before_anything_is_made() {
     }
     assert!(!world.path("layout").exists());
     let err = world.push(&of(vec![good]), &"docker-archive:x.tar".parse().unwrap()).await;
-    assert_eq!(err.unwrap_err().kind(), Kind::Unsupported);
+    assert_eq!(err.unwrap_err().kind(), Kind::Usage);
 }
 
 #[tokio::test]

@@ -13,7 +13,8 @@ use crate::output::Output;
 
 /// Attach files to an image, an index or an artifact, as something said about it
 ///
-/// It gets no name: `conex discover` finds it, and `conex copy` brings it along.
+/// It gets no name: `conex discover` finds it, and `conex copy` brings it along. What it is attached to
+/// need not be there yet, nor the layout or archive that it will be in.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
@@ -28,7 +29,7 @@ pub struct Attach {
     #[arg(long, value_name = "PLATFORM", value_parser = typed::<Platform>)]
     platform: Option<Platform>,
     /// How long a manifest is that is not there yet, and is named by its digest
-    #[arg(long, value_name = "BYTES", conflicts_with = "platform")]
+    #[arg(long, value_name = "BYTES", conflicts_with = "platform", value_parser = clap::value_parser!(u64).range(1..))]
     subject_size: Option<u64>,
     /// What such a manifest is
     #[arg(long, value_name = "TYPE", default_value = "application/vnd.oci.image.manifest.v1+json")]

@@ -83,7 +83,6 @@ impl Pull {
             found = other;
         }
         let wanted = Wanted {
-            platform: self.platform.clone(),
             types: self.types.clone(),
             titles: self.titles.clone(),
             overwrite: self.overwrite,
