@@ -412,7 +412,7 @@ fn total(blobs: &[Descriptor]) -> u64 {
 }
 
 /// Whether a fault is one of the content, which a report can tell, and not of the way to it.
-fn is_of_content(err: &Error) -> bool {
+pub(crate) fn is_of_content(err: &Error) -> bool {
     matches!(
         err.kind(),
         Kind::NotFound | Kind::Invalid | Kind::Mismatch | Kind::Unsupported | Kind::Limit

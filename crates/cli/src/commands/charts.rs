@@ -58,6 +58,7 @@ fn text(rows: &[Row]) -> String {
         let day =
             row.created.as_deref().and_then(|date| date.split('T').next()).unwrap_or_default();
         let mut notes = vec![escape(&row.description)];
+        notes.extend(row.fault.as_ref().map(|fault| format!("cannot be used: {}", escape(fault))));
         notes.extend(row.signed.then(|| "signed".to_owned()));
         notes.extend(row.deprecated.then(|| "deprecated".to_owned()));
         notes.retain(|note| !note.is_empty());

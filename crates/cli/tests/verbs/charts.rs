@@ -46,6 +46,10 @@ pub fn charts_are_pushed_listed_resolved_and_pulled() {
     let out = scratch.arg("out");
     conex.ok(&["artifact", "pull", "--version", "^1", &place, &out]);
     let archive = scratch.join("out").join("wordpress-1.10.0+b.1.tgz");
+    // A chart runs on every platform.
+    let platform = ["--platform", "linux/amd64", &format!("{place}:1.10.0_b.1"), &out];
+    let pulled = conex.json(&[&["artifact", "pull"], &platform[..]].concat());
+    assert_eq!(pulled["files"][0], archive.to_str().unwrap(), "{pulled}");
     // What came out goes in again, and has the same layer.
     let again = conex.json(&[
         "artifact",

@@ -107,7 +107,8 @@ impl Recipe {
             draft.config =
                 Some((media_type, small_file::read(&config.path, MAX_CONFIG, "a config")?));
         }
-        if draft.config.is_none() {
+        // A config says what an artifact is, unless someone does.
+        if draft.config.is_none() || self.kind.is_some() {
             kinds::complete(&mut draft, &known);
         }
         if draft.artifact_type.is_none() && draft.config.is_none() && draft.derived.is_none() {

@@ -182,6 +182,10 @@ async fn known_kinds_describe_themselves() {
     (sbom.kind, sbom.plain) = (None, true);
     let stored = world.push(&sbom, &world.layout("plain")).await.unwrap();
     assert_eq!(stored.root.artifact_type, Some(MediaType::UNKNOWN_ARTIFACT));
+    (sbom.kind, sbom.plain) = (Some(kinds::Kind::Spdx), false);
+    sbom.config = Some(world.file("meta.json", "{}"));
+    let stored = world.push(&sbom, &world.layout("configured")).await.unwrap();
+    assert_eq!(stored.root.artifact_type, Some(kinds::SPDX_JSON));
     for kind in [kinds::Kind::Wasm, kinds::Kind::Model, kinds::Kind::Spdx] {
         let none = Recipe { kind: Some(kind), artifact_type: Some(kinds::MODEL), ..of(vec![]) };
         assert_eq!(world.push(&none, &world.layout("no")).await.unwrap_err().kind(), Kind::Usage);

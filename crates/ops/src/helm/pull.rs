@@ -68,7 +68,7 @@ pub async fn pull(
     overwrite: bool,
 ) -> Result<Report> {
     let Found { location: from, source, root, manifest } = found;
-    let (manifest, chart) = of_manifest(source.as_ref(), &root, manifest).await?;
+    let (manifest, chart) = of_manifest(source.as_ref(), &from, &root, manifest).await?;
     let archive = archive_of(&manifest, &from)?;
     let provenance = manifest.layers.iter().find(|layer| layer.media_type == oci::PROVENANCE);
     let name = chart.file_name();
@@ -80,17 +80,22 @@ pub async fn pull(
     Ok(Report { location: from, root, chart, files })
 }
 
-/// The manifest and the metadata of a chart.
+/// The manifest and the metadata of a chart; `from` is what people call it.
 ///
 /// # Errors
 /// `Usage` for what is no chart, `Invalid` for metadata that break its rules.
-pub async fn read(source: &dyn Source, root: &Descriptor) -> Result<(ImageManifest, Chart)> {
+pub async fn read(
+    source: &dyn Source,
+    from: &Location,
+    root: &Descriptor,
+) -> Result<(ImageManifest, Chart)> {
     let manifest = source.manifest(root).await?.into_value();
-    of_manifest(source, root, manifest).await
+    of_manifest(source, from, root, manifest).await
 }
 
 async fn of_manifest(
     source: &dyn Source,
+    from: &Location,
     root: &Descriptor,
     manifest: Manifest,
 ) -> Result<(ImageManifest, Chart)> {
@@ -98,14 +103,14 @@ async fn of_manifest(
         Manifest::Image(manifest) if is_chart(&manifest) => manifest,
         other => {
             let found = other.referrer_type().map(ToString::to_string);
-            return Err(Error::new(Kind::Usage, format!("{} is no chart", source.location()))
+            return Err(Error::new(Kind::Usage, format!("{from} is no chart"))
                 .expected(oci::CONFIG)
                 .found(found.unwrap_or_else(|| root.media_type.to_string()))
                 .hint("`conex inspect` tells what it is"));
         }
     };
     let config = source.read(&manifest.config).await?;
-    let chart = Chart::from_config(&config)
-        .map_err(|err| err.context(format_args!("config {}", manifest.config.digest)))?;
+    let chart =
+        Chart::from_config(&config).map_err(|err| err.context(format_args!("config of {from}")))?;
     Ok((manifest, chart))
 }

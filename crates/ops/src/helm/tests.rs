@@ -93,3 +93,20 @@ async fn only_charts_are_versions_of_a_chart() {
     let one = versions::versions(&context, &at("1.2.0"), &Wanted::All, None, 1).await;
     assert_eq!(one.unwrap_err().kind(), Kind::Usage);
 }
+
+#[tokio::test]
+async fn a_damaged_version_hides_no_others() {
+    let dir = tempfile::tempdir().unwrap();
+    let context = context(dir.path());
+    let place: Location = format!("oci:{}", dir.path().join("layout").display()).parse().unwrap();
+    pushed(&context, dir.path(), "1.2.0", &place).await;
+    let at = place.with_name(Name::Tag(Tag::new("1.3.0").unwrap())).unwrap();
+    let config = (super::oci::CONFIG, r#"{"version":"1.3.0"}"#.into());
+    let damaged = Draft { config: Some(config), ..Draft::default() };
+    damaged.store(&context, &at, &[], &CopyOptions::default()).await.unwrap();
+    let rows = versions::versions(&context, &place, &Wanted::All, None, 2).await.unwrap();
+    let rows: Vec<_> =
+        rows.iter().map(|row| (row.version.as_str(), row.fault.as_deref())).collect();
+    let [("1.3.0", Some(fault)), ("1.2.0", None)] = rows.as_slice() else { panic!("{rows:?}") };
+    assert!(fault.starts_with(&format!("config of {at}: ")), "{fault}");
+}

@@ -11,6 +11,7 @@ use conex_spec::{Digest, Error, Kind, Location, Manifest, Name, Result, Tag};
 use super::constraint::{Constraint, Version};
 use super::{oci, pull};
 use crate::artifact::{self, pull::Found};
+use crate::inspect::is_of_content;
 use crate::open::{Context, name_in};
 use crate::tags::{self, Place, tags};
 
@@ -42,6 +43,26 @@ pub struct Row {
     pub deprecated: bool,
     /// Whether it has a provenance file.
     pub signed: bool,
+    /// Why it cannot be used, where it cannot; then its tag tells the version, and nothing else is known.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub fault: Option<String>,
+}
+
+impl Row {
+    fn new(tag: Tag, digest: Digest) -> Self {
+        Self {
+            name: String::new(),
+            version: String::new(),
+            app_version: String::new(),
+            tag,
+            digest,
+            created: None,
+            description: String::new(),
+            deprecated: false,
+            signed: false,
+            fault: None,
+        }
+    }
 }
 
 /// Which versions are meant.
@@ -161,19 +182,27 @@ async fn look(context: &Context, place: &Location, tag: Tag) -> Result<Option<Ro
         Err(err) if err.kind() == Kind::NotFound => return Ok(None),
         root => root?,
     };
-    let (manifest, chart) = match pull::read(source.as_ref(), &root).await {
+    let (manifest, chart) = match pull::read(source.as_ref(), &location, &root).await {
         Err(err) if err.kind() == Kind::Usage => return Ok(None),
+        // One that is damaged hides no others.
+        Err(err) if is_of_content(&err) => {
+            let version = Version::of_tag(tag.as_str()).map(|version| version.to_string());
+            return Ok(Some(Row {
+                version: version.unwrap_or_default(),
+                fault: Some(err.to_string()),
+                ..Row::new(tag, root.digest)
+            }));
+        }
         read => read?,
     };
     Ok(Some(Row {
         name: chart.name,
         version: chart.version,
         app_version: chart.app_version,
-        tag,
-        digest: root.digest,
         created: manifest.annotations.get(CREATED).cloned(),
         description: chart.description,
         deprecated: chart.deprecated,
         signed: manifest.layers.iter().any(|layer| layer.media_type == oci::PROVENANCE),
+        ..Row::new(tag, root.digest)
     }))
 }

@@ -29,6 +29,7 @@ use super::documents::{Listed as Place, counts};
 use super::layout::{check_index, check_marker};
 use super::report::{Finding, Findings, Report, Subject};
 use super::{Options, roots};
+use crate::inspect::is_of_content;
 use crate::json_file::Target;
 
 /// All images of an archive, or the one of a name.
@@ -362,12 +363,4 @@ fn only(outcome: &mut Outcome, listed: &mut Vec<Listed>, at: usize) {
         let index = finding.pointer.split('/').nth(1);
         index.is_none_or(|index| index == at.to_string())
     });
-}
-
-/// Whether it is the content that cannot be read, and not the machine that failed.
-fn is_of_content(err: &Error) -> bool {
-    matches!(
-        err.kind(),
-        Kind::Invalid | Kind::Mismatch | Kind::NotFound | Kind::Limit | Kind::Unsupported
-    )
 }

@@ -69,7 +69,7 @@ impl Pull {
         options: &CopyOptions,
         output: &Output,
     ) -> Result<()> {
-        let all = self.platform.is_none() && self.types.is_empty() && self.titles.is_empty();
+        let all = self.types.is_empty() && self.titles.is_empty();
         let mut found = match &self.version {
             Some(range) => versions::find(context, &self.location, range).await?,
             None => {

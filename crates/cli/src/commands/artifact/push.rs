@@ -108,9 +108,9 @@ impl Push {
         let err = Error::new(Kind::Usage, format!("{option} is for {of}"))
             .expected(of)
             .found(sort.noun());
-        Err(match (files, own.kind) {
-            (true, None) => err.hint("`--as helm` or `--as cnab` tells why it is none"),
-            (false, None) => err.hint("`--as files` pushes it as it is"),
+        Err(match (of, own.kind) {
+            ("files" | "a chart or files", None) => err.hint("`--as files` pushes it as it is"),
+            (_, None) if files => err.hint("`--as helm` or `--as cnab` tells why it is none"),
             _ => err,
         })
     }
