@@ -131,7 +131,7 @@ impl Context {
     }
 
     fn keeping(&self, all: bool) -> archive::Keep {
-        archive::Keep { all, spool: self.spool() }
+        archive::Keep { all, observer: self.observer.clone(), spool: self.spool() }
     }
 
     /// A destination as it is now, to be asked only: nothing is made there. Nothing for what

@@ -281,8 +281,11 @@ pub fn an_archive_keeps_its_other_images() {
     assert_eq!(conex.json(&["discover", &a])["count"], 0);
     assert_eq!(listed(), ["a", "b"]);
     assert!(fs::metadata(scratch.join("a.tar")).unwrap().len() < before);
-    conex.ok(&["copy", &one, &archive]);
+    let run = conex.run(&["copy", &one, &archive]);
+    assert!(run.err.contains("all that the archive held: a, b"), "{run:?}");
     assert_eq!(listed(), [""; 0]);
+    assert!(!conex.run(&["copy", &two, &archive]).err.contains("archive held"));
+    conex.ok(&["copy", &one, &archive]);
     conex.ok(&["validate", &archive]);
     // A file that is no archive is not written over by one of its images.
     fs::write(scratch.join("notes"), "mine").unwrap();

@@ -98,6 +98,11 @@ fn files_are_asked_in_their_order() {
 #[test]
 fn an_endless_file_is_not_read() {
     let err = Credentials::anonymous().with_docker_config("/dev/zero").find("r", "a").unwrap_err();
+    assert_eq!((err.kind(), err.found_value()), (Kind::Io, Some("a device")));
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("sparse");
+    fs::File::create(&path).unwrap().set_len(1 << 30).unwrap();
+    let err = Credentials::anonymous().with_docker_config(path).find("r", "a").unwrap_err();
     assert_eq!(err.kind(), Kind::Limit);
 }
 

@@ -161,7 +161,7 @@ impl Archive {
 }
 
 /// Whether the members of a file can be read where they lie.
-fn in_place(file: &File) -> Result<bool> {
+pub(super) fn in_place(file: &File) -> Result<bool> {
     let meta = file.metadata().map_err(cannot_read)?;
     if !meta.is_file() {
         if meta.is_dir() {

@@ -2,26 +2,40 @@
 //!
 //! A tar has one order, so that each change is a new file. It holds what the old one held: all of it
 //! where something is attached; where names are given, all but what had these names. An image
-//! without a name takes the place of the whole archive.
+//! without a name takes the place of the whole archive, and it is told which names go.
 
 use std::collections::HashSet;
+use std::fmt;
 use std::fs::File;
 use std::path::PathBuf;
+use std::sync::Arc;
 
-use conex_spec::{Descriptor, Digest, Error, Kind, MediaType, Result};
+use conex_spec::{Descriptor, Digest, Error, Kind, MediaType, Result, Tag};
 
-use super::choice::names;
-use super::input::{Archive, Input};
+use super::choice::{names, tags};
+use super::input::{Archive, Input, in_place};
 use super::oci::{self, readable};
 use crate::blobs::BLOBS;
+use crate::observer::{Event, Observer};
+
+/// How many names of a lost archive are told.
+const MAX_SHOWN: usize = 5;
 
 /// What a new archive takes over.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Keep {
     /// Whether all of it stays, also beside a root without a name.
     pub all: bool,
+    /// Told of images that are lost with their names.
+    pub observer: Arc<dyn Observer>,
     /// The folder for the nameless file of an archive that cannot be read in place.
     pub spool: PathBuf,
+}
+
+impl fmt::Debug for Keep {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Keep").field("all", &self.all).finish_non_exhaustive()
+    }
 }
 
 /// An archive that is replaced, and what of it stays.
@@ -38,8 +52,11 @@ impl Keep {
     /// # Errors
     /// `Usage` for a file that is no archive: it would be lost.
     pub(super) fn of(&self, old: File, new: &[Descriptor]) -> Result<Option<Kept>> {
-        let is_empty = old.metadata().is_ok_and(|meta| meta.len() == 0);
-        if is_empty || !(self.all || new.iter().any(|root| names(root).next().is_some())) {
+        if old.metadata().is_ok_and(|meta| meta.len() == 0) {
+            return Ok(None);
+        }
+        if !self.all && new.iter().all(|root| names(root).next().is_none()) {
+            self.tell_lost(old);
             return Ok(None);
         }
         let no_archive = |err: Error| {
@@ -51,6 +68,27 @@ impl Keep {
         let count = roots.len();
         let roots = staying(roots, new, &archive)?;
         Ok(Some(Kept { whole: roots.len() == count, roots, archive }))
+    }
+}
+
+impl Keep {
+    /// Tells of the names of an archive that is replaced, as far as they can be had for little.
+    fn tell_lost(&self, old: File) {
+        if !in_place(&old).unwrap_or_default() {
+            return;
+        }
+        let archive = Archive::read(Input::File(old), &self.spool);
+        let names = archive.and_then(|archive| oci::roots(&archive)).map(|roots| tags(&roots));
+        let names = names.unwrap_or_default();
+        if names.is_empty() {
+            return;
+        }
+        let shown: Vec<_> = names.iter().take(MAX_SHOWN).map(Tag::as_str).collect();
+        let more = if names.len() > MAX_SHOWN { ", …" } else { "" };
+        self.observer.event(Event::Warning(&format!(
+            "an image without a name takes the place of all that the archive held: {}{more}",
+            shown.join(", ")
+        )));
     }
 }
 

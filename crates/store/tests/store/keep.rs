@@ -4,6 +4,7 @@
 use std::fs;
 use std::io::Write;
 use std::path::Path;
+use std::sync::Arc;
 
 use futures_util::TryStreamExt;
 
@@ -18,7 +19,7 @@ use conex_testkit::images;
 
 fn sink(file: &Path, all: bool) -> ArchiveSink {
     let output = Output::create(file, false).unwrap();
-    let keep = Keep { all, spool: file.parent().unwrap().to_owned() };
+    let keep = Keep { all, observer: Arc::new(()), spool: file.parent().unwrap().to_owned() };
     let location = "oci-archive:a.tar".parse().unwrap();
     ArchiveSink::new(Form::Oci, output, location).unwrap().keeping(keep)
 }
