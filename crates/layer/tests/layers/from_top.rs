@@ -141,12 +141,12 @@ fn duplicates_below_are_told_of() {
 #[test]
 fn random_layers_are_the_same_tree() {
     let told = AtomicU32::new(0);
-    let config = ProptestConfig { cases: 600, ..ProptestConfig::default() };
+    let config = ProptestConfig { cases: 300, ..ProptestConfig::default() };
     proptest!(config, |(layers in layers())| {
         for options in [options(), rootless()] {
             told.fetch_add(u32::from(compare(&layers, options).unwrap_or(false)), Ordering::Relaxed);
         }
     });
     let told = told.into_inner();
-    assert!(told > 300, "only {told} of 1200 could be told");
+    assert!(told > 150, "only {told} of 600 could be told");
 }
