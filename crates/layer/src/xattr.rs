@@ -27,10 +27,16 @@ const MAX_VALUE: usize = 64 << 10;
 pub(crate) fn travels(name: &[u8]) -> bool {
     let overlay = |namespace: &[u8]| name.strip_prefix(namespace).is_some_and(is_overlay);
     match name {
-        CAPABILITY | b"system.posix_acl_access" | b"system.posix_acl_default" => true,
+        CAPABILITY => true,
+        _ if is_acl(name) => true,
         _ if overlay(b"user.") || overlay(b"trusted.") => false,
         _ => name.starts_with(b"user.") || name.starts_with(b"trusted."),
     }
+}
+
+/// Whether it says who else may do what with a file, or with those that are made in a directory.
+pub(crate) fn is_acl(name: &[u8]) -> bool {
+    name == b"system.posix_acl_access" || name == b"system.posix_acl_default"
 }
 
 fn is_overlay(rest: &[u8]) -> bool {
@@ -47,7 +53,7 @@ pub(crate) fn check(entry: &Entry) -> Result<()> {
                 matches!((value.get(3), value.len()), (Some(1), 12) | (Some(2), 20) | (Some(3), 24))
             }
             // A header of four bytes and entries of eight, linux/posix_acl_xattr.h.
-            b"system.posix_acl_access" | b"system.posix_acl_default" => {
+            name if is_acl(name) => {
                 value.is_empty() || value.len() % 8 == 4 && value.starts_with(&[2, 0, 0, 0])
             }
             b"user." | b"trusted." => false,

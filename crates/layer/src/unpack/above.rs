@@ -10,7 +10,7 @@
 //!   else there, which may be a link,
 //! - where a hard link leads out of its layer, or to a file that was not written,
 //! - where an entry takes the place of a directory of its own layer,
-//! - where what a directory hands down to new files depends on which layer is applied first.
+//! - where without privilege a set-ID bit depends on what an older layer says of the directory.
 //!
 //! image-spec, layer.md, "Applying Changesets", "Whiteouts".
 
@@ -24,10 +24,8 @@ use crate::hashed::Hashed;
 use crate::name::{Name, components};
 use crate::whiteout::Whiteout;
 
-/// So many names are remembered at most, each in some 30 bytes.
-const MAX_NAMES: usize = 1 << 20;
-/// New files inherit it, and old ones do not.
-const DEFAULT_ACL: &[u8] = b"system.posix_acl_default";
+/// So many names are remembered at most, in some 9 MiB: a table doubles, and has both sizes meanwhile.
+const MAX_NAMES: usize = 400_000;
 const SET_ID: u32 = 0o6000;
 
 /// What becomes of an entry.
@@ -46,14 +44,16 @@ pub(super) enum Fate {
     Unknown,
 }
 
-/// What layers say of a name; several at once.
-type Marks = u8;
+/// What layers say of a name; several at once. The current layer's own marks lie [`OWN`] bits higher.
+type Marks = u16;
+
+const OWN: u32 = 8;
 
 /// There is a directory, and its attributes are known.
 const DIRECTORY: Marks = 1;
 /// There is something else.
 const OTHER: Marks = 2;
-/// It was not hidden. Of the current layer only.
+/// It is not hidden. Of the current layer only.
 const WRITTEN: Marks = 4;
 /// Lower layers have nothing of this name.
 const HIDDEN: Marks = 8;
@@ -70,8 +70,7 @@ type Names = HashMap<u64, Marks, Hashed>;
 #[derive(Debug, Default)]
 pub(super) struct Above {
     key: RandomState,
-    above: Names,
-    own: Names,
+    names: Names,
     /// The directory that was looked up last.
     path: Vec<u8>,
     way: Option<Way>,
@@ -105,7 +104,7 @@ impl Above {
     pub(super) fn has_root(&mut self) -> bool {
         self.way = None;
         let root = self.root();
-        *self.own.entry(root).or_default() |= DIRECTORY;
+        self.mark(root, DIRECTORY);
         self.above(root) & DIRECTORY != 0
     }
 
@@ -123,20 +122,16 @@ impl Above {
     /// The current layer becomes one of those above.
     pub(super) fn end_layer(&mut self) {
         self.way = None;
-        for (id, own) in self.own.drain() {
+        for marks in self.names.values_mut() {
+            let own = *marks >> OWN;
             let hides = if own & OTHER != 0 { HIDDEN } else { 0 };
-            let kept = own & (DIRECTORY | HIDDEN | OPAQUE | PASSED) | hides;
-            if kept != 0 {
-                *self.above.entry(id).or_default() |= kept;
-            }
+            *marks |= own & (DIRECTORY | HIDDEN | OPAQUE | PASSED) | hides;
+            *marks &= (1 << OWN) - 1;
         }
     }
 
     fn fate(&mut self, entry: &Entry, name: &Name, privileged: bool) -> Option<Fate> {
-        if self.own.len() + self.above.len() > MAX_NAMES {
-            return None;
-        }
-        if entry.xattrs.iter().any(|xattr| xattr.name == DEFAULT_ACL) {
+        if self.names.len() > MAX_NAMES {
             return None;
         }
         let (parent, last) = name.split();
@@ -212,15 +207,15 @@ impl Above {
     }
 
     fn mark(&mut self, id: u64, marks: Marks) {
-        *self.own.entry(id).or_default() |= marks;
+        *self.names.entry(id).or_default() |= marks << OWN;
     }
 
     fn above(&self, id: u64) -> Marks {
-        self.above.get(&id).copied().unwrap_or_default()
+        self.names.get(&id).copied().unwrap_or_default() & ((1 << OWN) - 1)
     }
 
     fn own(&self, id: u64) -> Marks {
-        self.own.get(&id).copied().unwrap_or_default()
+        self.names.get(&id).copied().unwrap_or_default() >> OWN
     }
 
     fn id_of(&self, name: &Name) -> u64 {

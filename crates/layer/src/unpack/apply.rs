@@ -39,6 +39,8 @@ pub(super) struct Applier<'a> {
     /// Bytes that files may still take, holes included.
     pub(super) room: Room,
     pub(super) entries_left: u64,
+    /// Whether the layer had an entry for the root.
+    pub(super) rooted: bool,
     /// Whether it was said that owners are not restored.
     pub(super) owners_noted: bool,
     pub(super) report: LayerReport,
@@ -173,9 +175,13 @@ impl Applier<'_> {
             return Ok(());
         }
         self.cursor.enter(b"", Missing::Stop)?;
-        if !self.cursor.seen.is_first() {
+        if self.rooted {
+            self.warn(Code::DuplicateEntry, entry, super::TWICE);
+        }
+        if self.rooted || !self.cursor.seen.is_first() {
             xattr::clear(self.cursor.fd()?, b"/")?;
         }
+        self.rooted = true;
         self.set_dir(entry)
     }
 
@@ -208,7 +214,7 @@ impl Applier<'_> {
         let (seen, first) = (&self.cursor.seen, self.cursor.seen.is_first());
         let ours = seen.contains(ino, last) && !seen.is_implied(ino, last);
         if ours {
-            self.warn(Code::DuplicateEntry, entry, "appears twice in one layer");
+            self.warn(Code::DuplicateEntry, entry, super::TWICE);
         }
         if ours || !first {
             xattr::clear(fd.as_fd(), &entry.path)?;
@@ -227,9 +233,11 @@ impl Applier<'_> {
             return Ok(());
         }
         let privileged = self.cursor.privileged;
+        let (acls, others): (Vec<_>, Vec<_>) =
+            entry.xattrs.iter().cloned().partition(|xattr| xattr::is_acl(&xattr.name));
         let target = Target::Open(self.cursor.fd()?);
-        let warnings = &mut self.report.warnings;
-        set_all(target, &entry.xattrs, privileged, &entry.path, warnings)?;
+        set_all(target, &others, privileged, &entry.path, &mut self.report.warnings)?;
+        self.cursor.defer_acls(acls)?;
         if self.own { xattr::set_marks(self.cursor.fd()?, entry) } else { Ok(()) }
     }
 
@@ -377,9 +385,11 @@ impl Applier<'_> {
             Devices::Skip => {
                 let detail = format!("device {major}:{minor} left out");
                 self.warn(Code::DeviceReplaced, entry, detail);
-                return self.retry(entry, last, |at| match statat(at, last, AtFlags::empty()) {
-                    Ok(_) => Err(Errno::EXIST),
-                    Err(_) => Ok(()),
+                return self.retry(entry, last, |at| {
+                    match statat(at, last, AtFlags::SYMLINK_NOFOLLOW) {
+                        Ok(_) => Err(Errno::EXIST),
+                        Err(_) => Ok(()),
+                    }
                 });
             }
             Devices::Create | Devices::Replace => {}
@@ -417,6 +427,9 @@ impl Applier<'_> {
         if let Ok(there) = statat(self.cursor.fd()?, last, nofollow)
             && (there.st_dev, there.st_ino) == (stat.st_dev, stat.st_ino)
         {
+            if self.cursor.seen.contains(self.cursor.top().ino, last) {
+                self.warn(Code::DuplicateEntry, entry, super::TWICE);
+            }
             return Ok(());
         }
         self.retry(entry, last, |at| linkat(&from, file, at, last, AtFlags::empty()))

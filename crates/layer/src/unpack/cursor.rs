@@ -14,7 +14,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
 
 use conex_spec::{Error, Kind, Result};
-use conex_tar::{Time, show};
+use conex_tar::{Time, Warnings, Xattr, show};
 use rustix::fs::{FileType, Mode, fchmod, fstat, mkdirat, readlinkat};
 use rustix::io::Errno;
 
@@ -28,6 +28,7 @@ use super::staging::Creation;
 use crate::ids::Ids;
 use crate::name::components;
 use crate::sys::{failed, list, open_dir};
+use crate::xattr::{Target, set_all};
 
 /// As many links as Linux follows in one path.
 const MAX_LINKS: usize = 40;
@@ -35,6 +36,9 @@ const MAX_LINKS: usize = 40;
 const MAX_OPEN: usize = 64;
 /// Deeper trees are refused: no system call could reach them by a path.
 pub(super) const MAX_DEPTH: usize = 4096;
+
+/// The most bytes that the access control lists of directories take, which wait for the end.
+const MAX_ACLS: usize = 16 << 20;
 
 /// What to do about directories that are not there.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -52,6 +56,8 @@ pub(super) struct Cursor {
     /// The path as the layer spells it that led here; links may make it differ from the names.
     path: Vec<u8>,
     valid: bool,
+    /// Whether a link was followed on that way, which the next entry may replace.
+    linked: bool,
     pub(super) seen: Seen,
     /// The threads that make small files; nobody between two layers.
     pub(super) crew: Crew,
@@ -59,9 +65,18 @@ pub(super) struct Cursor {
     pub(super) creation: Creation,
     pub(super) privileged: bool,
     pub(super) ids: Ids,
-    /// Directories, by inode number, that get their real mode last, since without privilege a
-    /// directory must be writable while it is filled.
-    pub(super) deferred: HashMap<u64, u32>,
+    /// What directories get last, by inode number.
+    deferred: HashMap<u64, Deferred>,
+    acls: usize,
+}
+
+/// What a directory must not have while it is filled.
+#[derive(Debug, Default)]
+struct Deferred {
+    /// Without privilege it must be writable.
+    mode: Option<u32>,
+    /// New files would inherit its list for them, and its own may keep even its owner out.
+    acls: Vec<Xattr>,
 }
 
 enum Step {
@@ -86,6 +101,7 @@ impl Cursor {
             levels: vec![root],
             path: Vec::new(),
             valid: true,
+            linked: false,
             seen: Seen::new(true),
             crew,
             trash,
@@ -93,6 +109,7 @@ impl Cursor {
             privileged,
             ids,
             deferred: HashMap::new(),
+            acls: 0,
         })
     }
 
@@ -100,10 +117,10 @@ impl Cursor {
     /// stop and it, or a directory above it, is not there.
     pub(super) fn enter(&mut self, path: &[u8], missing: Missing) -> Result<bool> {
         let make = missing == Missing::Make;
-        if self.valid && self.path == path && (self.top().marked || !make) {
+        if self.valid && !self.linked && self.path == path && (self.top().marked || !make) {
             return Ok(true);
         }
-        self.valid = false;
+        (self.valid, self.linked) = (false, false);
         let mut todo = Vec::new();
         push_reversed(&mut todo, path);
         let mut depth = 0;
@@ -126,6 +143,7 @@ impl Cursor {
             match self.step(&name, path)? {
                 Step::Entered(level) => self.push(level)?,
                 Step::Link(target) => {
+                    self.linked = true;
                     links += 1;
                     if links > MAX_LINKS {
                         let what = format!("too many symbolic links in {}", show(path));
@@ -236,10 +254,11 @@ impl Cursor {
         if old_mode != mode || chown && mode & 0o6000 != 0 {
             fchmod(self.fd()?, Mode::from_raw_mode(mode)).map_err(fail)?;
         }
+        if !self.deferred.is_empty() {
+            self.take_deferred(ino);
+        }
         if !self.privileged && mode != meta.mode {
-            self.deferred.insert(ino, meta.mode);
-        } else if !self.deferred.is_empty() {
-            self.deferred.remove(&ino);
+            self.deferred.entry(ino).or_default().mode = Some(meta.mode);
         }
         self.top_mut().dirty = true;
         // Through a link the same directory may be on the stack twice; it has one time.
@@ -251,6 +270,28 @@ impl Cursor {
             level.mtime = meta.mtime;
         }
         Ok(())
+    }
+
+    /// The access control lists of the current directory, which it gets last.
+    pub(super) fn defer_acls(&mut self, acls: Vec<Xattr>) -> Result<()> {
+        if acls.is_empty() {
+            return Ok(());
+        }
+        self.acls += bytes_of(&acls);
+        if self.acls > MAX_ACLS {
+            let what = "access control lists of directories are too long";
+            return Err(Error::new(Kind::Limit, what)
+                .expected(format!("at most {MAX_ACLS} bytes together")));
+        }
+        let ino = self.top().ino;
+        self.deferred.entry(ino).or_default().acls = acls;
+        Ok(())
+    }
+
+    fn take_deferred(&mut self, ino: u64) -> Option<Deferred> {
+        let deferred = self.deferred.remove(&ino)?;
+        self.acls -= bytes_of(&deferred.acls);
+        Some(deferred)
     }
 
     /// Removes a child of the current directory, whatever it is. True if there was one.
@@ -326,9 +367,9 @@ impl Cursor {
         list(self.fd()?, &self.top().name)
     }
 
-    /// Gives directories the modes that would have kept an unprivileged process from filling
-    /// them, children first; all but the root.
-    pub(super) fn set_deferred_modes(&mut self) -> Result<()> {
+    /// Gives directories what would have been in the way of filling them, children first; all but the
+    /// root.
+    pub(super) fn set_deferred(&mut self, warnings: &mut Warnings) -> Result<()> {
         self.finish()?;
         if self.deferred.is_empty() {
             return Ok(());
@@ -346,7 +387,7 @@ impl Cursor {
                 None => {
                     pending.pop();
                     if !pending.is_empty() {
-                        self.set_real_mode()?;
+                        self.set_own_deferred(warnings)?;
                         self.leave(self.levels.len() - 1)?;
                     }
                 }
@@ -356,13 +397,23 @@ impl Cursor {
         Ok(())
     }
 
-    /// Gives the current directory its mode if that had to wait.
-    pub(super) fn set_real_mode(&self) -> Result<()> {
-        let Some(&mode) = self.deferred.get(&self.top().ino) else {
+    /// Gives the current directory its mode and its access control lists, if they had to wait.
+    pub(super) fn set_own_deferred(&mut self, warnings: &mut Warnings) -> Result<()> {
+        let Some(Deferred { mode, acls }) = self.take_deferred(self.top().ino) else {
             return Ok(());
         };
-        fchmod(self.fd()?, Mode::from_raw_mode(mode))
-            .map_err(|errno| failed("set the mode of", &self.top().name, errno))
+        if let Some(mode) = mode {
+            fchmod(self.fd()?, Mode::from_raw_mode(mode))
+                .map_err(|errno| failed("set the mode of", &self.top().name, errno))?;
+        }
+        let names: Vec<_> = self.levels[1..].iter().map(|level| &level.name[..]).collect();
+        let target = Target::Open(self.fd()?);
+        set_all(target, &acls, self.privileged, &names.join(&b'/'), warnings)
+    }
+
+    /// Makes the attributes of the current directory last.
+    pub(super) fn sync(&self) -> Result<()> {
+        rustix::fs::fsync(self.fd()?).map_err(|errno| failed("sync", &self.top().name, errno))
     }
 
     /// The current directory.
@@ -463,6 +514,10 @@ impl Cursor {
         }
         Ok(())
     }
+}
+
+fn bytes_of(acls: &[Xattr]) -> usize {
+    acls.iter().map(|acl| acl.value.len()).sum()
 }
 
 fn closed() -> Error {

@@ -262,7 +262,7 @@ impl Unpacker {
     /// Begins the next tree, in a folder of this name.
     pub fn begin_folder(&mut self, name: &str) -> Result<()> {
         self.finish()?;
-        self.cursor.set_real_mode()?;
+        self.cursor.set_own_deferred(&mut self.total.warnings)?;
         let (root, trash) = self.staging.make_folder(name)?;
         let (creation, privileged) = (self.cursor.creation, self.cursor.privileged);
         let held = root.try_clone();
@@ -326,8 +326,10 @@ impl Unpacker {
 
     fn finish(&mut self) -> Result<()> {
         self.check_sound()?;
-        self.cursor.finish()?;
-        self.cursor.set_deferred_modes()
+        let warnings = &mut self.total.warnings;
+        self.cursor.set_deferred(warnings)?;
+        // Without privilege the root must be one that can be moved.
+        if self.cursor.privileged { self.cursor.set_own_deferred(warnings) } else { Ok(()) }
     }
 
     fn make_visible(mut self) -> Result<Report> {
@@ -336,8 +338,9 @@ impl Unpacker {
         }
         self.staging.publish()?;
         // A directory that cannot be written cannot be moved, so the root's own mode is last.
-        self.cursor.set_real_mode()?;
+        self.cursor.set_own_deferred(&mut self.total.warnings)?;
         if self.options.sync {
+            self.cursor.sync()?;
             self.staging.sync_parent()?;
         }
         Ok(std::mem::take(&mut self.total))
@@ -372,6 +375,7 @@ impl Unpacker {
                 || self.staging.shape() != Shape::Rootfs,
             room,
             entries_left: self.options.max_entries - self.total.entries,
+            rooted: false,
             owners_noted: self.total.warnings.has(Code::OwnersKept),
             report: LayerReport::default(),
         };

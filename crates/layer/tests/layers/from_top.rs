@@ -94,7 +94,6 @@ fn what_means_something_else_from_the_top_is_not_told() {
         forge().link("hard", "file"),
         // What its own folder makes room for.
         forge().dir("x/").file("x/y", "").file("x", ""),
-        forge().pax(&[("SCHILY.xattr.system.posix_acl_default", b"")]).dir("usr/"),
     ] {
         assert!(!check(&[base(), upper]));
     }

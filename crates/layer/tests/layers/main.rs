@@ -10,6 +10,7 @@
 #[path = "../common/mod.rs"]
 mod common;
 
+mod acl;
 mod flatten;
 mod from_top;
 mod hostile_tar;

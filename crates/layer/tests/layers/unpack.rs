@@ -15,7 +15,7 @@ use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
 use common::{Forge, World, forge, has, is_root, odd, options, put};
-use conex_layer::unpack::{LayerInput, Options, Unpacker};
+use conex_layer::unpack::{Devices, LayerInput, Options, Unpacker};
 use conex_layer::{IdMap, Ids};
 use conex_spec::{Compression, Digest, Error, Kind};
 use conex_tar::Code;
@@ -391,7 +391,7 @@ fn set_id_bits_go_with_their_owner() {
         if privileged && !rustix::process::geteuid().is_root() {
             continue;
         }
-        let report = world.unpack_as(&layers, options).unwrap();
+        let report = common::unpack_to(&world.target(), &layers, options).unwrap();
         let mode = |name| fs::metadata(world.path(name)).unwrap().mode() & 0o7777;
         assert_eq!((mode("root"), mode("folder")), (expected, 0o2755));
         assert_eq!(report.set_id, u64::from(privileged));
@@ -464,4 +464,48 @@ fn owners_are_mapped() {
         ((100_000, 200_000), (100_000, 200_000), (100_000, 200_000))
     );
     assert_eq!(unpack(100).1.unwrap_err().kind(), Kind::Usage);
+}
+
+#[test]
+fn the_root_twice_is_told_of_and_the_last_entry_counts() {
+    let root = |name| forge().pax(&[(name, b"1")]).dir("./").0;
+    let tar = [root("SCHILY.xattr.user.a"), root("SCHILY.xattr.user.b")].concat();
+    let world = World::new();
+    let report = world.unpack(&[Forge(tar).end()]).unwrap();
+    assert!(report.warnings.has(Code::DuplicateEntry));
+    let names: Vec<_> = common::tree::xattrs(&world.target()).into_iter().map(|it| it.0).collect();
+    assert_eq!(names, ["user.b"]);
+}
+
+/// The way to an entry may lead through a link that the entry itself replaces.
+#[test]
+fn a_link_is_not_taken_for_what_it_led_to() {
+    let world = World::new();
+    let lower = forge().symlink("a", ".").end();
+    world.unpack(&[lower.clone(), forge().dir("a/a/").dir("a/a/b/").end()]).unwrap();
+    assert!(world.path("a/a/b").is_dir());
+    let world = World::new();
+    // The file is in the way of what follows.
+    world.unpack(&[lower, forge().file("a/a", "x").file("a/b", "y").end()]).unwrap_err();
+}
+
+/// What an image's link leads to on this machine is nothing to an image.
+#[test]
+fn a_device_that_is_left_out_leaves_no_link_in_its_place() {
+    for target in ["/nowhere/at/all", "/etc/passwd"] {
+        let world = World::new();
+        let lower = forge().symlink("x", target).end();
+        let upper = forge().mode("x", b'3', 0o600).end();
+        let options = Options { devices: Devices::Skip, ..options() };
+        let layers = [lower, upper].map(common::tree::layer);
+        common::unpack_to(&world.target(), &layers, options).unwrap();
+        assert!(world.path("x").symlink_metadata().is_err());
+    }
+}
+
+#[test]
+fn a_link_that_is_made_twice_is_told_of() {
+    let world = World::new();
+    let tar = forge().file("a", "").link("b", "a").link("b", "a").end();
+    assert!(world.unpack(&[tar]).unwrap().warnings.has(Code::DuplicateEntry));
 }
