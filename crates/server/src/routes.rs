@@ -46,7 +46,7 @@ pub(crate) enum Route {
 pub(crate) enum ManifestName {
     Tag(Tag),
     Digest(Digest),
-    NoTag,
+    NoTag(String),
 }
 
 impl Route {
@@ -144,7 +144,7 @@ fn manifest_name(text: &str) -> Result<ManifestName, Failure> {
     if text.contains(':') {
         return digest(text).map(ManifestName::Digest);
     }
-    Ok(Tag::registry(text).map_or(ManifestName::NoTag, ManifestName::Tag))
+    Ok(Tag::registry(text).map_or_else(|_| ManifestName::NoTag(text.to_owned()), ManifestName::Tag))
 }
 
 /// RFC 3986, 2.1. A plus sign means itself: no value of this API holds a space, and media types

@@ -72,7 +72,7 @@ impl App {
         let key = match &name {
             ManifestName::Tag(tag) => tag.as_str(),
             ManifestName::Digest(digest) => digest.as_str(),
-            ManifestName::NoTag => return Err(missing(&repository)),
+            ManifestName::NoTag(_) => return Err(missing(&repository)),
         };
         let tag = if let ManifestName::Tag(tag) = &name { Some(tag) } else { None };
         let since = match self.storage.cache.get(&repository, key) {
@@ -86,7 +86,7 @@ impl App {
         let stored = match &name {
             ManifestName::Tag(tag) => self.storage.tagged(&repository, tag).await?,
             ManifestName::Digest(digest) => self.storage.manifest(&repository, digest).await?,
-            ManifestName::NoTag => None,
+            ManifestName::NoTag(_) => None,
         };
         let stored = stored.ok_or_else(|| missing(&repository))?;
         self.storage.cache.put(since, &repository, key, stored.clone());
@@ -149,7 +149,7 @@ impl App {
         let removed = match name {
             ManifestName::Tag(tag) => self.storage.remove_tag(&repository, &tag).await?,
             ManifestName::Digest(digest) => remove(&self.storage, &repository, &digest).await?,
-            ManifestName::NoTag => false,
+            ManifestName::NoTag(_) => false,
         };
         drop(changing);
         self.quotas.freed(&repository);
@@ -179,7 +179,7 @@ impl App {
                 there.into_iter().flatten().map(|_| tag.clone()).collect()
             }
             ManifestName::Digest(digest) => self.storage.tags_of(repository, digest).await?,
-            ManifestName::NoTag => Vec::new(),
+            ManifestName::NoTag(_) => Vec::new(),
         };
         match self.kept(repository, &tags).iter().next() {
             Some(tag) => Err(immutable(tag)),
@@ -220,7 +220,7 @@ fn names(name: ManifestName, asked: &Asked<'_>) -> Result<(Option<Digest>, Vec<T
             tags.push(tag);
             Ok((None, tags))
         }
-        ManifestName::NoTag => Err(Code::ManifestInvalid.says("not a registry's tag")),
+        ManifestName::NoTag(text) => tag(&text).map(|tag| (None, vec![tag])),
     }
 }
 
@@ -387,8 +387,11 @@ impl Push<'_> {
         let mut answer = empty(StatusCode::CREATED)
             .with(header::LOCATION, format!("/v2/{}/manifests/{digest}", self.repository))
             .with_digest(digest);
-        for tag in self.tags {
-            answer = answer.with(OCI_TAG, tag.as_str());
+        if !self.tags.is_empty() {
+            // "OCI-Tag: 1.2.3, 1.2, 1" ("Pushing Manifests"; RFC 9110, 5.3): one line for all, since
+            // many clients take no more than 100 of them.
+            let tags: Vec<_> = self.tags.iter().map(Tag::as_str).collect();
+            answer = answer.with(OCI_TAG, tags.join(", "));
         }
         match &inspected.subject {
             Some(subject) => answer.with(OCI_SUBJECT, subject.digest.as_str()),

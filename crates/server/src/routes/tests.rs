@@ -40,7 +40,10 @@ fn endpoints() {
             "/v2/a/manifests/list".into(),
             Route::Manifest(name("a"), ManifestName::Tag("list".parse().unwrap())),
         ),
-        ("/v2/a/manifests/.no".into(), Route::Manifest(name("a"), ManifestName::NoTag)),
+        (
+            "/v2/a/manifests/.no".into(),
+            Route::Manifest(name("a"), ManifestName::NoTag(".no".into())),
+        ),
     ] {
         assert_eq!(parse(&path), Some(route), "{path}");
     }

@@ -77,6 +77,9 @@ async fn a_manifest_is_what_its_digest_says() {
             "{name}"
         );
     }
+    let told = registry.put("/v2/a/manifests/.x", MANIFEST, bytes.clone()).await;
+    let told = told.text().await.unwrap();
+    assert!(told.contains("expected") && told.contains("found"), "{told}");
     assert_eq!(
         registry.status("GET", &format!("/v2/a/manifests/{}", common::sha256(&bytes))).await,
         404
@@ -139,14 +142,14 @@ async fn one_push_can_set_many_tags() {
     let registry = Registry::start().await;
     let bytes = registry.image("a", b"layer").await;
     let digest = common::sha256(&bytes);
-    let tags: Vec<String> = (0..20).map(|i| format!("v{i:02}")).collect();
+    let tags: Vec<String> = (0..100).map(|i| format!("v{i:02}")).collect();
     let query: Vec<String> = tags.iter().map(|tag| format!("tag={tag}")).collect();
     let path = format!("/v2/a/manifests/{digest}?{}", query.join("&"));
     let answer = registry.put(&path, MANIFEST, bytes.clone()).await;
     assert_eq!(answer.status(), 201);
-    let set: Vec<_> =
-        answer.headers().get_all("oci-tag").iter().map(|tag| tag.to_str().unwrap()).collect();
-    assert_eq!(set, tags);
+    // Python's http.client takes no more than 100 lines.
+    let set: Vec<_> = answer.headers().get_all("oci-tag").iter().collect();
+    assert_eq!(set, [tags.join(", ").as_str()]);
     assert_eq!(registry.json("/v2/a/tags/list").await["tags"], json!(tags));
     for tag in &tags {
         let answer = registry.send("HEAD", &format!("/v2/a/manifests/{tag}")).await;

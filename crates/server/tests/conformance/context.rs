@@ -183,6 +183,12 @@ impl Answer {
         value.map(|value| value.to_str().unwrap().to_owned()).unwrap_or_default()
     }
 
+    /// What `OCI-Tag` says was taken, in one line or in several.
+    pub fn tags(&self) -> Vec<String> {
+        let lines = self.headers.get_all("oci-tag").iter().map(|line| line.to_str().unwrap());
+        lines.flat_map(|line| line.split(',')).map(|tag| tag.trim().to_owned()).collect()
+    }
+
     pub fn has(&self, name: &str) -> bool {
         self.headers.contains_key(name)
     }
