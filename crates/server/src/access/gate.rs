@@ -1,5 +1,6 @@
 //! The one gate before all handlers (CVE-2026-41888: one handler had forgotten to ask).
 
+use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use base64::Engine as _;
@@ -15,6 +16,7 @@ use super::token::{Claims, Mint, Scope};
 use super::{Permissions, Tokens};
 use crate::config::Config;
 use crate::failure::{Code, Failure};
+use crate::log::Log;
 use crate::paths::Repository;
 use crate::routes::Route;
 use crate::storage::blocking;
@@ -32,6 +34,7 @@ pub(crate) struct Gate {
     scheme: &'static str,
     /// Whether people may show a certificate.
     certificates: bool,
+    log: Arc<dyn Log>,
 }
 
 /// Someone who asks for something.
@@ -58,6 +61,7 @@ impl Gate {
             checks: Semaphore::new(CHECKS),
             scheme,
             certificates: config.tls.as_ref().is_some_and(Tls::knows_clients),
+            log: Arc::clone(&config.log),
         }
     }
 
@@ -128,7 +132,12 @@ impl Gate {
                 }
                 claims
             }
-            Tokens::Of(issuer) => issuer.check(token, now())?,
+            Tokens::Of(issuer) => {
+                if let Some(err) = issuer.refresh() {
+                    self.log.notice(&err.to_string());
+                }
+                issuer.check(token, now())?
+            }
             Tokens::None => return Err("this registry takes no tokens"),
         };
         Ok(Who::Bearer(claims))

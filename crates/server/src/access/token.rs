@@ -12,11 +12,11 @@ mod jws;
 use std::path::Path;
 use std::sync::Arc;
 
-use conex_spec::Result;
+use conex_spec::{Error, Result};
 use ring::hmac;
 use serde::{Deserialize, Serialize};
 
-use self::jwks::Keys;
+use self::jwks::KeyFile;
 use super::rules::Actions;
 
 /// The longest token, in bytes.
@@ -48,7 +48,7 @@ pub struct Issuer {
     pub service: String,
     /// What the issuer calls itself.
     pub issuer: String,
-    keys: Arc<Keys>,
+    keys: Arc<KeyFile>,
 }
 
 /// What a token says of its bearer.
@@ -132,7 +132,7 @@ impl Mint {
 }
 
 impl Issuer {
-    /// An issuer with its keys, a JWK Set (RFC 7517) in a file.
+    /// An issuer with its keys, a JWK Set (RFC 7517) in a file that is read again when it changes.
     ///
     /// # Errors
     /// `Invalid` where the file is no JWK Set or has no key that signs with ES256, ES384, RS256 or
@@ -143,12 +143,17 @@ impl Issuer {
         issuer: impl Into<String>,
         keys: &Path,
     ) -> Result<Self> {
-        let keys = Arc::new(Keys::open(keys)?);
+        let keys = Arc::new(KeyFile::open(keys)?);
         Ok(Self { realm: realm.into(), service: service.into(), issuer: issuer.into(), keys })
     }
 
+    /// Reads the keys again if their file was changed; returns why a changed file is of no use.
+    pub(crate) fn refresh(&self) -> Option<Error> {
+        self.keys.refresh()
+    }
+
     pub(crate) fn check(&self, token: &str, now: u64) -> Result<Claims, Refused> {
-        let claims = jws::verify(short(token)?, &self.keys)?;
+        let claims = jws::verify(short(token)?, &self.keys.keys())?;
         claims.check(&self.issuer, &self.service, now)?;
         Ok(claims)
     }

@@ -3,6 +3,7 @@
 use std::fmt;
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -13,11 +14,23 @@ use ring::signature::{
 };
 use serde::Deserialize;
 
-/// All keys of one file.
-pub(super) struct Keys {
-    pub(super) path: PathBuf,
-    keys: Vec<Key>,
+use crate::stamp::Stamp;
+
+/// A file of keys. It is looked at with every token, so that a key that was withdrawn is of no use at
+/// once.
+pub(super) struct KeyFile {
+    path: PathBuf,
+    read: Mutex<Read>,
 }
+
+/// The file as it was when it was read last.
+struct Read {
+    stamp: Stamp,
+    keys: Arc<Keys>,
+}
+
+/// All keys of one file.
+pub(super) struct Keys(Vec<Key>);
 
 /// A key, and the one algorithm that it signs with.
 pub(super) struct Key {
@@ -53,8 +66,44 @@ struct Jwk {
     d: Option<serde_json::Value>,
 }
 
-impl Keys {
+impl KeyFile {
     pub(super) fn open(path: &Path) -> Result<Self> {
+        // Before the file is read: what changes meanwhile is seen later.
+        let stamp = Stamp::at(path).unwrap_or_default();
+        let keys = Arc::new(Keys::open(path)?);
+        Ok(Self { path: path.to_owned(), read: Mutex::new(Read { stamp, keys }) })
+    }
+
+    pub(super) fn keys(&self) -> Arc<Keys> {
+        Arc::clone(&self.read().keys)
+    }
+
+    /// Reads the file if it was changed. Where it is of no use the keys before it stay, and the fault is
+    /// told once.
+    pub(super) fn refresh(&self) -> Option<Error> {
+        let stamp = Stamp::at(&self.path).unwrap_or_default();
+        if self.read().stamp == stamp {
+            return None;
+        }
+        let opened = Keys::open(&self.path);
+        let mut read = self.read();
+        read.stamp = stamp;
+        match opened {
+            Ok(keys) => {
+                read.keys = Arc::new(keys);
+                None
+            }
+            Err(err) => Some(err.context("the keys before it are still used")),
+        }
+    }
+
+    fn read(&self) -> MutexGuard<'_, Read> {
+        self.read.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Keys {
+    fn open(path: &Path) -> Result<Self> {
         let text = fs::read(path).map_err(|err| Error::io("cannot read the keys", path, err))?;
         Self::parse(&text, path)
     }
@@ -74,12 +123,12 @@ impl Keys {
                 fault("no key that can be used").expected("a key for ES256, ES384, RS256 or EdDSA")
             );
         }
-        Ok(Self { path: path.to_owned(), keys })
+        Ok(Self(keys))
     }
 
     /// The keys of this name; all of them where the token or the key has no name.
     pub(super) fn named(&self, id: Option<&str>) -> impl Iterator<Item = &Key> {
-        self.keys.iter().filter(move |key| match (&key.id, id) {
+        self.0.iter().filter(move |key| match (&key.id, id) {
             (Some(one), Some(other)) => one == other,
             _ => true,
         })
@@ -125,8 +174,9 @@ impl Jwk {
     }
 }
 
-impl fmt::Debug for Keys {
+impl fmt::Debug for KeyFile {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Keys").field("path", &self.path).field("keys", &self.keys.len()).finish()
+        let count = self.read().keys.0.len();
+        f.debug_struct("KeyFile").field("path", &self.path).field("keys", &count).finish()
     }
 }

@@ -63,7 +63,7 @@ struct Signer {
     p256: EcdsaKeyPair,
     ed: Ed25519KeyPair,
     issuer: Issuer,
-    _dir: tempfile::TempDir,
+    dir: tempfile::TempDir,
 }
 
 impl Signer {
@@ -85,7 +85,7 @@ impl Signer {
         let path = dir.path().join("keys.json");
         std::fs::write(&path, keys.to_string()).unwrap();
         let issuer = Issuer::open("https://auth.test/token", "here", "issuer", &path).unwrap();
-        Self { p256, ed, issuer, _dir: dir }
+        Self { p256, ed, issuer, dir }
     }
 
     fn es256(&self, header: &Value, claims: &Value) -> String {
@@ -164,6 +164,29 @@ fn what_a_token_claims_must_hold() {
     all["access"] = json!([{"type": "registry", "name": "catalog", "actions": ["*"]}]);
     let found = signer.check(&signer.es256(&header, &all)).unwrap();
     assert!(found.allows_catalog() && found.allows("a") == Actions::NONE);
+}
+
+#[test]
+fn a_changed_file_of_keys_is_read_again() {
+    let (signer, next) = (Signer::new(), Signer::new());
+    let token = |signer: &Signer| signer.es256(&json!({"alg": "ES256", "kid": "one"}), &claims());
+    let (old, new) = (token(&signer), token(&next));
+    let path = signer.dir.path().join("keys.json");
+    assert!(signer.issuer.refresh().is_none());
+    assert!(signer.check(&old).is_ok() && signer.check(&new).is_err());
+    // What is of no use is told once, and the keys before it stay.
+    for bad in [Some("{"), None] {
+        match bad {
+            Some(text) => std::fs::write(&path, text).unwrap(),
+            None => std::fs::remove_file(&path).unwrap(),
+        }
+        let told = signer.issuer.refresh().unwrap().to_string();
+        assert!(told.contains("keys.json") && told.contains("are still used"), "{told}");
+        assert!(signer.issuer.refresh().is_none() && signer.check(&old).is_ok());
+    }
+    std::fs::copy(next.dir.path().join("keys.json"), &path).unwrap();
+    assert!(signer.issuer.refresh().is_none());
+    assert!(signer.check(&old).is_err() && signer.check(&new).is_ok());
 }
 
 #[test]
