@@ -88,7 +88,7 @@ impl S3 {
     /// `Usage` where it is none.
     pub fn parse(text: &str) -> Result<Self> {
         let fits = |name: &&str| {
-            name.len() >= 3
+            (3..=63).contains(&name.len())
                 && name.bytes().all(|b| b.is_ascii_alphanumeric() || b"-._".contains(&b))
         };
         let rest = text.strip_prefix("s3://").unwrap_or_default();
@@ -100,7 +100,7 @@ impl S3 {
                 Ok(Self { bucket: bucket.into(), prefix: prefix.into(), ..Self::default() })
             }
             None => Err(Error::new(Kind::Usage, "this is no bucket")
-                .expected("s3://BUCKET or s3://BUCKET/PREFIX")
+                .expected("s3://BUCKET or s3://BUCKET/PREFIX, where BUCKET has 3 to 63 letters, digits, '-', '.' or '_'")
                 .found(text.escape_debug())),
         }
     }

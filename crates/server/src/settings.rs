@@ -30,9 +30,9 @@
 
 use std::fmt;
 use std::net::SocketAddr;
+use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
-use std::time::Duration;
 
 use conex_spec::{Error, Glob, Kind, Result};
 use serde::Deserialize;
@@ -42,14 +42,16 @@ use crate::access::htpasswd::Users;
 use crate::access::rules::{Actions, Rule, Rules, Whom};
 use crate::access::token::{Issuer, Own};
 use crate::access::{Permissions, Tokens};
-use crate::config::{Config, Limits, Place, S3};
+use crate::config::{Config, Place, S3};
 use crate::policy::{Immutable, Policies, Quota};
 use crate::tls::{Clients, Tls, TlsFiles};
 use crate::warning;
 
 mod collection;
+mod limits;
 
 use self::collection::{GcTable, RetentionTable};
+use self::limits::LimitTable;
 
 /// What may stand in the file, as a JSON Schema.
 pub const SCHEMA: &str = include_str!("settings/schema.json");
@@ -113,20 +115,6 @@ struct TlsTable {
     client_authority: Option<PathBuf>,
     #[serde(default)]
     client_required: bool,
-}
-
-/// `[limits]`: sizes in bytes, times in seconds.
-#[derive(Debug, Default, Deserialize)]
-#[serde(deny_unknown_fields, default, rename_all = "kebab-case")]
-struct LimitTable {
-    manifest: Option<usize>,
-    header: Option<usize>,
-    header_time: Option<u64>,
-    body_time: Option<u64>,
-    body_bytes: Option<u64>,
-    connections: Option<usize>,
-    grace: Option<u64>,
-    cache: Option<usize>,
 }
 
 /// `[auth]`
@@ -234,8 +222,8 @@ impl Settings {
             warning::headers(&warnings).map_err(|err| err.context(self.path.display()))?;
             config.warnings = warnings;
         }
-        self.limits.apply(&mut config.limits);
         let fault = |err: Error| err.context(self.path.display());
+        self.limits.apply(&mut config.limits).map_err(fault)?;
         self.gc.apply(&mut config.gc, &config.storage).map_err(fault)?;
         config.gc.retention = collection::rules(&self.retention).map_err(fault)?;
         Ok(())
@@ -340,14 +328,9 @@ impl TlsTable {
 impl Auth {
     fn own(&self) -> Result<Own> {
         let own = Own::default();
-        let life = self.token_life.unwrap_or(own.life);
         // "For compatibility with older clients, a token should never be returned with less than
         // 60 seconds to live." Docker's "Token Authentication Implementation".
-        if !(60..=86_400).contains(&life) {
-            return Err(Error::invalid("`token-life` is out of range")
-                .expected("60 to 86400 seconds")
-                .found(life.to_string()));
-        }
+        let life = within("token-life", self.token_life, 60..=86_400)?.unwrap_or(own.life);
         let plain = |c: char| c.is_ascii_graphic() && c != '"' && c != '\\';
         let fits = |url: &str| {
             let rest = url.strip_prefix("https://").or_else(|| url.strip_prefix("http://"));
@@ -392,17 +375,20 @@ fn each<T: FromStr<Err = Error>>(words: &[String]) -> Result<Vec<T>> {
     words.iter().map(|word| word.parse()).collect()
 }
 
-impl LimitTable {
-    fn apply(&self, limits: &mut Limits) {
-        let seconds = |given: Option<u64>, usual| given.map_or(usual, Duration::from_secs);
-        limits.manifest = self.manifest.unwrap_or(limits.manifest);
-        limits.header = self.header.unwrap_or(limits.header);
-        limits.header_time = seconds(self.header_time, limits.header_time);
-        limits.body_time = seconds(self.body_time, limits.body_time);
-        limits.body_bytes = self.body_bytes.unwrap_or(limits.body_bytes);
-        limits.connections = self.connections.unwrap_or(limits.connections);
-        limits.grace = seconds(self.grace, limits.grace);
-        limits.cache = self.cache.unwrap_or(limits.cache);
+/// A number as the schema bounds it.
+fn within<T: PartialOrd + ToString>(
+    name: &str,
+    given: Option<T>,
+    bounds: RangeInclusive<T>,
+) -> Result<Option<T>> {
+    match given {
+        Some(number) if !bounds.contains(&number) => {
+            let (least, most) = (bounds.start().to_string(), bounds.end().to_string());
+            Err(Error::invalid(format!("`{name}` is out of range"))
+                .expected(format!("{least} to {most}"))
+                .found(number.to_string()))
+        }
+        given => Ok(given),
     }
 }
 

@@ -1,5 +1,7 @@
 use super::*;
 
+use std::time::Duration;
+
 use serde_json::Value;
 
 fn folder() -> tempfile::TempDir {
@@ -93,6 +95,8 @@ fn a_bucket_can_be_set() {
     {
         assert!(apply(&format!("[storage]\nurl = {bad:?}"), Path::new("")).is_err(), "{bad}");
     }
+    let short = apply("[storage]\nurl = \"s3://b/p\"", Path::new("")).unwrap_err().to_string();
+    assert!(short.contains("3 to 63"), "{short}");
     let both = "root = \"x\"\n[storage]\nurl = \"s3://abc\"";
     assert!(apply(both, Path::new("")).unwrap_err().to_string().contains("exclude each other"));
 }
@@ -167,6 +171,33 @@ fn the_schema_agrees_with_the_parser() {
         found.retain(|name| !name.contains(' '));
         found.sort_unstable();
         assert_eq!(found, names, "{pointer}: {err}");
+    }
+}
+
+/// Every number has the bounds of the schema, and none is made smaller in silence.
+#[test]
+fn numbers_have_the_bounds_of_the_schema() {
+    let schema: Value = serde_json::from_str(SCHEMA).unwrap();
+    let dir = folder();
+    let check = |text: &str| apply(text, dir.path()).map(drop);
+    for (pointer, before) in [
+        ("/properties/limits", "[limits]"),
+        ("/properties/auth", "[auth]\nhtpasswd = \"users\"\ntokens = true"),
+        ("/properties/quota/items", "[[quota]]\nprefix = \"\""),
+        ("/properties/retention/items", "[[retention]]\nrepositories = [\"*\"]"),
+    ] {
+        let fields = schema.pointer(pointer).unwrap()["properties"].as_object().unwrap();
+        for (name, field) in fields.iter().filter(|(_, field)| field["type"] == "integer") {
+            let least = field["minimum"].as_i64().unwrap();
+            let most = field["maximum"].as_i64();
+            check(&format!("{before}\n{name} = {least}")).unwrap();
+            check(&format!("{before}\n{name} = {}", most.unwrap_or(i64::MAX))).unwrap();
+            for wrong in [Some(least - 1), most.map(|most| most + 1)].into_iter().flatten() {
+                let err = check(&format!("{before}\n{name} = {wrong}")).unwrap_err().to_string();
+                let told = err.contains("line") || err.contains(&format!("`{name}` is out of"));
+                assert!(told && err.contains(&wrong.to_string()), "{err}");
+            }
+        }
     }
 }
 
