@@ -142,10 +142,20 @@ impl Failure {
         *response.headers_mut() = headers;
         let headers = response.headers_mut();
         headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
-        if [StatusCode::TOO_MANY_REQUESTS, StatusCode::SERVICE_UNAVAILABLE].contains(&status) {
-            headers.entry(RETRY_AFTER).or_insert(HeaderValue::from_static("1"));
+        if let Some(seconds) = wait(status) {
+            headers.entry(RETRY_AFTER).or_insert(HeaderValue::from_static(seconds));
         }
         response
+    }
+}
+
+/// When it is worth while to come again. RFC 9110, 10.2.3.
+fn wait(status: StatusCode) -> Option<&'static str> {
+    match status {
+        StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE => Some("1"),
+        // Somebody has to make room first.
+        StatusCode::INSUFFICIENT_STORAGE => Some("30"),
+        _ => None,
     }
 }
 
@@ -219,7 +229,7 @@ mod tests {
     /// "A 429 Too Many Requests response SHOULD include a Retry-After header".
     #[test]
     fn who_should_come_again_is_told_when() {
-        for (status, told) in [(429, true), (503, true), (404, false), (507, false)] {
+        for (status, told) in [(429, true), (503, true), (404, false), (507, true)] {
             let status = StatusCode::from_u16(status).unwrap();
             let response = Code::Toomanyrequests.says("later").status(status).into_response();
             assert_eq!(response.headers().contains_key(RETRY_AFTER), told, "{status}");

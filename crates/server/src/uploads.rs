@@ -198,8 +198,8 @@ impl Upload {
             };
             drop(held);
             if let Err(err) = written {
-                if err.kind() == Kind::NoSpace {
-                    // So that others have the space.
+                // What was told to be there stays for when there is room again; others have the rest.
+                if err.kind() == Kind::NoSpace && self.undo().await.is_err() {
                     self.discard().await;
                 }
                 return Err(err.into());

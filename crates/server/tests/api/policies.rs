@@ -166,7 +166,7 @@ async fn a_full_disk_refuses_keeps_what_was_there_and_recovers() {
     .await;
     let there = registry.push_image("a", "there", &noise(1 << 20, 1)).await;
     let refused = push(&registry, "a", noise(8 << 20, 2)).await;
-    assert_eq!(refused.status(), 507);
+    assert_eq!((refused.status().as_u16(), header(&refused, "retry-after")), (507, "30".into()));
     assert_eq!(code(refused).await, "DENIED");
     let path = registry.open("a").await;
     let statuses = [
@@ -174,8 +174,16 @@ async fn a_full_disk_refuses_keeps_what_was_there_and_recovers() {
         registry.request("PATCH", &path).body(noise(8 << 20, 4)).send().await.unwrap().status(),
     ];
     assert_eq!(statuses.map(|status| status.as_u16()), [202, 507]);
-    // The space of both uploads is free again.
-    assert_eq!(push(&registry, "a", noise(2 << 20, 5)).await.status(), 201);
+    // What was acknowledged is still there, and no more than that; it goes on once there is room.
+    let there_yet = registry.send("GET", &path).await;
+    assert_eq!(there_yet.status(), 204);
+    assert_eq!(header(&there_yet, "range"), "0-1048575");
+    let whole = [noise(1 << 20, 3), noise(1 << 10, 6)].concat();
+    let put = format!("{path}?digest={}", sha256(&whole));
+    let put = registry.request("PUT", &put).body(noise(1 << 10, 6)).send().await.unwrap();
+    assert_eq!(put.status(), 201);
+    // The space of the others is free again.
+    assert_eq!(push(&registry, "a", noise(1 << 20, 5)).await.status(), 201);
 
     // Someone else takes the rest: also what is small has no room, until there is some.
     let manifest = registry.image("a", b"small").await;
