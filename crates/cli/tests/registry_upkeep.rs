@@ -3,6 +3,8 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "tests stop at the first surprise")]
 #![allow(clippy::disallowed_methods, reason = "the program itself is tested")]
 
+use std::io::{Read as _, Write as _};
+use std::net::TcpStream;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::Arc;
@@ -101,6 +103,20 @@ impl Place {
         let value = serde_json::from_slice(&text);
         let text = String::from_utf8_lossy(&text);
         (output.status.code().unwrap(), value.expect(&text))
+    }
+
+    /// What the operator's address answers to an order with content.
+    fn order(&self, target: &str, content: &[u8]) -> String {
+        let mut stream = TcpStream::connect(self.operator.trim_start_matches("http://")).unwrap();
+        let length = content.len();
+        let head = format!(
+            "POST {target} HTTP/1.1\r\nHost: a\r\nContent-Length: {length}\r\nConnection: close\r\n\r\n"
+        );
+        stream.write_all(head.as_bytes()).unwrap();
+        stream.write_all(content).unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).unwrap();
+        answer
     }
 
     /// Waits until what is there is older than now, by the clock that tells.
@@ -309,17 +325,43 @@ fn damage_is_found_and_mended() {
     assert_eq!(std::fs::read_dir(place.root().join(".conex/damaged")).unwrap().count(), 1);
 
     let from = format!("oci:{}", backup.display());
-    let (code, told) = place.run(&["repair", &root, "--from", &from]);
-    assert_eq!((code, &told["kind"]), (1, &json!("Conflict")));
-    place.stop();
-    let (code, plan) = place.run(&["repair", &root, "--from", &from, "--dry-run"]);
-    assert_eq!((code, plan["left"].as_array().unwrap().len()), (4, 2));
-    let (code, report) = place.run(&["repair", &root, "--from", &from]);
-    assert_eq!((code, &report["blobs"], &report["left"]), (0, &json!(2), &json!([])));
-    place.serve();
-    assert_eq!(place.client.get_blob("b", &layer), Outcome::Found(layer));
-    assert_eq!(place.client.get_manifest("a", &manifest), Outcome::Found(manifest));
-    assert_eq!(place.client.get_tag("a", "t").unwrap(), place.manifest);
+    // Served at the folder's socket, at the operator's address, and not at all: the same.
+    for served in [Some(&root), Some(&place.operator.clone()), None] {
+        if served.is_none() {
+            place.stop();
+        }
+        let which = served.unwrap_or(&root);
+        let (code, plan) = place.run(&["repair", which, "--from", &from, "--dry-run"]);
+        assert_eq!((code, plan["left"].as_array().unwrap().len()), (4, 2), "{which}: {plan}");
+        let (code, report) = place.run(&["repair", which, "--from", &from]);
+        let mended = (code, &report["blobs"], &report["left"]);
+        assert_eq!(mended, (0, &json!(2), &json!([])), "{which}: {report}");
+        if served.is_none() {
+            place.serve();
+        }
+        assert_eq!(place.client.get_blob("b", &layer), Outcome::Found(layer.clone()));
+        assert_eq!(place.client.get_manifest("a", &manifest), Outcome::Found(manifest.clone()));
+        assert_eq!(place.client.get_tag("a", "t").unwrap(), place.manifest);
+        damage(&place.content(&place.layer));
+        std::fs::remove_file(place.content(&place.manifest)).unwrap();
+    }
+}
+
+/// An operator's address is no way to push.
+#[test]
+fn only_what_a_scrub_found_is_mended() {
+    let place = Place::new();
+    let layer = digest(&place.layer);
+    let told = place.order(&format!("/mend?digest={layer}"), &place.layer);
+    assert!(told.contains("500") && told.contains("\"kind\":\"NotFound\""), "{told}");
+    damage(&place.content(&place.layer));
+    assert_eq!(place.run(&["scrub", &place.operator]).0, 4);
+    let told = place.order(&format!("/mend?digest={layer}"), b"something else");
+    assert!(told.contains("\"kind\":\"Mismatch\""), "{told}");
+    assert_eq!(place.client.head_blob("a", &layer), Outcome::Missing);
+    let told = place.order(&format!("/mend?digest={layer}"), &place.layer);
+    assert!(told.contains("200 OK"), "{told}");
+    assert_eq!(place.client.get_blob("a", &layer), Outcome::Found(layer));
 }
 
 /// Scenario B15, where the bytes of large content lie in an object of their own.

@@ -11,6 +11,7 @@ use hyper::body::Incoming;
 use crate::access::{Asker, Gate};
 use crate::config::Config;
 use crate::failure::{Code, Failure};
+use crate::gc::Damage;
 use crate::log::{Log, Meter};
 use crate::metrics::Metrics;
 use crate::quota::Quotas;
@@ -37,6 +38,8 @@ pub(crate) struct App {
     warnings: Vec<HeaderValue>,
     /// Held by who collects.
     pub(crate) collecting: tokio::sync::Mutex<()>,
+    /// What may be mended.
+    pub(crate) damage: Damage,
     stopping: AtomicBool,
 }
 
@@ -65,7 +68,8 @@ impl App {
             log = Arc::<Metrics>::clone(metrics);
         }
         let quotas = Quotas::new(&config.policies.quotas);
-        let (uploads, stopping) = (Uploads::default(), AtomicBool::new(false));
+        let (uploads, damage) = (Uploads::default(), Damage::default());
+        let stopping = AtomicBool::new(false);
         let collecting = tokio::sync::Mutex::default();
         Ok(Self {
             config,
@@ -77,6 +81,7 @@ impl App {
             metrics,
             warnings,
             collecting,
+            damage,
             stopping,
         })
     }

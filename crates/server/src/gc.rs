@@ -22,6 +22,7 @@ mod content;
 pub(crate) mod control;
 mod keeper;
 mod keys;
+mod mending;
 mod report;
 mod repository;
 mod retention;
@@ -35,6 +36,7 @@ use std::time::Duration;
 use conex_spec::Result;
 
 pub use self::keeper::Keeper;
+pub(crate) use self::mending::Damage;
 pub use self::report::{Count, Removed, Report, Untagged};
 pub use self::retention::Retention;
 pub use self::scrub::{Fault, Scrub};

@@ -1,5 +1,5 @@
 //! What the operator asks at an address of its own, `/metrics`, `/healthz` and `/readyz`, and what it
-//! orders there or at a socket in the folder: `POST /gc`, `/du`, `/scrub`.
+//! orders there or at a socket in the folder: `POST /gc`, `/du`, `/scrub`, `/mend`.
 
 use std::convert::Infallible;
 use std::future::poll_fn;
@@ -8,19 +8,21 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::Bytes;
+use conex_spec::{Digest, Error, Kind};
+use futures_util::{StreamExt, TryStreamExt};
 use http::{HeaderValue, Method, Request, Response, StatusCode, header};
-use http_body_util::Full;
+use http_body_util::{BodyExt, Full};
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
+use serde_json::json;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, UnixListener};
 use tokio::sync::{AcquireError, OwnedSemaphorePermit, Semaphore};
 use tokio::time::sleep;
 
 use crate::app::App;
-use crate::gc::scrub::scrub;
 use crate::gc::usage::usage;
 use crate::metrics;
 
@@ -74,23 +76,23 @@ async fn answer(
     let (status, kind, text) = match request.uri().path() {
         "/gc" => {
             ordered(&request, "application/json", async |dry_run| {
-                app.collect(dry_run).await.and_then(|report| json(&report))
+                app.collect(dry_run).await.and_then(|report| text(&report))
             })
             .await
         }
         "/du" => {
             ordered(&request, "application/json", async |_| {
-                usage(app.storage.home()).await.and_then(|report| json(&report))
+                usage(app.storage.home()).await.and_then(|report| text(&report))
             })
             .await
         }
         "/scrub" => {
             ordered(&request, "application/json", async |dry_run| {
-                let _alone = app.collecting.lock().await;
-                scrub(&app.storage, dry_run).await.and_then(|report| json(&report))
+                app.scrub(dry_run).await.and_then(|report| text(&report))
             })
             .await
         }
+        "/mend" => mend(&app, request).await,
         "/metrics" => {
             let text = app.metrics.as_ref().map(|metrics| metrics.text()).unwrap_or_default();
             (StatusCode::OK, metrics::TYPE, text)
@@ -103,7 +105,7 @@ async fn answer(
         _ => (
             StatusCode::NOT_FOUND,
             "text/plain",
-            "see /metrics, /healthz, /readyz; /gc, /du and /scrub\n".into(),
+            "see /metrics, /healthz, /readyz; /gc, /du, /scrub and /mend\n".into(),
         ),
     };
     let mut response = Response::new(Full::new(text.into()));
@@ -118,10 +120,8 @@ async fn ordered(
     kind: &'static str,
     work: impl AsyncFnOnce(bool) -> conex_spec::Result<String>,
 ) -> (StatusCode, &'static str, String) {
-    // A page that a browser shows can send none of another kind unasked, but it says where it is from.
-    if request.method() != Method::POST || request.headers().contains_key(header::ORIGIN) {
-        let text = "orders are sent with POST, and not by pages\n".to_owned();
-        return (StatusCode::METHOD_NOT_ALLOWED, "text/plain", text);
+    if let Some(refused) = refused(request) {
+        return refused;
     }
     let dry_run = match request.uri().query() {
         None | Some("dry-run=false") => false,
@@ -131,16 +131,46 @@ async fn ordered(
             return (StatusCode::BAD_REQUEST, "text/plain", text);
         }
     };
-    match work(dry_run).await {
+    told(work(dry_run).await, kind)
+}
+
+/// Takes the content in the body for what a scrub has found, `?digest=DIGEST`.
+async fn mend(app: &App, request: Request<Incoming>) -> (StatusCode, &'static str, String) {
+    if let Some(refused) = refused(&request) {
+        return refused;
+    }
+    let query = request.uri().query().and_then(|query| query.strip_prefix("digest="));
+    let Some(digest) = query.and_then(|text| text.parse::<Digest>().ok()) else {
+        let text = "the query must be digest=DIGEST\n".to_owned();
+        return (StatusCode::BAD_REQUEST, "text/plain", text);
+    };
+    let broken = |err| Error::new(Kind::Network, "the content broke off").source(err);
+    let content = request.into_body().into_data_stream().map_err(broken).boxed();
+    told(app.mend(&digest, content).await.and_then(|size| text(&size)), "application/json")
+}
+
+/// A page that a browser shows can send no order of another kind unasked, but it says where it is from.
+fn refused(request: &Request<Incoming>) -> Option<(StatusCode, &'static str, String)> {
+    let fits = request.method() == Method::POST && !request.headers().contains_key(header::ORIGIN);
+    let text = || "orders are sent with POST, and not by pages\n".to_owned();
+    (!fits).then(|| (StatusCode::METHOD_NOT_ALLOWED, "text/plain", text()))
+}
+
+fn told(
+    result: conex_spec::Result<String>,
+    kind: &'static str,
+) -> (StatusCode, &'static str, String) {
+    match result {
         Ok(text) => (StatusCode::OK, kind, text),
         Err(err) => {
-            let told = serde_json::json!({ "error": err.to_string(), "hint": err.hint_text() });
+            let (error, hint) = (err.to_string(), err.hint_text());
+            let told = json!({ "error": error, "kind": format!("{:?}", err.kind()), "hint": hint });
             (StatusCode::INTERNAL_SERVER_ERROR, kind, told.to_string())
         }
     }
 }
 
-fn json<T: serde::Serialize>(report: &T) -> conex_spec::Result<String> {
+fn text<T: serde::Serialize>(report: &T) -> conex_spec::Result<String> {
     serde_json::to_string(report)
-        .map_err(|err| conex_spec::Error::invalid("report cannot be printed").source(err))
+        .map_err(|err| Error::invalid("report cannot be printed").source(err))
 }

@@ -4,11 +4,16 @@ use std::fmt::Display;
 use std::fs::File;
 use std::os::fd::AsRawFd;
 use std::path::Path;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::Bytes;
 use conex_spec::{Error, Kind, Result};
+use conex_store::ByteStream;
+use futures_util::StreamExt;
 use http::{Method, Request, StatusCode, header};
-use http_body_util::{BodyExt, Empty, Limited};
+use http_body_util::combinators::UnsyncBoxBody;
+use http_body_util::{BodyExt, Empty, Limited, StreamBody};
+use hyper::body::Frame;
 use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
 use serde::Deserialize;
@@ -20,6 +25,23 @@ use crate::paths;
 
 /// The longest report, in bytes.
 const LIMIT: usize = 64 << 20;
+/// What an order can fail with, beside the network: as it would without a server.
+const KINDS: [Kind; 11] = [
+    Kind::Usage,
+    Kind::NotFound,
+    Kind::Invalid,
+    Kind::Mismatch,
+    Kind::Limit,
+    Kind::Unauthorized,
+    Kind::Denied,
+    Kind::Unsupported,
+    Kind::Conflict,
+    Kind::NoSpace,
+    Kind::Io,
+];
+
+/// What goes with an order.
+type Content = UnsyncBoxBody<Bytes, std::io::Error>;
 
 /// A server that is running.
 #[derive(Clone, Debug)]
@@ -34,6 +56,8 @@ pub(super) enum Control {
 #[derive(Deserialize)]
 struct Refusal {
     error: String,
+    #[serde(default)]
+    kind: String,
     hint: Option<String>,
 }
 
@@ -55,20 +79,47 @@ impl Control {
 
     /// Gives an order, and waits for what it comes to.
     pub(super) async fn order<T: DeserializeOwned>(&self, path: &str) -> Result<T> {
+        self.send(path, Empty::new().map_err(|never| match never {}).boxed_unsync()).await
+    }
+
+    /// The same with content.
+    pub(super) async fn give<T: DeserializeOwned>(
+        &self,
+        path: &str,
+        content: ByteStream,
+    ) -> Result<T> {
+        let failed = Arc::new(Mutex::new(None));
+        let fault = Arc::clone(&failed);
+        let frames = content.map(move |chunk| match chunk {
+            Ok(chunk) => Ok(Frame::data(chunk)),
+            Err(err) => {
+                *fault.lock().unwrap_or_else(PoisonError::into_inner) = Some(err);
+                Err(std::io::Error::other("the content broke off"))
+            }
+        });
+        let answer = self.send(path, StreamBody::new(frames).boxed_unsync()).await;
+        // Why the content broke off tells more than that the server lacks the rest.
+        match failed.lock().unwrap_or_else(PoisonError::into_inner).take() {
+            Some(err) => Err(err),
+            None => answer,
+        }
+    }
+
+    async fn send<T: DeserializeOwned>(&self, path: &str, content: Content) -> Result<T> {
         match self {
             Self::Folder(root) => {
                 let stream = connect(root).await.map_err(|err| {
                     let message = format!("{} is in use by another process", root.display());
                     Error::new(Kind::Conflict, message).source(err)
                 })?;
-                send(stream, path, &root.display()).await
+                send(stream, path, content, &root.display()).await
             }
             Self::Address(address) => {
                 let stream = TcpStream::connect(address).await.map_err(|err| {
                     let message = format!("cannot reach a server at {address}");
                     Error::new(Kind::Network, message).source(err)
                 })?;
-                send(stream, path, address).await
+                send(stream, path, content, address).await
             }
         }
     }
@@ -77,6 +128,7 @@ impl Control {
 async fn send<T: DeserializeOwned>(
     stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
     path: &str,
+    content: Content,
     place: &dyn Display,
 ) -> Result<T> {
     let fault = |err: hyper::Error| {
@@ -86,7 +138,7 @@ async fn send<T: DeserializeOwned>(
     let connection = tokio::spawn(connection);
     let request = Request::builder().method(Method::POST).uri(path).header(header::HOST, "conex");
     let request = request
-        .body(Empty::<Bytes>::new())
+        .body(content)
         .map_err(|err| Error::new(Kind::Usage, "an order cannot be written").source(err))?;
     let answer = sender.send_request(request).await.map_err(fault)?;
     let status = answer.status();
@@ -102,8 +154,14 @@ async fn send<T: DeserializeOwned>(
         });
     }
     let told = serde_json::from_slice::<Refusal>(&bytes);
-    let told = told.unwrap_or_else(|_| Refusal { error: format!("it says {status}"), hint: None });
-    let err = Error::new(Kind::Network, format!("the server of {place}: {}", told.error));
+    let told = told.unwrap_or_else(|_| Refusal {
+        error: format!("it says {status}"),
+        kind: String::new(),
+        hint: None,
+    });
+    let kind = KINDS.into_iter().find(|kind| format!("{kind:?}") == told.kind);
+    let message = format!("the server of {place}: {}", told.error);
+    let err = Error::new(kind.unwrap_or(Kind::Network), message);
     Err(match told.hint {
         Some(hint) => err.hint(hint),
         None => err,

@@ -109,15 +109,17 @@ impl Keeper {
         }
     }
 
-    /// Puts sound content in the place of what is damaged or missing. Returns its size in bytes.
+    /// Puts sound content in the place of what [`Keeper::scrub`] has found damaged or missing. Returns
+    /// its size in bytes.
     ///
     /// # Errors
-    /// Those of the content and of the storage; `Conflict` where the registry is being served.
-    pub async fn mend(&self, fault: &Fault, content: ByteStream) -> Result<u64> {
+    /// Those of the content and of the storage, or of the way to the server.
+    pub async fn mend(&self, fault: &Fault, mut content: ByteStream) -> Result<u64> {
         match &self.0 {
-            Hands::Own(own) => scrub::mend(&own.storage, fault, content).await,
-            Hands::Server(_) => Err(Error::new(Kind::Conflict, "the registry is being served")
-                .hint("stop its server, or push the images again: `conex copy --full`")),
+            Hands::Own(own) => scrub::mend(&own.storage, fault, &mut content).await,
+            Hands::Server(server) => {
+                server.give(&format!("/mend?digest={}", fault.digest), content).await
+            }
         }
     }
 

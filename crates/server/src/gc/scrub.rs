@@ -1,6 +1,7 @@
 //! Looking for what is damaged or missing, and mending it.
 
 use std::collections::BTreeMap;
+use std::time::Instant;
 
 use conex_spec::{Descriptor, Digest, Error, Kind, MediaType, Result};
 use conex_store::{ByteStream, Problem};
@@ -148,12 +149,16 @@ async fn look(
     Ok(())
 }
 
-/// Puts content in the place of what is damaged or missing. It was verified, or ends in an error.
+/// Puts content in the place of what is damaged or missing; what is not it is refused.
 ///
 /// # Errors
 /// Those of the content and of the storage; `Usage` where no repository has it.
-pub(crate) async fn mend(storage: &Storage, fault: &Fault, mut content: ByteStream) -> Result<u64> {
-    let home = storage.home();
+pub(crate) async fn mend(
+    storage: &Storage,
+    fault: &Fault,
+    content: &mut ByteStream,
+) -> Result<u64> {
+    let (home, since) = (storage.home(), Instant::now());
     let names = fault.repositories.iter().map(|name| name.parse::<Repository>());
     let names = names.collect::<Result<Vec<_>>>()?;
     let first = names.first().ok_or_else(|| {
@@ -187,8 +192,10 @@ pub(crate) async fn mend(storage: &Storage, fault: &Fault, mut content: ByteStre
     }
     let size = session.length();
     session.publish(&fault.digest).await?;
+    storage.leased(&first.blob(&fault.digest)?, since);
     for repository in &names[1..] {
         storage.link_blob(repository, &fault.digest).await?;
     }
+    storage.confirm(&fault.digest, since).await?;
     Ok(size)
 }

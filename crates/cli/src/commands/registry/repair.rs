@@ -18,13 +18,14 @@ use crate::output::Output;
 
 /// Fetch what is damaged or missing in a registry from a place that has it
 ///
-/// The registry must not be served meanwhile. Blobs that no manifest names are not fetched: nobody
-/// knows how long they should be.
+/// A registry may be served meanwhile: then its server takes what is fetched. Blobs that no manifest
+/// names are not fetched: nobody knows how long they should be.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
   conex registry repair /srv/registry --from mirror.example/team/app
   conex registry repair /srv/registry --from oci:/backup/app --dry-run
+  conex registry repair http://127.0.0.1:9000 --from oci:/backup/app
 
 The exit code is 4 where anything is left damaged or missing.")]
 pub struct Repair {
