@@ -16,7 +16,7 @@ use crate::log::{Log, Meter};
 use crate::metrics::Metrics;
 use crate::quota::Quotas;
 use crate::receive::Receive;
-use crate::reply::{API_VERSION, Answer, Body};
+use crate::reply::{API_VERSION, Answer, Body, empty};
 use crate::routes::{Query, Route};
 use crate::storage::Storage;
 use crate::uploads::Uploads;
@@ -41,6 +41,8 @@ pub(crate) struct App {
     /// What may be mended.
     pub(crate) damage: Damage,
     stopping: AtomicBool,
+    /// Whether those who are not done are cut off.
+    cut: AtomicBool,
 }
 
 /// A connection that is counted as long as this lives.
@@ -69,7 +71,7 @@ impl App {
         }
         let quotas = Quotas::new(&config.policies.quotas);
         let (uploads, damage) = (Uploads::default(), Damage::default());
-        let stopping = AtomicBool::new(false);
+        let (stopping, cut) = (AtomicBool::new(false), AtomicBool::new(false));
         let collecting = tokio::sync::Mutex::default();
         Ok(Self {
             config,
@@ -83,6 +85,7 @@ impl App {
             collecting,
             damage,
             stopping,
+            cut,
         })
     }
 
@@ -99,6 +102,11 @@ impl App {
         self.stopping.store(true, Ordering::Relaxed);
     }
 
+    /// Tells that whoever is not done is cut off.
+    pub(crate) fn cut_off(&self) {
+        self.cut.store(true, Ordering::Relaxed);
+    }
+
     pub(crate) fn stopping(&self) -> bool {
         self.stopping.load(Ordering::Relaxed)
     }
@@ -112,6 +120,12 @@ impl App {
         let mut body = Receive::new(&head, body, &self.config.limits, received);
         let (mut response, fault) = match self.handle(&head, &peer, &mut body, &mut meter).await {
             Ok(response) => (response, None),
+            // Nobody is told any more, but the log is.
+            Err(_) if body.broke_off() && self.cut.load(Ordering::Relaxed) => {
+                let fault =
+                    "cut off: the server stopped, and the request was not done in its grace";
+                (empty(StatusCode::SERVICE_UNAVAILABLE), Some(fault.to_owned()))
+            }
             Err(mut failure) => {
                 body.drain().await;
                 let fault = failure.take_cause();

@@ -33,6 +33,7 @@ pub(crate) struct Receive {
     waits: bool,
     seen: Arc<AtomicU64>,
     window: Option<(Instant, u64)>,
+    broke_off: bool,
     time: Duration,
     least: u64,
 }
@@ -46,6 +47,7 @@ impl Receive {
             waits: head.headers.contains_key(header::EXPECT),
             seen,
             window: None,
+            broke_off: false,
             time: limits.body_time,
             least: limits.body_bytes,
         }
@@ -54,6 +56,11 @@ impl Receive {
     /// The length that the client stated, in bytes.
     pub(crate) fn declared(&self) -> Option<u64> {
         self.declared
+    }
+
+    /// Whether the connection ended before the body did.
+    pub(crate) fn broke_off(&self) -> bool {
+        self.broke_off
     }
 
     /// The next bytes; nothing at the end.
@@ -70,8 +77,15 @@ impl Receive {
                 continue;
             };
             match frame {
-                None => return self.check_length().map(|()| None),
-                Some(Err(err)) => return Err(broken(&err.to_string())),
+                None => {
+                    let whole = self.check_length();
+                    self.broke_off = whole.is_err();
+                    return whole.map(|()| None);
+                }
+                Some(Err(err)) => {
+                    self.broke_off = true;
+                    return Err(broken(&err.to_string()));
+                }
                 Some(Ok(frame)) => {
                     let Ok(chunk) = frame.into_data() else { continue };
                     self.seen.fetch_add(chunk.len() as u64, Ordering::Relaxed);

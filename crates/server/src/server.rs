@@ -118,7 +118,9 @@ impl Server {
         let _ = stop.send(true);
         let all = async { while connections.join_next().await.is_some() {} };
         // Whoever is not done then is cut off; uploads can be resumed.
-        let _ = timeout(self.app.config.limits.grace, all).await;
+        if timeout(self.app.config.limits.grace, all).await.is_err() {
+            self.app.cut_off();
+        }
         connections.shutdown().await;
         drop(writing);
         // What has come by then is written before the folder is someone else's.

@@ -214,6 +214,12 @@ async fn a_stopping_server_does_not_wait_forever() {
     let head = format!("PATCH {path} HTTP/1.1\r\nHost: a\r\nContent-Length: 600\r\n\r\nabc");
     stream.write_all(head.as_bytes()).await.unwrap();
     tokio::time::sleep(Duration::from_millis(100)).await;
+    let log = Arc::clone(&registry.log);
     let registry = tokio::time::timeout(Duration::from_secs(5), registry.restart()).await.unwrap();
     assert_eq!(registry.status("GET", &path).await, 204);
+    // The client did nothing wrong.
+    let accesses = log.0.lock().unwrap();
+    let push = accesses.iter().find(|access| access.method == "PATCH").unwrap();
+    assert_eq!(push.status, 503);
+    assert!(push.fault.as_ref().unwrap().contains("the server stopped"), "{:?}", push.fault);
 }
