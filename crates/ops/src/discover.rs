@@ -103,8 +103,8 @@ pub async fn discover(context: &Context, location: &Location, filter: &Filter) -
     Ok(Report { location: location.clone(), count: count(&root), root, found, missing })
 }
 
-/// What is known of a root that is not there: "a manifest with a subject may be pushed before" it
-/// (distribution-spec, "Pushing Manifests with Subject"). Its type and size are claims of a referrer.
+/// What is known of a root that is not there: clients may "push a manifest and referrers to that manifest in
+/// either order" (distribution-spec, "Push"). Its type and size are claims of a referrer.
 async fn absent(
     context: &Context,
     location: &Location,

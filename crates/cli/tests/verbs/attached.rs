@@ -144,7 +144,7 @@ pub fn what_is_found_is_what_was_asked_for() {
     assert_eq!(manifest["layers"][0]["annotations"]["n"], "2", "{manifest}");
 }
 
-/// "A manifest with a subject may be pushed before" it: on every place, and found again.
+/// A manifest and its referrers come "in either order": on every place, and are found again.
 pub fn what_is_not_there_yet_has_attachments() {
     let scratch = Scratch::new("before");
     let conex = Conex::new(&scratch);

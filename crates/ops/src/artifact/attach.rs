@@ -18,8 +18,8 @@ pub struct Subject {
     pub location: Location,
     /// Of an index, the image for this platform; without it the index itself.
     pub platform: Option<Platform>,
-    /// What it is where it is not there yet: "a manifest with a subject may be pushed before" it. The
-    /// location then names it by its digest.
+    /// What it is where it is not there yet: clients may "push a manifest and referrers to that manifest in
+    /// either order" (distribution-spec, "Push"). The location then names it by its digest.
     pub expected: Option<(MediaType, u64)>,
 }
 

@@ -112,8 +112,8 @@ impl Recipe {
             kinds::complete(&mut draft, &known);
         }
         if draft.artifact_type.is_none() && draft.config.is_none() && draft.derived.is_none() {
-            // "If the artifact has no content … `artifactType`" alone says what it is (image-spec,
-            // manifest.md, "Guidelines for Artifact Usage").
+            // Whether there is content: "If no, specify the `artifactType`", which alone says what it
+            // is (image-spec, manifest.md, "Guidelines for Artifact Usage").
             if draft.layers.is_empty() {
                 return Err(Error::new(Kind::Usage, "there is nothing to package")
                     .expected("a file, a folder, a config, or a type")
