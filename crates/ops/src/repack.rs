@@ -59,7 +59,7 @@ pub struct Report {
     pub layer: Option<Descriptor>,
     /// Files and directories that are new or differ; of an overlay, all that it has.
     pub changed: u64,
-    /// Those that are gone; of an overlay they are among the others.
+    /// Those that are gone; of an overlay, the whiteouts, of which one may stand for a whole folder.
     pub removed: u64,
     /// What could not be packed as it is.
     pub warnings: Vec<String>,
@@ -144,8 +144,8 @@ async fn layer(stage: &Stage, files: &Files, recipe: &Recipe) -> Result<Made> {
     let layer = Descriptor::new(media_type, packed.digest.clone(), packed.size);
     stage.add_file(&layer, file)?;
     Ok(Made {
-        changed: plan.as_ref().map_or(packed.entries, |plan| plan.changed),
-        removed: plan.as_ref().map_or(0, |plan| plan.removed),
+        changed: plan.as_ref().map_or(packed.entries - packed.whiteouts, |plan| plan.changed),
+        removed: plan.as_ref().map_or(packed.whiteouts, |plan| plan.removed),
         warnings: packed.warnings.kept().iter().map(ToString::to_string).collect(),
         layer: Some((layer, packed)),
     })

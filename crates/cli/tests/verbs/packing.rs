@@ -329,7 +329,9 @@ pub fn the_upper_folder_of_an_overlay_becomes_a_layer() {
     fs::create_dir(merged.join("new")).unwrap();
     fs::write(merged.join("new/y"), "y").unwrap();
     let next = format!("oci:{}:2", scratch.arg("layout"));
-    conex.ok(&["repack", "--overlay-upper", &scratch.arg("upper"), &next, "--base", &image]);
+    let upper = scratch.arg("upper");
+    let report = conex.json(&["repack", "--overlay-upper", &upper, &next, "--base", &image]);
+    assert_eq!((&report["changed"], &report["removed"]), (&5.into(), &3.into()));
     conex.ok(&["unpack", &next, &scratch.arg("again")]);
     assert_same(&merged, &scratch.join("again"));
     let layer = conex.ok(&["ls", "--layer", "2", &next]);

@@ -62,6 +62,8 @@ pub struct Packed {
     pub uncompressed: u64,
     /// How many entries it has.
     pub entries: u64,
+    /// How many of them were made of the marks of an overlay, or of a plan, to hide something.
+    pub whiteouts: u64,
     /// What could not be packed as it is.
     pub warnings: Warnings,
 }
@@ -107,6 +109,7 @@ fn run(
         size: written.size,
         uncompressed: written.uncompressed,
         entries: walked.entries,
+        whiteouts: walked.whiteouts,
         warnings: walked.warnings,
     })
 }

@@ -25,6 +25,7 @@ use crate::{ids, whiteout};
 #[derive(Default)]
 pub(super) struct Walked {
     pub(super) entries: u64,
+    pub(super) whiteouts: u64,
     pub(super) warnings: Warnings,
 }
 
@@ -139,6 +140,7 @@ impl<'a> Walker<'a> {
         let mut entry = Entry::new([dir, whiteout::PREFIX, name].concat(), Kind::File);
         self.put_below(&mut entry);
         self.walked.entries += 1;
+        self.walked.whiteouts += 1;
         writer.append(&entry, io::empty())
     }
 
@@ -296,6 +298,7 @@ impl<'a> Walker<'a> {
             let mut entry = Entry::new([&frame.path, whiteout::OPAQUE].concat(), Kind::File);
             self.put_below(&mut entry);
             self.walked.entries += 1;
+            self.walked.whiteouts += 1;
             writer.append(&entry, io::empty())?;
         }
         Ok(frame)
