@@ -2,6 +2,7 @@
 
 mod blobs;
 mod health;
+mod kept;
 mod lists;
 mod manifests;
 mod uploads;

@@ -22,6 +22,7 @@ pub(crate) mod leases;
 pub(crate) mod lists;
 pub(crate) mod manifests;
 pub(crate) mod notes;
+mod reach;
 pub(crate) mod s3;
 
 use std::hash::{BuildHasher, RandomState};

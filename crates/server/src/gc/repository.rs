@@ -4,7 +4,6 @@ use std::collections::HashMap;
 
 use bytes::Bytes;
 use conex_spec::{Digest, MediaType, Result};
-use serde_json::Value;
 
 use super::Collection;
 use super::keys::{Key, Keys};
@@ -117,27 +116,9 @@ impl Collection<'_> {
         media_type: Option<MediaType>,
     ) -> Option<(Vec<Key>, Option<Digest>)> {
         let inspected = Inspected::parse(bytes, media_type).ok()?;
-        let subject = inspected.subject.map(|subject| subject.digest);
-        let mut children: Vec<_> =
-            inspected.children.iter().map(|child| self.live.key(&child.digest)).collect();
-        if inspected.children.is_empty() {
-            // Of a document that we do not know, any digest that it names may be a child.
-            self.mentioned(&serde_json::from_slice(bytes).ok()?, &mut children);
-        }
-        Some((children, subject))
-    }
-
-    fn mentioned(&self, value: &Value, found: &mut Vec<Key>) {
-        match value {
-            Value::String(text) => {
-                found.extend(text.parse().ok().map(|digest| self.live.key(&digest)));
-            }
-            Value::Array(values) => values.iter().for_each(|value| self.mentioned(value, found)),
-            Value::Object(members) => {
-                members.values().for_each(|value| self.mentioned(value, found));
-            }
-            _ => {}
-        }
+        let needs = inspected.needs(bytes)?;
+        let children = needs.iter().map(|(digest, _)| self.live.key(digest)).collect();
+        Some((children, inspected.subject.map(|subject| subject.digest)))
     }
 
     /// Which manifests are not reached from the roots, and are old enough. All that is reached is

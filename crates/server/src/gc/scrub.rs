@@ -12,10 +12,11 @@ use uuid::Uuid;
 use super::keys::Keys;
 use super::report::{Count, note};
 use super::usage::{linked, repositories};
-use crate::inspect::Inspected;
+use crate::inspect::{Inspected, Under, is_foreign};
 use crate::paths::Repository;
 use crate::storage::Storage;
 use crate::storage::home::{Hashing, Home, Wanted};
+use crate::storage::manifests::links;
 
 /// Content that is listed, and hashed, at once.
 const PAGE: usize = 2000;
@@ -49,7 +50,7 @@ pub struct Fault {
     pub problem: Problem,
     /// What manifests say of it, if any names it.
     pub wanted: Option<Descriptor>,
-    /// The repositories that have it.
+    /// The repositories that have it, or lack it.
     pub repositories: Vec<String>,
 }
 
@@ -74,21 +75,25 @@ pub(crate) async fn scrub(storage: &Storage, dry_run: bool) -> Result<Scrub> {
             if sound {
                 there.insert(&item.digest);
             } else {
-                faults.insert(item.digest.clone(), fault(&item.digest, Problem::Damaged));
+                let damaged = suspect(&item.digest, Problem::Damaged);
+                faults.insert(item.digest.clone(), damaged);
             }
         }
         if !page.more {
             break;
         }
     }
+    let mut look = Look { home, there: &there, faults: &mut faults };
     for repository in repositories(home).await? {
-        look(home, &repository, &there, &mut faults).await?;
+        look.repository(&repository).await?;
     }
-    for (digest, fault) in faults {
-        // What came while this went on is not missing.
+    for (digest, Suspect { mut fault, unlinked }) in faults {
         if fault.problem == Problem::Missing && home.check(&digest).await?.is_some_and(|(ok, _)| ok)
         {
-            continue;
+            fault.repositories = still(home, unlinked).await?;
+            if fault.repositories.is_empty() {
+                continue;
+            }
         }
         if fault.problem == Problem::Damaged && !dry_run && home.set_aside(&digest).await? {
             found.set_aside += 1;
@@ -98,55 +103,119 @@ pub(crate) async fn scrub(storage: &Storage, dry_run: bool) -> Result<Scrub> {
     Ok(found)
 }
 
-fn fault(digest: &Digest, problem: Problem) -> Fault {
-    Fault { digest: digest.clone(), problem, wanted: None, repositories: Vec::new() }
+/// A fault, unless it turns out that it is none any more.
+struct Suspect {
+    fault: Fault,
+    /// The repositories that lack it though it may be there, and the records of which one should be.
+    unlinked: Vec<(String, Vec<String>)>,
 }
 
-/// What a repository has that is not there, and what its manifests say of that.
-async fn look(
-    home: &dyn Home,
-    repository: &Repository,
-    there: &Keys,
-    faults: &mut BTreeMap<Digest, Fault>,
-) -> Result<()> {
-    let manifests = linked(home, &repository.manifests()).await?;
-    let mut blame = |digest: &Digest, wanted: Option<Descriptor>| {
-        if there.contains(digest) || digest.algorithm().is_err() {
-            return;
+fn suspect(digest: &Digest, problem: Problem) -> Suspect {
+    let (digest, repositories) = (digest.clone(), Vec::new());
+    Suspect { fault: Fault { digest, problem, wanted: None, repositories }, unlinked: Vec::new() }
+}
+
+/// The repositories that lack something still: what came while all was looked at is not missing.
+async fn still(home: &dyn Home, unlinked: Vec<(String, Vec<String>)>) -> Result<Vec<String>> {
+    let mut lacking = Vec::new();
+    for (repository, links) in unlinked {
+        if !home.present(links).await?.contains(&true) {
+            lacking.push(repository);
         }
-        let fault = faults.entry(digest.clone()).or_insert_with(|| fault(digest, Problem::Missing));
-        let name = repository.to_string();
-        if !fault.repositories.contains(&name) {
-            fault.repositories.push(name);
-        }
-        fault.wanted = fault.wanted.take().or(wanted);
-    };
-    for digest in linked(home, &repository.blobs()).await? {
-        blame(&digest, None);
     }
-    for batch in manifests.chunks(BATCH) {
-        let wanted = |digest: &Digest| -> Result<Wanted> {
-            let links = vec![repository.manifest(digest)?];
-            Ok(Wanted { digest: digest.clone(), links, bytes: true })
-        };
-        let wanted = batch.iter().map(wanted).collect::<Result<_>>()?;
-        let contents = home.look(wanted).await?;
-        for (digest, content) in batch.iter().zip(contents) {
-            blame(digest, None);
-            let Some(content) = content else { continue };
-            let media_type = std::str::from_utf8(&content.link).ok().map(MediaType::new);
-            let bytes = content.whole(conex_spec::document::LIMIT).await?;
-            let Ok(inspected) = Inspected::parse(&bytes, media_type) else { continue };
-            // A manifest below may have been deleted, and a foreign layer lies elsewhere.
-            for child in &inspected.children {
-                let known = manifests.contains(&child.digest);
-                if (known || !child.media_type.is_manifest()) && child.urls.is_empty() {
-                    blame(&child.digest, Some(child.bare()));
+    Ok(lacking)
+}
+
+/// What is known when the repositories are looked at.
+struct Look<'a> {
+    home: &'a dyn Home,
+    /// All content that is sound.
+    there: &'a Keys,
+    faults: &'a mut BTreeMap<Digest, Suspect>,
+}
+
+impl Look<'_> {
+    /// Finds what a repository has that is not there, what its manifests say of that, and what they
+    /// name that it has not.
+    async fn repository(&mut self, repository: &Repository) -> Result<()> {
+        let listed = linked(self.home, &repository.manifests()).await?;
+        let (mut manifests, mut blobs) = (self.there.another(), self.there.another());
+        listed.iter().for_each(|digest| manifests.insert(digest));
+        for digest in linked(self.home, &repository.blobs()).await? {
+            blobs.insert(&digest);
+            self.blame(repository, &digest, None);
+        }
+        for batch in listed.chunks(BATCH) {
+            let wanted = |digest: &Digest| -> Result<Wanted> {
+                let links = links(repository, digest, Under::Manifests)?;
+                Ok(Wanted { digest: digest.clone(), links, bytes: true })
+            };
+            let wanted = batch.iter().map(wanted).collect::<Result<_>>()?;
+            let contents = self.home.look(wanted).await?;
+            for (digest, content) in batch.iter().zip(contents) {
+                self.blame(repository, digest, None);
+                let Some(content) = content else { continue };
+                let media_type = std::str::from_utf8(&content.link).ok().map(MediaType::new);
+                let bytes = content.whole(conex_spec::document::LIMIT).await?;
+                let Ok(inspected) = Inspected::parse(&bytes, media_type) else { continue };
+                for child in inspected.children.iter().filter(|child| !is_foreign(child)) {
+                    let under = inspected.under(child);
+                    let (is_manifest, is_blob) =
+                        (manifests.contains(&child.digest), blobs.contains(&child.digest));
+                    let linked = match under {
+                        Under::Manifests => is_manifest,
+                        Under::Blobs => is_blob,
+                        Under::Either => is_manifest || is_blob,
+                    };
+                    // A manifest below may have been deleted.
+                    if linked || under != Under::Manifests {
+                        self.blame(repository, &child.digest, Some(child));
+                    }
+                    if !linked && under != Under::Manifests {
+                        self.lacks(repository, child, under)?;
+                    }
                 }
             }
         }
+        Ok(())
     }
-    Ok(())
+
+    /// Content that a repository has, unless it is there.
+    fn blame(&mut self, repository: &Repository, digest: &Digest, wanted: Option<&Descriptor>) {
+        if !self.there.contains(digest) && digest.algorithm().is_ok() {
+            self.note(repository, digest, wanted);
+        }
+    }
+
+    /// Content that a repository has not.
+    fn lacks(&mut self, repository: &Repository, wanted: &Descriptor, under: Under) -> Result<()> {
+        if wanted.digest.algorithm().is_err() {
+            return Ok(());
+        }
+        let links = links(repository, &wanted.digest, under)?;
+        let suspect = self.note(repository, &wanted.digest, Some(wanted));
+        let name = repository.to_string();
+        if !suspect.unlinked.iter().any(|(known, _)| *known == name) {
+            suspect.unlinked.push((name, links));
+        }
+        Ok(())
+    }
+
+    fn note(
+        &mut self,
+        repository: &Repository,
+        digest: &Digest,
+        wanted: Option<&Descriptor>,
+    ) -> &mut Suspect {
+        let known = self.faults.entry(digest.clone());
+        let suspect = known.or_insert_with(|| suspect(digest, Problem::Missing));
+        let (fault, name) = (&mut suspect.fault, repository.to_string());
+        if !fault.repositories.contains(&name) {
+            fault.repositories.push(name);
+        }
+        fault.wanted = fault.wanted.take().or_else(|| wanted.map(Descriptor::bare));
+        suspect
+    }
 }
 
 /// Puts content in the place of what is damaged or missing; what is not it is refused.

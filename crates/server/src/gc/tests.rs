@@ -311,3 +311,30 @@ async fn a_clock_that_leaps_ahead_ages_nothing() {
     assert!(leapt <= before + hour / 3600, "{leapt} {before}");
     assert_eq!(rig.storage.before(now - hour, grace), before - hour);
 }
+
+/// A collection would come too late: nobody can pull the image any more.
+#[tokio::test]
+async fn a_blob_that_its_repository_lost_is_missing_at_once() {
+    let mut rig = rig().await;
+    rig.image("layer", &["t"], None).await;
+    let (first, other) = (rig.repository.clone(), "other".parse().unwrap());
+    rig.repository = other;
+    rig.image("layer", &["t"], None).await;
+    let found = scrub::scrub(&rig.storage, true).await.unwrap();
+    assert_eq!(found.faults, []);
+    let layer = Descriptor::of(MediaType::LAYER, b"layer");
+    assert!(rig.storage.unlink_blob(&rig.repository, &layer.digest).await.unwrap());
+    let found = scrub::scrub(&rig.storage, false).await.unwrap();
+    assert_eq!(found.faults.len(), 1);
+    let fault = &found.faults[0];
+    assert_eq!((&fault.digest, fault.problem), (&layer.digest, conex_store::Problem::Missing));
+    assert_eq!((&fault.repositories, found.set_aside), (&vec!["other".to_owned()], 0));
+    assert_eq!(fault.wanted.as_ref(), Some(&layer));
+    let content = futures_util::stream::iter([Ok(Bytes::from("layer"))]);
+    let mut content: conex_store::ByteStream = Box::pin(content);
+    scrub::mend(&rig.storage, fault, &mut content).await.unwrap();
+    assert_eq!(scrub::scrub(&rig.storage, true).await.unwrap().faults, []);
+    assert!(rig.has("layer").await);
+    rig.repository = first;
+    assert!(rig.has("layer").await);
+}

@@ -6,6 +6,7 @@ use http::{HeaderValue, Method, Response, StatusCode, header};
 use crate::access::rules::Actions;
 use crate::app::{App, Asked};
 use crate::failure::{Code, Failure};
+use crate::inspect::Under;
 use crate::paths::Repository;
 use crate::range::Wanted;
 use crate::reply::{Answer, Body, With, empty, etag, matches_etag};
@@ -48,8 +49,15 @@ impl App {
     }
 
     async fn delete_blob(&self, repository: Repository, digest: Digest) -> Answer {
+        // Nobody puts an immutable tag that needs it while this goes on.
+        let changing = match self.config.policies.keeps_any(repository.as_str()) {
+            true => Some(self.storage.change(&repository).await),
+            false => None,
+        };
+        self.check_unneeded(&repository, &digest, Under::Blobs).await?;
         let removed =
             digest.algorithm().is_ok() && self.storage.unlink_blob(&repository, &digest).await?;
+        drop(changing);
         self.quotas.freed(&repository);
         if removed { Ok(empty(StatusCode::ACCEPTED)) } else { Err(missing(&repository, &digest)) }
     }

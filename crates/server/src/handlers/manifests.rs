@@ -5,19 +5,20 @@ use std::collections::{BTreeSet, HashMap, HashSet};
 use std::time::Instant;
 
 use bytes::Bytes;
-use conex_spec::{Algorithm, Descriptor, Digest, Kind, MediaType, Tag};
+use conex_spec::{Algorithm, Descriptor, Digest, Error, Kind, MediaType, Tag};
 use http::{Method, Response, StatusCode, header};
 use serde_json::json;
 
+use super::kept::immutable;
 use crate::access::rules::Actions;
 use crate::app::{App, Asked};
 use crate::failure::{Code, Failure};
-use crate::inspect::Inspected;
+use crate::inspect::{Inspected, is_foreign};
 use crate::paths::Repository;
 use crate::reply::{Answer, Body, OCI_SUBJECT, OCI_TAG, With, empty, matches_etag};
 use crate::routes::ManifestName;
 use crate::storage::Storage;
-use crate::storage::manifests::{Putting, Stored, Tagged};
+use crate::storage::manifests::{Child, Putting, Stored, Tagged};
 
 /// The most tags that one request may set; "SHOULD support pushing at least 10 tags per request".
 const MAX_TAGS: usize = 100;
@@ -128,11 +129,11 @@ impl App {
                 push.check_kept(seen, &manifest.digest, &kept)?;
             }
             let since = Instant::now();
-            push.check_children(&inspected.children).await?;
+            push.check_children(&inspected).await?;
             if push.store(&manifest, &bytes, &inspected, seen).await? {
                 if self.storage.is_over(since) {
                     // Who collects may have looked before the manifest was there; now it is seen.
-                    let there = push.check_children(&inspected.children).await;
+                    let there = push.check_children(&inspected).await;
                     there.map_err(|found| if found.is_own() { found } else { collected() })?;
                     self.storage.confirm(&manifest.digest, since).await?;
                 }
@@ -157,47 +158,11 @@ impl App {
     }
 }
 
-impl App {
-    /// Those of some tags that stay as they are.
-    fn kept<'a>(&self, repository: &Repository, tags: &'a [Tag]) -> HashSet<&'a Tag> {
-        let keeps = |tag: &&Tag| self.config.policies.keeps(repository.as_str(), tag.as_str());
-        tags.iter().filter(keeps).collect()
-    }
-
-    /// A manifest takes its tags with it.
-    async fn check_deletable(
-        &self,
-        repository: &Repository,
-        name: &ManifestName,
-    ) -> Result<(), Failure> {
-        if !self.config.policies.keeps_any(repository.as_str()) {
-            return Ok(());
-        }
-        let tags = match name {
-            ManifestName::Tag(tag) => {
-                let there = self.storage.tags_now(repository, std::slice::from_ref(tag)).await?;
-                there.into_iter().flatten().map(|_| tag.clone()).collect()
-            }
-            ManifestName::Digest(digest) => self.storage.tags_of(repository, digest).await?,
-            ManifestName::NoTag(_) => Vec::new(),
-        };
-        match self.kept(repository, &tags).iter().next() {
-            Some(tag) => Err(immutable(tag)),
-            None => Ok(()),
-        }
-    }
-}
-
 /// The manifest is there already, so this is no refusal: the client may not think that nothing happened.
 fn collected() -> Failure {
     Code::Unknown
         .says("a blob was collected while its manifest was put; push both again")
         .status(StatusCode::SERVICE_UNAVAILABLE)
-}
-
-fn immutable(tag: &Tag) -> Failure {
-    let detail = json!({ "tag": tag.as_str() });
-    Code::Denied.says(format!("the tag {tag} is immutable here")).detail(detail)
 }
 
 /// The digest that the client states, and the tags that it sets.
@@ -280,6 +245,10 @@ impl Push<'_> {
         }
         let inspected = Inspected::parse(bytes, content_type)
             .map_err(|err| Failure::client(Code::ManifestInvalid, &err))?;
+        inspected.check_types().map_err(|(field, err)| {
+            let err = err.context(format_args!("`{field}`"));
+            Failure::client(Code::ManifestInvalid, &err).detail(json!({ "field": field }))
+        })?;
         let size = bytes.len() as u64;
         Ok((Descriptor::new(inspected.media_type.clone(), digest, size), inspected))
     }
@@ -337,23 +306,21 @@ impl Push<'_> {
         Ok(())
     }
 
-    /// All that the manifest cannot be without is in the repository, with the size it states.
-    async fn check_children(&self, children: &[Descriptor]) -> Result<(), Failure> {
-        let key = |child: &'_ Descriptor| (child.digest.clone(), child.media_type.is_manifest());
-        let needed = || children.iter().filter(|child| !is_foreign(child));
-        let keys: Vec<_> = needed().map(key).collect::<BTreeSet<_>>().into_iter().collect();
-        let asked: Vec<_> = keys.iter().map(|(digest, kind)| (digest, *kind)).collect();
-        let found = self.storage.child_sizes(self.repository, &asked).await?;
-        let sizes: HashMap<_, _> = asked.iter().copied().zip(found).collect();
+    /// All that the manifest cannot be without is in the repository, with the size and the type that
+    /// it states.
+    async fn check_children(&self, manifest: &Inspected) -> Result<(), Failure> {
+        let key = |child: &Descriptor| (child.digest.clone(), manifest.under(child));
+        let all = manifest.children.iter().enumerate();
+        let needed: Vec<_> = all.filter(|(_, child)| !is_foreign(child)).collect();
+        let keys = needed.iter().map(|(_, child)| key(child)).collect::<BTreeSet<_>>();
+        let keys: Vec<_> = keys.into_iter().collect();
+        let found = self.storage.children(self.repository, &keys).await?;
+        let found: HashMap<_, _> = keys.iter().zip(found).collect();
         let (mut told, mut missing): (HashSet<_>, Option<Failure>) = (HashSet::new(), None);
-        for child in needed() {
-            let key = (&child.digest, child.media_type.is_manifest());
-            match sizes.get(&key).copied().flatten() {
-                Some(size) if size == child.size => {}
-                Some(size) => {
-                    let err = child.wrong_size(size);
-                    return Err(Failure::client(Code::ManifestInvalid, &err));
-                }
+        for (at, child) in needed {
+            let key = key(child);
+            match found.get(&key).and_then(Option::as_ref) {
+                Some(there) => check_child(child, there, || manifest.member(at))?,
                 None if !self.sparse && told.insert(key) => {
                     let fault = unknown(self.repository, child);
                     missing = Some(match missing {
@@ -400,18 +367,26 @@ impl Push<'_> {
     }
 }
 
-/// Layers that their makers forbid to distribute lie elsewhere. image-spec, layer.md,
-/// "Non-Distributable Layers".
-fn is_foreign(child: &Descriptor) -> bool {
-    let kind = &child.media_type;
-    !child.urls.is_empty()
-        || [
-            MediaType::FOREIGN_LAYER,
-            MediaType::FOREIGN_LAYER_GZIP,
-            MediaType::FOREIGN_LAYER_ZSTD,
-            MediaType::DOCKER_FOREIGN_LAYER_GZIP,
-        ]
-        .contains(kind)
+/// A child is what its parent says it is; `member` is where it says so.
+fn check_child(
+    child: &Descriptor,
+    there: &Child,
+    member: impl Fn() -> String,
+) -> Result<(), Failure> {
+    if there.size != child.size {
+        return Err(Failure::client(Code::ManifestInvalid, &child.wrong_size(there.size)));
+    }
+    match &there.media_type {
+        Some(stored) if *stored != child.media_type => {
+            let short = child.digest.short();
+            let err = Error::invalid(format!("the manifest {short} is of another media type"))
+                .expected(stored)
+                .found(&child.media_type);
+            let detail = json!({ "field": member() + ".mediaType", "digest": child.digest });
+            Err(Failure::client(Code::ManifestInvalid, &err).detail(detail))
+        }
+        _ => Ok(()),
+    }
 }
 
 fn unknown(repository: &Repository, child: &Descriptor) -> Failure {

@@ -20,6 +20,7 @@ use conex_spec::{Descriptor, Digest, Error, Kind, MediaType, Result, Tag};
 use super::Storage;
 use super::entries::Entry;
 use super::home::{Record, Version, Wanted, When};
+use crate::inspect::Under;
 use crate::paths::Repository;
 
 /// How often a change is tried that others undo.
@@ -42,6 +43,15 @@ pub(crate) struct Stored {
 pub(crate) struct Tagged {
     pub(crate) digest: Digest,
     version: Version,
+}
+
+/// What a manifest needs, as it was found.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Child {
+    /// In bytes.
+    pub(crate) size: u64,
+    /// That of a manifest.
+    pub(crate) media_type: Option<MediaType>,
 }
 
 /// A manifest to be put.
@@ -141,31 +151,31 @@ impl Storage {
         found.map(|record| media_type(&link, &record.bytes)).transpose()
     }
 
-    /// The sizes in bytes of blobs and manifests that the repository has, whole; nothing for each
-    /// that it has not. What its parent calls a manifest must be there as one: only then are its own
-    /// children there too.
-    pub(crate) async fn child_sizes(
+    /// What the repository has, whole, of the children of a manifest; nothing for each that it has
+    /// not. What its parent calls a manifest must be there as one: only then are its own children
+    /// there too. What it calls a blob must be there as one, else nobody could fetch it.
+    pub(crate) async fn children(
         &self,
         repository: &Repository,
-        children: &[(&Digest, bool)],
-    ) -> Result<Vec<Option<u64>>> {
-        let wanted = |(digest, is_manifest): &(&Digest, bool)| -> Result<Wanted> {
-            let mut links = Vec::new();
-            if !is_manifest {
-                links.push(repository.blob(digest)?);
-            }
-            links.push(repository.manifest(digest)?);
-            Ok(Wanted { digest: (*digest).clone(), links, bytes: false })
+        children: &[(Digest, Under)],
+    ) -> Result<Vec<Option<Child>>> {
+        let wanted = |(digest, under): &(Digest, Under)| -> Result<Wanted> {
+            let links = links(repository, digest, *under)?;
+            Ok(Wanted { digest: digest.clone(), links, bytes: false })
         };
-        let verifiable = |(digest, _): &&(&Digest, bool)| digest.algorithm().is_ok();
+        let verifiable = |(digest, _): &&(Digest, Under)| digest.algorithm().is_ok();
         let all = children.iter().filter(verifiable).map(wanted).collect::<Result<Vec<_>>>()?;
         self.renew_first(&all).await?;
         let mut found = self.home().look(all).await?.into_iter();
-        let size = |child: &(&Digest, bool)| {
+        let child = |child: &(Digest, Under)| -> Result<Option<Child>> {
             let there = if verifiable(&child) { found.next().flatten() } else { None };
-            there.map(|content| content.size)
+            let Some(content) = there else { return Ok(None) };
+            // The link of a blob says nothing.
+            let says = Some(&content.link).filter(|link| !link.is_empty());
+            let media_type = says.map(|says| media_type(child.0.as_str(), says)).transpose()?;
+            Ok(Some(Child { size: content.size, media_type }))
         };
-        Ok(children.iter().map(size).collect())
+        children.iter().map(child).collect()
     }
 
     /// Renews the lease of the first link of each that is there.
@@ -312,17 +322,6 @@ impl Storage {
         Ok(removed)
     }
 
-    /// The tags of a manifest.
-    pub(crate) async fn tags_of(
-        &self,
-        repository: &Repository,
-        digest: &Digest,
-    ) -> Result<Vec<Tag>> {
-        let named = self.names_of(repository, digest, None).await?;
-        let name = |(path, _): &(String, Version)| path.rsplit('/').next().map(Tag::registry);
-        named.iter().filter_map(name).collect()
-    }
-
     /// The records that name a manifest: its tags, and its entry with its subject.
     async fn names_of(
         &self,
@@ -330,22 +329,10 @@ impl Storage {
         digest: &Digest,
         subject: Option<&Digest>,
     ) -> Result<Vec<(String, Version)>> {
-        let (mut found, mut last) = (Vec::new(), String::new());
-        loop {
-            let folder = repository.tags();
-            let page = self.home().list(&folder, &last, BATCH).await?;
-            let names: Vec<_> = page.items.iter().map(|tag| format!("{folder}/{tag}")).collect();
-            let records = self.home().read(names.clone()).await?;
-            let ours = |record: &Record| record.bytes == digest.as_str();
-            let ours = names.into_iter().zip(records).filter_map(|(name, record)| {
-                record.filter(ours).map(|record| (name, record.version))
-            });
-            found.extend(ours);
-            match page.items.last().filter(|_| page.more) {
-                Some(tag) => last.clone_from(tag),
-                None => break,
-            }
-        }
+        let ours = |record: &Record| record.bytes == digest.as_str();
+        let named = self.tags_that(repository, |_| true, ours).await?;
+        let mut found: Vec<_> =
+            named.into_iter().map(|(name, record)| (name, record.version)).collect();
         if let Some(subject) = subject {
             let name = repository.referrer(subject, digest)?;
             let entry = self.home().read(vec![name.clone()]).await?.pop().flatten();
@@ -353,9 +340,41 @@ impl Storage {
         }
         Ok(found)
     }
+
+    /// The records of the tags that have such a name and say such a thing.
+    pub(super) async fn tags_that(
+        &self,
+        repository: &Repository,
+        named: impl Fn(&str) -> bool,
+        says: impl Fn(&Record) -> bool,
+    ) -> Result<Vec<(String, Record)>> {
+        let (mut found, mut last) = (Vec::new(), String::new());
+        loop {
+            let folder = repository.tags();
+            let page = self.home().list(&folder, &last, BATCH).await?;
+            let names = page.items.iter().filter(|tag| named(tag));
+            let names: Vec<_> = names.map(|tag| format!("{folder}/{tag}")).collect();
+            let records = self.home().read(names.clone()).await?;
+            let records = names.into_iter().zip(records);
+            found.extend(records.filter_map(|(name, record)| Some((name, record.filter(&says)?))));
+            match page.items.last().filter(|_| page.more) {
+                Some(tag) => last.clone_from(tag),
+                None => return Ok(found),
+            }
+        }
+    }
 }
 
-fn tagged(name: &str, found: Option<Record>) -> Result<Option<Tagged>> {
+/// The records one of which says that a repository has something.
+pub(crate) fn links(repository: &Repository, digest: &Digest, under: Under) -> Result<Vec<String>> {
+    Ok(match under {
+        Under::Manifests => vec![repository.manifest(digest)?],
+        Under::Blobs => vec![repository.blob(digest)?],
+        Under::Either => vec![repository.blob(digest)?, repository.manifest(digest)?],
+    })
+}
+
+pub(super) fn tagged(name: &str, found: Option<Record>) -> Result<Option<Tagged>> {
     let Some(Record { bytes, version }) = found else { return Ok(None) };
     let parsed = text(name, &bytes)?.parse::<Digest>();
     let digest = parsed.map_err(|err| err.context(format_args!("the tag in {name}")))?;
@@ -459,12 +478,17 @@ mod tests {
         let digest = put(&storage, &repository, "1", &[]).await;
         let other: Repository = "a".parse().unwrap();
         assert!(storage.manifest(&other, &digest).await.unwrap().is_none());
-        let both = [(&digest, true), (&digest, false)];
-        assert_eq!(storage.child_sizes(&other, &both).await.unwrap(), [None, None]);
+        let all = [Under::Manifests, Under::Blobs, Under::Either];
+        let all = all.map(|under| (digest.clone(), under));
+        let children = async |repository| storage.children(repository, &all).await.unwrap();
+        assert_eq!(children(&other).await, [None, None, None]);
+        let child = |media_type| Some(Child { size: 1, media_type });
+        let manifest = || child(Some(MediaType::INDEX));
+        assert_eq!(children(&repository).await, [manifest(), None, manifest()]);
         assert!(storage.blob(&repository, &digest, false).await.unwrap().is_none());
         assert!(!storage.home().has_repository(&other).await.unwrap());
         storage.link_blob(&other, &digest).await.unwrap();
-        assert_eq!(storage.child_sizes(&other, &both).await.unwrap(), [None, Some(1)]);
+        assert_eq!(children(&other).await, [None, child(None), child(None)]);
         assert_eq!(storage.blob(&other, &digest, false).await.unwrap().unwrap().size, 1);
         assert!(storage.unlink_blob(&other, &digest).await.unwrap());
         assert!(storage.blob(&other, &digest, false).await.unwrap().is_none());

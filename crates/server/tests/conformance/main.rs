@@ -105,6 +105,7 @@ const CASES: &[Case] = cases! {
     : push::manifests::the_type_must_be_theirs;
     : push::manifests::without_blobs;
     : push::manifests::missing_children_are_named;
+    : push::manifests::media_types_must_be_such;
     : push::manifests::missing_children_are_fine_where_it_is_set;
     : push::manifests::many_tags_at_once;
     : push::manifests::too_many_tags_are_414;

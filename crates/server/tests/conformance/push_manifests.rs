@@ -82,7 +82,47 @@ pub async fn missing_children_are_named(c: Context) {
     c.put("t", INDEX, index.as_bytes()).await.expect(400);
     let wrong = Descriptor { size: 3, ..config.clone() };
     c.put("t", MANIFEST, &manifest(&wrong, &[], json!({}))).await.expect(400);
+    // Nor is a manifest a blob: nobody could fetch it as one.
+    let (image, _) = c.push_image("image", b"layer").await;
+    let layer = Descriptor { media_type: MediaType::LAYER, ..image };
+    let refused = c.put("t", MANIFEST, &manifest(&config, &[layer], json!({}))).await.expect(400);
+    assert_eq!(refused.code(), "MANIFEST_BLOB_UNKNOWN");
     assert_eq!(c.status("GET", "manifests/t").await, 404);
+}
+
+/// image-spec, descriptor.md, "Properties": "Values MUST comply with RFC 6838"; manifest.md:
+/// `artifactType` "MUST be set when `config.mediaType` is set to the empty value".
+pub async fn media_types_must_be_such(c: Context) {
+    let config = c.push_blob_as(MediaType::CONFIG, b"{}").await;
+    let (child, _) = c.push_image("child", b"layer").await;
+    let of = |media_type: &str, other: &Descriptor| Descriptor {
+        media_type: MediaType::new(media_type.to_owned()),
+        ..other.clone()
+    };
+    let index = |child: &Descriptor| {
+        let index = json!({ "schemaVersion": 2, "mediaType": INDEX, "manifests": [child] });
+        index.to_string().into_bytes()
+    };
+    let plain = |config: &Descriptor| manifest(config, &[], json!({}));
+    let docker = MediaType::DOCKER_MANIFEST;
+    let subject = json!({ "subject": of("garbage", &child) });
+    for (kind, body, field) in [
+        (MANIFEST, plain(&of("garbage", &config)), "config.mediaType"),
+        (MANIFEST, manifest(&config, &[of("", &config)], json!({})), "layers[0].mediaType"),
+        (MANIFEST, manifest(&config, &[], subject), "subject.mediaType"),
+        (MANIFEST, manifest(&config, &[], json!({ "artifactType": "no type" })), "artifactType"),
+        (MANIFEST, plain(&of(MediaType::EMPTY.as_str(), &config)), "artifactType"),
+        (INDEX, index(&of("garbage no slash", &child)), "manifests[0].mediaType"),
+        // The child is there, and is something else.
+        (INDEX, index(&of(docker.as_str(), &child)), "manifests[0].mediaType"),
+        (INDEX, index(&of("application/vnd.example", &child)), "manifests[0].mediaType"),
+    ] {
+        let refused = c.put("t", kind, &body).await.expect(400);
+        assert_eq!(refused.code(), "MANIFEST_INVALID", "{field}");
+        assert_eq!(refused.json()["errors"][0]["detail"]["field"], field);
+    }
+    assert_eq!(c.status("GET", "manifests/t").await, 404);
+    c.put("t", INDEX, &index(&child)).await.expect(201);
 }
 
 pub async fn missing_children_are_fine_where_it_is_set(c: Context) {
