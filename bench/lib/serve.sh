@@ -13,7 +13,6 @@ job_registry() {
     installed "$program" || { say "registry: skipped: $program is not installed"; return 0; }
   done
   lay_content
-  before=: after=:
   local job
   for job in requests push pull tags referrers start; do "registry_$job"; done
   stop_registries
@@ -126,12 +125,11 @@ registry_requests() {
 }
 
 registry_push() {
-  before=start_registries
   group "registry: push of $LARGE_MIB MiB with curl; conex has it on the disk then" registry-push '' ''
+  before=start_registries
   add conex "$upload; upload \"\$conex_url\" \"\$large\" \"\$large_digest\""
   add docker-registry "$upload; upload \"\$docker_url\" \"\$large\" \"\$large_digest\""
   measure
-  before=:
 }
 
 registry_pull() {
@@ -187,6 +185,19 @@ registry_referrers() {
   add conex "url='$url'; $ten"
   add 'conex, of one type in a hundred' "url='$url?artifactType=application/x-sbom'; $ten"
   measure
+  group 'registry: the same page, the first time after a start' registry-referrers-cold '' ''
+  unit=ms before=restart_conex
+  # curl itself takes 10 ms to start.
+  add 'curl of an empty answer (floor)' "exec curl -sf -o /dev/null 'http://$conex_url/v2/'"
+  add conex "exec curl -sf -o /dev/null '$url'"
+  measure
+}
+
+restart_conex() {
+  kill "$conex_pid"
+  wait "$conex_pid" || true
+  start_conex
+  wait_for_url "$conex_url"
 }
 
 # With all the tags of the job before, and as many manifests.
