@@ -2,7 +2,7 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "tests stop at the first surprise")]
 
-use crate::common;
+use crate::{common, policies};
 
 use std::sync::Arc;
 
@@ -62,6 +62,15 @@ async fn push_and_pull_on_each_server() {
         assert_eq!(registry.status("GET", "/v2/a/b/manifests/large").await, 200);
         registry.stop().await;
     }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn immutable_tags_keep_what_they_need() {
+    let dir = tempfile::tempdir().unwrap();
+    // s3s-fs has no room for names as long as those of referrers in this repository.
+    let Some(server) = S3Server::start(Program::Moto, dir.path()) else { return };
+    let place = Place::S3(bucket(&server.endpoint(), "x"));
+    policies::immutable_tags_keep_what_they_need(|config| config.storage = place).await;
 }
 
 async fn two(server: &S3Server) -> [Registry; 2] {

@@ -122,51 +122,54 @@ async fn an_immutable_tag_is_neither_moved_nor_deleted() {
 /// Else it would stand for what nobody can pull.
 #[tokio::test(flavor = "multi_thread")]
 async fn an_immutable_tag_keeps_all_that_it_stands_for() {
-    for is_layout in [false, true] {
-        let dir = tempfile::tempdir().unwrap();
-        let registry = Registry::with(|config| {
-            versions_stay(config);
-            if is_layout {
-                let (path, repository) = (dir.path().join("layout"), "prod/app".to_owned());
-                config.storage = conex_server::Place::Layout { path, repository };
-            }
-        })
-        .await;
-        let blob = |bytes: &[u8]| format!("/v2/prod/app/blobs/{}", sha256(bytes));
-        let manifest = |digest| format!("/v2/prod/app/manifests/{digest}");
-        let child = registry.push_image("prod/app", "child", b"below").await;
-        let own = registry.push_image("prod/app", "v1", b"layer").await;
-        let config = registry.push_blob("prod/app", b"{}").await;
-        let more = serde_json::json!({ "subject": own });
-        let referrer = common::manifest(&config, &[], more);
-        let kind = MediaType::MANIFEST.as_str();
-        let path = manifest(sha256(&referrer));
-        assert_eq!(registry.put(&path, kind, referrer.clone()).await.status(), 201);
-        let index = serde_json::json!({ "schemaVersion": 2, "manifests": [child] });
-        let index =
-            registry.put("/v2/prod/app/manifests/v2", MediaType::INDEX.as_str(), index.to_string());
-        assert_eq!(index.await.status(), 201);
-        for path in [blob(b"layer"), blob(b"{}"), blob(b"below"), manifest(child.digest)] {
-            let refused = registry.send("DELETE", &path).await;
-            assert_eq!(refused.status(), 403, "{path}");
-            assert_eq!(code(refused).await, "DENIED");
-            assert_eq!(registry.status("HEAD", &path).await, 200, "{path}");
-        }
-        // What refers to it, other tags and what nobody needs are free.
-        let loose = registry.push_blob("prod/app", b"loose").await;
-        let other = registry.push_image("prod/app", "other", b"of another").await;
-        for path in [
-            path,
-            format!("/v2/prod/app/blobs/{}", loose.digest),
-            blob(b"of another"),
-            manifest(other.digest),
-            "/v2/prod/app/manifests/child".to_owned(),
-        ] {
-            assert_eq!(registry.status("DELETE", &path).await, 202, "{path}");
-        }
-        assert_eq!(registry.status("DELETE", &blob(b"none")).await, 404);
-        registry.stop().await;
+    immutable_tags_keep_what_they_need(|_| ()).await;
+    let dir = tempfile::tempdir().unwrap();
+    let (path, repository) = (dir.path().join("layout"), "prod/app".to_owned());
+    let layout = conex_server::Place::Layout { path, repository };
+    immutable_tags_keep_what_they_need(|config| config.storage = layout).await;
+}
+
+/// On any place, which `place` sets.
+pub(crate) async fn immutable_tags_keep_what_they_need(place: impl FnOnce(&mut Config)) {
+    let registry = Registry::with(|config| {
+        versions_stay(config);
+        place(config);
+    })
+    .await;
+    let blob = |bytes: &[u8]| format!("/v2/prod/app/blobs/{}", sha256(bytes));
+    let manifest = |digest| format!("/v2/prod/app/manifests/{digest}");
+    let child = registry.push_image("prod/app", "child", b"below").await;
+    let own = registry.push_image("prod/app", "v1", b"layer").await;
+    let config = registry.push_blob("prod/app", b"{}").await;
+    let more = serde_json::json!({ "subject": own });
+    let referrer = common::manifest(&config, &[], more);
+    let kind = MediaType::MANIFEST.as_str();
+    let path = manifest(sha256(&referrer));
+    assert_eq!(registry.put(&path, kind, referrer.clone()).await.status(), 201);
+    let index = serde_json::json!({ "schemaVersion": 2, "manifests": [child] });
+    let index =
+        registry.put("/v2/prod/app/manifests/v2", MediaType::INDEX.as_str(), index.to_string());
+    assert_eq!(index.await.status(), 201);
+    for path in [blob(b"layer"), blob(b"{}"), blob(b"below"), manifest(child.digest)] {
+        let refused = registry.send("DELETE", &path).await;
+        assert_eq!(refused.status(), 403, "{path}");
+        assert_eq!(code(refused).await, "DENIED");
+        assert_eq!(registry.status("HEAD", &path).await, 200, "{path}");
     }
+    // What refers to it, other tags and what nobody needs are free.
+    let loose = registry.push_blob("prod/app", b"loose").await;
+    let other = registry.push_image("prod/app", "other", b"of another").await;
+    for path in [
+        path,
+        format!("/v2/prod/app/blobs/{}", loose.digest),
+        blob(b"of another"),
+        manifest(other.digest),
+        "/v2/prod/app/manifests/child".to_owned(),
+    ] {
+        assert_eq!(registry.status("DELETE", &path).await, 202, "{path}");
+    }
+    assert_eq!(registry.status("DELETE", &blob(b"none")).await, 404);
+    registry.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
