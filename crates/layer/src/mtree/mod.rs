@@ -15,7 +15,7 @@ mod walk;
 
 use std::collections::BTreeMap;
 use std::io::{BufRead, Write};
-use std::os::fd::BorrowedFd;
+use std::os::fd::{AsFd, BorrowedFd};
 
 use conex_spec::{Error, Result};
 use conex_tar::show;
@@ -29,7 +29,7 @@ const HEAD: &str = "#mtree\n";
 const WHOLE: &str = "# conex: xattrs are complete\n";
 
 /// What a manifest says of a name, by keyword.
-type Words = BTreeMap<String, Vec<u8>>;
+pub(crate) type Words = BTreeMap<String, Vec<u8>>;
 
 /// How a tree differs from its manifest.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -47,15 +47,22 @@ pub struct Difference {
 /// Writes the manifest of a tree: names in order, each folder before what is in it. Returns how many
 /// names there are.
 pub fn write(root: &Root, out: &mut impl Write) -> Result<u64> {
-    write_at(std::os::fd::AsFd::as_fd(root), out)
+    write_with(root, root_of(root.as_fd())?, out)
 }
 
-pub(crate) fn write_at(root: BorrowedFd<'_>, out: &mut impl Write) -> Result<u64> {
+/// What a manifest says of the root itself.
+pub(crate) fn root_of(root: BorrowedFd<'_>) -> Result<Words> {
+    walk::describe_dir(root, b"")
+}
+
+/// [`write`] with something else about the root.
+pub(crate) fn write_with(root: &Root, is: Words, out: &mut impl Write) -> Result<u64> {
     let cannot = |err| Error::from_io(err, || "cannot write the manifest".into());
     out.write_all([HEAD, WHOLE].concat().as_bytes()).map_err(cannot)?;
     let mut count = 0;
-    visit(root, None, &mut |path, words| {
+    visit(root.as_fd(), None, &mut |path, words| {
         count += 1;
+        let words = if path.is_empty() { is.clone() } else { words };
         out.write_all(text::line(path, &words).as_bytes()).map_err(cannot)
     })?;
     out.flush().map_err(cannot)?;
@@ -74,17 +81,13 @@ pub fn check(root: &Root, manifest: impl BufRead) -> Result<Vec<Difference>> {
         names.get(path).is_some_and(|words| words.contains_key(walk::SHA256))
     };
     let wanted = names.clone();
-    visit(
-        std::os::fd::AsFd::as_fd(root),
-        Some(&|path| hashed(path, &wanted)),
-        &mut |path, found| {
-            match names.remove(path) {
-                Some(expected) => compare(path, expected, found, manifest.whole, &mut differences),
-                None => differences.push(Difference::name(path, None, Some(found))),
-            }
-            Ok(())
-        },
-    )?;
+    visit(root.as_fd(), Some(&|path| hashed(path, &wanted)), &mut |path, found| {
+        match names.remove(path) {
+            Some(expected) => compare(path, expected, found, manifest.whole, &mut differences),
+            None => differences.push(Difference::name(path, None, Some(found))),
+        }
+        Ok(())
+    })?;
     let optional = |words: &Words| words.contains_key("optional");
     let missing = names.iter().filter(|(_, words)| !optional(words));
     differences

@@ -2,7 +2,7 @@
 
 use std::fs::File;
 use std::io::Read;
-use std::os::fd::{BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use conex_spec::{Algorithm, Error, Result};
 use conex_tar::show;
@@ -37,7 +37,7 @@ pub(super) fn visit(
     see: &mut dyn FnMut(&[u8], Words) -> Result<()>,
 ) -> Result<()> {
     let fd = open_dir(root, b".").map_err(|errno| failed("open", b".", errno))?;
-    see(b"", describe_dir(&fd, b"")?)?;
+    see(b"", describe_dir(fd.as_fd(), b"")?)?;
     let mut frames = vec![frame(fd, Vec::new())?];
     while let Some(top) = frames.last_mut() {
         let Some(name) = top.names.pop() else {
@@ -50,7 +50,7 @@ pub(super) fn visit(
         match FileType::from_raw_mode(stat.st_mode) {
             FileType::Directory => {
                 let fd = open_dir(&top.fd, &name).map_err(fail)?;
-                see(&path, describe_dir(&fd, &path)?)?;
+                see(&path, describe_dir(fd.as_fd(), &path)?)?;
                 frames.push(frame(fd, [&path[..], b"/"].concat())?);
             }
             FileType::RegularFile => {
@@ -69,12 +69,12 @@ fn frame(fd: OwnedFd, path: Vec<u8>) -> Result<Frame> {
     Ok(Frame { fd, path, names })
 }
 
-fn describe_dir(fd: &OwnedFd, path: &[u8]) -> Result<Words> {
+pub(super) fn describe_dir(fd: BorrowedFd<'_>, path: &[u8]) -> Result<Words> {
     let stat = fstat(fd).map_err(|errno| failed("read", path, errno))?;
     let mut words = words(&stat, "dir");
     // What a folder's number of names is, each file system decides.
     words.remove("nlink");
-    add_xattrs(&mut words, Target::open(fd), path)?;
+    add_xattrs(&mut words, Target::Open(fd), path)?;
     Ok(words)
 }
 

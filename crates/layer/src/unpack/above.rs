@@ -131,9 +131,6 @@ impl Above {
     }
 
     fn fate(&mut self, entry: &Entry, name: &Name, privileged: bool) -> Option<Fate> {
-        if self.names.len() > MAX_NAMES {
-            return None;
-        }
         let (parent, last) = name.split();
         let (way, implied) = self.walk(parent, PASSED | IMPLIED)?;
         let id = self.child(way.id, last);
@@ -169,8 +166,12 @@ impl Above {
     }
 
     /// Goes to a directory and marks all on the way that the layer has no entry for. Tells whether some of
-    /// it was not implied before; nothing where the layer has something else on the way.
+    /// it was not implied before; nothing where the layer has something else on the way, or where there are
+    /// too many names already.
     fn walk(&mut self, path: &[u8], marks: Marks) -> Option<(Way, bool)> {
+        if self.names.len() > MAX_NAMES {
+            return None;
+        }
         if let Some(way) = self.way.filter(|_| self.path == path) {
             return Some((way, false));
         }
@@ -228,5 +229,21 @@ impl Above {
 
     fn child(&self, dir: u64, name: &[u8]) -> u64 {
         self.key.hash_one((dir, name))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Also where a layer has nothing else (rule T7).
+    #[test]
+    fn whiteouts_count_as_names() {
+        let mut above = Above::default();
+        let mut hide =
+            |number: usize| above.whiteout(b"", Whiteout::Hide(number.to_string().as_bytes()));
+        assert!((0..=MAX_NAMES).all(&mut hide));
+        assert!(!hide(MAX_NAMES + 1));
+        assert!(above.is_lost() && above.names.len() == MAX_NAMES + 1);
     }
 }

@@ -171,17 +171,17 @@ impl Applier<'_> {
                 .expected("a directory")
                 .found(entry.kind.noun()));
         }
+        let again = std::mem::replace(&mut self.rooted, true);
+        if again {
+            self.warn(Code::DuplicateEntry, entry, super::TWICE);
+        }
         if self.above.as_mut().is_some_and(|above| above.has_root()) {
             return Ok(());
         }
         self.cursor.enter(b"", Missing::Stop)?;
-        if self.rooted {
-            self.warn(Code::DuplicateEntry, entry, super::TWICE);
-        }
-        if self.rooted || !self.cursor.seen.is_first() {
+        if again || !self.cursor.seen.is_first() {
             xattr::clear(self.cursor.fd()?, b"/")?;
         }
-        self.rooted = true;
         self.set_dir(entry)
     }
 

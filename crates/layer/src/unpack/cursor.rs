@@ -9,7 +9,6 @@
 //! way in and set on the way out, so that entries below it do not change it. That needs no list
 //! of directories, and holds for directories that a layer only implies.
 
-use std::collections::HashMap;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
 
@@ -19,6 +18,7 @@ use rustix::fs::{FileType, Mode, fchmod, fstat, mkdirat, readlinkat};
 use rustix::io::Errno;
 
 use super::crew::Crew;
+use super::deferred::Deferred;
 use super::file::Meta;
 use super::level::Level;
 use super::parcel::NewFile;
@@ -36,9 +36,6 @@ const MAX_LINKS: usize = 40;
 const MAX_OPEN: usize = 64;
 /// Deeper trees are refused: no system call could reach them by a path.
 pub(super) const MAX_DEPTH: usize = 4096;
-
-/// The most bytes that the access control lists of directories take, which wait for the end.
-const MAX_ACLS: usize = 16 << 20;
 
 /// What to do about directories that are not there.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -65,18 +62,7 @@ pub(super) struct Cursor {
     pub(super) creation: Creation,
     pub(super) privileged: bool,
     pub(super) ids: Ids,
-    /// What directories get last, by inode number.
-    deferred: HashMap<u64, Deferred>,
-    acls: usize,
-}
-
-/// What a directory must not have while it is filled.
-#[derive(Debug, Default)]
-struct Deferred {
-    /// Without privilege it must be writable.
-    mode: Option<u32>,
-    /// New files would inherit its list for them, and its own may keep even its owner out.
-    acls: Vec<Xattr>,
+    deferred: Deferred,
 }
 
 enum Step {
@@ -108,8 +94,7 @@ impl Cursor {
             creation,
             privileged,
             ids,
-            deferred: HashMap::new(),
-            acls: 0,
+            deferred: Deferred::default(),
         })
     }
 
@@ -255,10 +240,10 @@ impl Cursor {
             fchmod(self.fd()?, Mode::from_raw_mode(mode)).map_err(fail)?;
         }
         if !self.deferred.is_empty() {
-            self.take_deferred(ino);
+            self.deferred.take(ino);
         }
-        if !self.privileged && mode != meta.mode {
-            self.deferred.entry(ino).or_default().mode = Some(meta.mode);
+        if mode != meta.mode {
+            self.deferred.set_mode(ino, meta.mode);
         }
         self.top_mut().dirty = true;
         // Through a link the same directory may be on the stack twice; it has one time.
@@ -274,24 +259,8 @@ impl Cursor {
 
     /// The access control lists of the current directory, which it gets last.
     pub(super) fn defer_acls(&mut self, acls: Vec<Xattr>) -> Result<()> {
-        if acls.is_empty() {
-            return Ok(());
-        }
-        self.acls += bytes_of(&acls);
-        if self.acls > MAX_ACLS {
-            let what = "access control lists of directories are too long";
-            return Err(Error::new(Kind::Limit, what)
-                .expected(format!("at most {MAX_ACLS} bytes together")));
-        }
         let ino = self.top().ino;
-        self.deferred.entry(ino).or_default().acls = acls;
-        Ok(())
-    }
-
-    fn take_deferred(&mut self, ino: u64) -> Option<Deferred> {
-        let deferred = self.deferred.remove(&ino)?;
-        self.acls -= bytes_of(&deferred.acls);
-        Some(deferred)
+        self.deferred.set_acls(ino, acls)
     }
 
     /// Removes a child of the current directory, whatever it is. True if there was one.
@@ -399,16 +368,44 @@ impl Cursor {
 
     /// Gives the current directory its mode and its access control lists, if they had to wait.
     pub(super) fn set_own_deferred(&mut self, warnings: &mut Warnings) -> Result<()> {
-        let Some(Deferred { mode, acls }) = self.take_deferred(self.top().ino) else {
-            return Ok(());
-        };
+        let ino = self.top().ino;
+        let (mode, acls) = self.deferred.take(ino);
+        self.set_last(mode, &acls, warnings)
+    }
+
+    /// What someone sees in the current directory with all that it gets in the end.
+    pub(super) fn as_in_the_end<T>(
+        &mut self,
+        look: impl FnOnce(BorrowedFd<'_>) -> Result<T>,
+    ) -> Result<T> {
+        let ino = self.top().ino;
+        let (mode, acls) = self.deferred.take(ino);
+        // What is odd about them is told when they are set for good.
+        self.set_last(mode, &acls, &mut Warnings::default())?;
+        let seen = self.fd().and_then(look);
         if let Some(mode) = mode {
-            fchmod(self.fd()?, Mode::from_raw_mode(mode))
-                .map_err(|errno| failed("set the mode of", &self.top().name, errno))?;
+            self.set_mode(mode | 0o700)?;
+            self.deferred.set_mode(ino, mode);
+        }
+        self.deferred.set_acls(ino, acls)?;
+        seen
+    }
+
+    fn set_last(&self, mode: Option<u32>, acls: &[Xattr], warnings: &mut Warnings) -> Result<()> {
+        if let Some(mode) = mode {
+            self.set_mode(mode)?;
+        }
+        if acls.is_empty() {
+            return Ok(());
         }
         let names: Vec<_> = self.levels[1..].iter().map(|level| &level.name[..]).collect();
         let target = Target::Open(self.fd()?);
-        set_all(target, &acls, self.privileged, &names.join(&b'/'), warnings)
+        set_all(target, acls, self.privileged, &names.join(&b'/'), warnings)
+    }
+
+    fn set_mode(&self, mode: u32) -> Result<()> {
+        fchmod(self.fd()?, Mode::from_raw_mode(mode))
+            .map_err(|errno| failed("set the mode of", &self.top().name, errno))
     }
 
     /// Makes the attributes of the current directory last.
@@ -514,10 +511,6 @@ impl Cursor {
         }
         Ok(())
     }
-}
-
-fn bytes_of(acls: &[Xattr]) -> usize {
-    acls.iter().map(|acl| acl.value.len()).sum()
 }
 
 fn closed() -> Error {

@@ -15,6 +15,7 @@ mod apply;
 mod confine;
 mod crew;
 mod cursor;
+mod deferred;
 mod file;
 mod level;
 mod parcel;
@@ -41,6 +42,7 @@ use self::room::Room;
 use self::seen::Seen;
 use self::staging::{Shape, Staging};
 use crate::ids::Ids;
+use crate::mtree;
 use crate::root::Root;
 
 /// How many set-id files and files with capabilities are listed by name.
@@ -292,7 +294,8 @@ impl Unpacker {
     /// Writes a manifest of the tree, which is then ready to be published: [`crate::mtree`].
     pub fn manifest(&mut self, out: &mut impl std::io::Write) -> Result<()> {
         self.finish()?;
-        crate::mtree::write(&self.root, out).map(drop)
+        let root = self.cursor.as_in_the_end(mtree::root_of)?;
+        mtree::write_with(&self.root, root, out).map(drop)
     }
 
     /// Why a layer may be another tree to another reader, if there is a reason: names twice, sizes that

@@ -7,8 +7,10 @@ use crate::common;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
-use common::tree::xattrs;
-use common::{Forge, World, forge};
+use common::tree::{input, layer, xattrs};
+use common::{Forge, World, forge, options};
+use conex_layer::unpack::{Options, Unpacker};
+use conex_layer::{Ids, Root, mtree};
 use conex_tar::Code;
 
 /// What `setfacl -m u:77:rwx` writes, as the kernel keeps it.
@@ -59,6 +61,24 @@ fn a_directory_with_a_list_of_its_own_is_filled_first() {
     let lower = with_acl(forge(), "access").mode("./", b'5', 0o700).end();
     world.unpack(&[lower, forge().mode("./", b'5', 0o700).end()]).unwrap();
     assert_eq!(mode_of(&world.target()), 0o700);
+}
+
+/// Without privilege the root gets its mode and its list when it has its place, and the manifest tells
+/// of both all the same.
+#[test]
+fn a_manifest_tells_the_root_as_it_will_be() {
+    for mode in [0o770, 0o555] {
+        let world = World::new();
+        let tar = with_acl(forge(), "access").mode("./", b'5', mode).file("f", "x").end();
+        let options = Options { privileged: Some(false), ids: Ids::rootless(), ..options() };
+        let mut unpacker = Unpacker::new(&world.target(), options).unwrap();
+        unpacker.apply(input(0, &layer(tar))).unwrap();
+        let mut manifest = Vec::new();
+        unpacker.manifest(&mut manifest).unwrap();
+        unpacker.publish().unwrap();
+        let root = Root::open(&world.target()).unwrap();
+        assert_eq!(mtree::check(&root, &manifest[..]).unwrap(), []);
+    }
 }
 
 fn mode_of(path: &Path) -> u32 {

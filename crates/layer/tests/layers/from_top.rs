@@ -135,6 +135,11 @@ fn duplicates_below_are_told_of() {
     let temp = common::temp_dir();
     let report = unpack_from_top(&temp.path().join("a"), &layers, options()).unwrap().unwrap();
     assert_eq!(common::odd(&report).len(), 2);
+
+    let lower = forge().dir("./").dir("./").file("x", "");
+    let layers = [layer(lower.end()), layer(forge().dir("./").file("y", "").end())];
+    let report = unpack_from_top(&temp.path().join("b"), &layers, options()).unwrap().unwrap();
+    assert_eq!(common::odd(&report).len(), 1);
 }
 
 #[test]
