@@ -12,7 +12,7 @@
 //! | `conex artifact attach` | [`attach`] |
 //! | SBOMs, attestations, modules, models | [`kinds`]; what is in these [`wasm`], `model` |
 //! | `conex artifact pull` | [`pull`] |
-//! | blobs into a folder as files, of charts and bundles too | `bring`; the folder `landing`, one blob `fetch`, packed folders `tree` |
+//! | blobs into a folder as files, of charts and bundles too | `bring`; the folder `landing`, one blob `fetch`, packed folders `tree`, what would be lost `losses` |
 //!
 //! ```no_run
 //! # async fn example(context: &conex_ops::Context) -> conex_spec::Result<()> {
@@ -36,6 +36,7 @@ pub mod draft;
 mod fetch;
 pub mod kinds;
 mod landing;
+mod losses;
 mod model;
 pub mod pull;
 pub mod push;

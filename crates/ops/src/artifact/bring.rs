@@ -58,7 +58,7 @@ impl Step {
 /// How they come.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct How {
-    /// Whether what has a title is replaced.
+    /// Whether what has a title is replaced, as long as nothing is lost by it but files and links.
     pub(crate) overwrite: bool,
     /// Whether what has come must outlast a power cut.
     pub(crate) durable: bool,
@@ -86,8 +86,8 @@ pub struct File {
 /// No link is followed out of the folder, whoever made it (rules U1, U2).
 ///
 /// # Errors
-/// `Invalid` for two that want one place, `Conflict` for what is in the way: both before anything is
-/// written. A failure leaves the folder as it was.
+/// `Invalid` for two that want one place, `Conflict` for what is in the way and for what would be lost:
+/// both before anything is written. A failure leaves the folder as it was.
 pub(crate) async fn bring(
     source: &dyn Source,
     dir: &Path,
@@ -96,7 +96,10 @@ pub(crate) async fn bring(
     observer: &Arc<dyn Observer>,
 ) -> Result<Vec<File>> {
     let mut taken = titles::Taken::default();
-    steps.iter().try_for_each(|step| taken.take(&step.title))?;
+    steps
+        .iter()
+        .try_for_each(|step| taken.take(&step.title))
+        .map_err(|err| err.hint("`--title` and `--type` choose among them"))?;
     let path = dir.to_owned();
     let (landing, _lock) = blocking(move || Landing::open(&path, how.durable)).await?;
     let landing = Arc::new(landing);
@@ -159,13 +162,17 @@ async fn land(
     .await
 }
 
-/// Which files are there with the same content; fails for anything else that is in the way.
+/// Which files are there with the same content; fails for anything else that is in the way. What a packed
+/// folder takes the place of is looked at when it is unpacked.
 fn there(landing: &Landing, steps: &[Step], overwrite: bool) -> Result<Vec<bool>> {
     let look = |step: &Step| {
         let blob = Some(&step.layer).filter(|_| !step.folder);
         match landing.look(&step.title, blob)? {
             Seen::Same => Ok(true),
             Seen::Other(found) if !overwrite => Err(landing.taken(&step.title, found)),
+            Seen::Other(_) if !step.folder => {
+                landing.may_replace(&step.title, None).map(|()| false)
+            }
             Seen::Other(_) | Seen::Nothing => Ok(false),
         }
     };
@@ -195,7 +202,8 @@ async fn fetch_all(
                 return Ok((blob.digest.clone(), 0));
             }
             let file = landing.blob(&blob.digest)?;
-            let resumed = fetch(source, blob, file, observer).await?;
+            let into = (file, landing.staged(&blob.digest));
+            let resumed = fetch(source, blob, into, observer).await?;
             Ok::<_, Error>((blob.digest.clone(), resumed))
         }
     });
@@ -231,9 +239,13 @@ fn place(landing: &Landing, steps: &[Step], there: &[bool], overwrite: bool) -> 
     let staged: Vec<_> = wanted()
         .map(|((at, step), _)| stage(landing, at, step, last.get(&step.layer.digest) == Some(&at)))
         .collect::<Result<_>>()?;
+    let steps = || wanted().map(|((_, step), _)| step).zip(&staged);
+    for (step, path) in steps().filter(|(step, _)| overwrite && step.folder) {
+        landing.may_replace(&step.title, Some(path))?;
+    }
     landing.sync()?;
-    for (((_, step), _), path) in wanted().zip(staged) {
-        landing.place(&path, &step.title, overwrite)?;
+    for (step, path) in steps() {
+        landing.place(path, &step.title, overwrite)?;
     }
     landing.sync()
 }

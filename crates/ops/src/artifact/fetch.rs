@@ -2,6 +2,7 @@
 
 use std::fs::File;
 use std::io::{Read, Seek, SeekFrom, Write};
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use futures_util::{StreamExt, TryStreamExt};
@@ -14,23 +15,24 @@ use conex_store::{Event, Observer, Source};
 /// How often a blob is begun anew after the source broke off or turned out to be wrong.
 const ATTEMPTS: usize = 3;
 
-/// Fills a file with a blob. What the file has already counts as its beginning, and is read to be
-/// verified. Returns how many bytes were there.
+/// Fills a file, whose path is told in errors, with a blob. What the file has already counts as its
+/// beginning, and is read to be verified. Returns how many bytes were there.
 pub(super) async fn fetch(
     from: &dyn Source,
     blob: &Descriptor,
-    file: File,
+    (file, path): (File, PathBuf),
     observer: &Arc<dyn Observer>,
 ) -> Result<u64> {
+    let cannot = |err| cannot(&path, err);
     let mut first = None;
     for attempt in 1.. {
-        let there = beginning(&file, blob).await?;
+        let there = beginning(&file, &path, blob).await?;
         let start = *first.get_or_insert(there.0);
         observer.event(Event::Started(blob));
         if there.0 > 0 {
             observer.event(Event::Resumed(blob, there.0));
         }
-        match rest(from, blob, &file, there, observer).await {
+        match rest(from, blob, (&file, &path), there, observer).await {
             Ok(()) => {
                 observer.event(Event::Done(blob));
                 return Ok(start);
@@ -59,10 +61,11 @@ fn may_mend(from: &dyn Source, blob: &Descriptor, err: &Error, start: u64) -> bo
 }
 
 /// What a file has of a blob, hashed. More than the blob has is not of it.
-async fn beginning(file: &File, blob: &Descriptor) -> Result<(u64, Verifier)> {
-    let mut file = file.try_clone().map_err(cannot)?;
-    let blob = blob.clone();
+async fn beginning(file: &File, path: &Path, blob: &Descriptor) -> Result<(u64, Verifier)> {
+    let mut file = file.try_clone().map_err(|err| cannot(path, err))?;
+    let (path, blob) = (path.to_owned(), blob.clone());
     blocking(move || {
+        let cannot = |err| cannot(&path, err);
         let mut verifier = Verifier::new(&blob)?;
         let length = file.metadata().map_err(cannot)?.len();
         if length > blob.size {
@@ -87,7 +90,7 @@ async fn beginning(file: &File, blob: &Descriptor) -> Result<(u64, Verifier)> {
 async fn rest(
     from: &dyn Source,
     blob: &Descriptor,
-    file: &File,
+    (file, path): (&File, &Path),
     (start, verifier): (u64, Verifier),
     observer: &Arc<dyn Observer>,
 ) -> Result<()> {
@@ -100,16 +103,18 @@ async fn rest(
     let content = content.inspect_ok(move |chunk| {
         observer.event(Event::Progress(&told, chunk.len() as u64));
     });
-    let mut file = file.try_clone().map_err(cannot)?;
+    let mut file = file.try_clone().map_err(|err| cannot(path, err))?;
+    let path = path.to_owned();
     feed(content.boxed(), move |mut content| {
+        let cannot = |err| cannot(&path, err);
         file.seek(SeekFrom::Start(start)).map_err(cannot)?;
         verified_rest(verifier, &mut content, |chunk| file.write_all(chunk).map_err(cannot))
     })
     .await
 }
 
-fn cannot(err: std::io::Error) -> Error {
-    Error::from_io(err, || "cannot write what is pulled".into())
+fn cannot(path: &Path, err: std::io::Error) -> Error {
+    Error::making("cannot write", path, err)
 }
 
 #[cfg(test)]
@@ -125,7 +130,8 @@ mod tests {
         let mut file = tempfile::tempfile().unwrap();
         file.write_all(before).unwrap();
         let observer: Arc<dyn Observer> = Arc::new(());
-        let result = fetch(&store, &blob, file.try_clone().unwrap(), &observer).await;
+        let into = (file.try_clone().unwrap(), PathBuf::from("there"));
+        let result = fetch(&store, &blob, into, &observer).await;
         let mut found = Vec::new();
         file.rewind().unwrap();
         file.read_to_end(&mut found).unwrap();
@@ -141,5 +147,16 @@ mod tests {
             assert_eq!((result.unwrap(), found.as_slice()), (resumed, &b"content"[..]));
         }
         assert_eq!(fetched(b"", b"").await.0.unwrap(), 0);
+    }
+
+    #[tokio::test]
+    async fn a_full_disk_is_told_by_where_it_is() {
+        let store = Memory::new();
+        let blob = store.add(MediaType::OCTETS, "content");
+        let path = PathBuf::from("/dev/full");
+        let file = File::options().read(true).write(true).open(&path).unwrap();
+        let observer: Arc<dyn Observer> = Arc::new(());
+        let err = fetch(&store, &blob, (file, path), &observer).await.unwrap_err();
+        assert_eq!((err.kind(), err.message()), (Kind::NoSpace, "cannot write /dev/full"));
     }
 }

@@ -27,6 +27,8 @@ use rustix::io::Errno;
 use conex_spec::{Descriptor, Digest, Error, Kind, Result};
 use conex_store::verify::Verifier;
 
+use super::losses;
+
 /// Where blobs are until they are whole.
 const STAGE: &str = ".conex-pull";
 /// What copies of blobs are called there.
@@ -161,6 +163,42 @@ impl Landing {
             FileType::Symlink => Ok(Seen::Other("a link".to_owned())),
             _ => Ok(Seen::Other("something special".to_owned())),
         }
+    }
+
+    /// Fails where something would be lost if what has a title was replaced: what a folder holds and the
+    /// one in the stage that is to take its place does not, and what is neither file, link nor folder.
+    pub(super) fn may_replace(&self, title: &str, staged: Option<&Path>) -> Result<()> {
+        let Some((parent, name)) = self.parent(title, false)? else { return Ok(()) };
+        let sort = match statat(&parent, name, AtFlags::SYMLINK_NOFOLLOW) {
+            Err(Errno::NOENT) => return Ok(()),
+            Err(errno) => return Err(self.cannot("look at", title, errno)),
+            Ok(stat) => FileType::from_raw_mode(stat.st_mode),
+        };
+        let (lost, sort) = match sort {
+            FileType::RegularFile | FileType::Symlink => return Ok(()),
+            FileType::Directory => {
+                let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+                let folder = openat(&parent, name, flags, Mode::empty())
+                    .map_err(|errno| self.cannot("look into", title, errno))?;
+                let lost = losses::first(&folder, staged)
+                    .map_err(|err| Error::io("cannot look into", &self.path.join(title), err))?;
+                let Some((path, sort)) = lost else { return Ok(()) };
+                (Path::new(title).join(path), sort)
+            }
+            sort => (title.into(), sort),
+        };
+        Err(Error::new(
+            Kind::Conflict,
+            format!("{} would be deleted", self.path.join(lost).display()),
+        )
+        .expected("nothing here that the artifact does not have")
+        .found(match sort {
+            FileType::RegularFile => "a file",
+            FileType::Directory => "a folder",
+            FileType::Symlink => "a link",
+            _ => "something special",
+        })
+        .hint("move it away, or pull into another folder"))
     }
 
     /// Gives something of the stage its title; with `overwrite` in place of whatever has it.

@@ -211,7 +211,7 @@ fn plan(manifest: &Manifest, wanted: &Wanted, skipped: &mut Vec<Skipped>) -> Res
     };
     let mut steps = Vec::new();
     for layer in layers {
-        if layer.media_type == MediaType::EMPTY {
+        if stands_for_nothing(layer) {
             continue;
         }
         let fits = |globs: &[Glob], text: &str| {
@@ -239,4 +239,13 @@ fn plan(manifest: &Manifest, wanted: &Wanted, skipped: &mut Vec<Skipped>) -> Res
         steps.push(if folder { step.unpacked() } else { step });
     }
     Ok(steps)
+}
+
+/// Whether a layer is there because there is to be one (image-spec, manifest.md, "Guidance for an Empty
+/// Descriptor"), and not a file that is called so or has a name.
+fn stands_for_nothing(layer: &Descriptor) -> bool {
+    let empty = Descriptor::empty();
+    layer.media_type == empty.media_type
+        && (&layer.digest, layer.size) == (&empty.digest, empty.size)
+        && !layer.annotations.contains_key(TITLE)
 }

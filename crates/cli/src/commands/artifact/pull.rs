@@ -25,9 +25,9 @@ packed as one layer are unpacked, also those of oras. Of a chart come its .tgz a
 its bundle.json and where its images are.
 
 Examples:
-  conex artifact pull registry.example/team/report:1.2
-  conex artifact pull oci:./build:model ./model --overwrite
-  conex artifact pull registry.example/team/site:1 ./out --title '*.html'
+  conex artifact pull registry.example/team/site:1
+  conex artifact pull oci:./build:latest ./model --overwrite
+  conex artifact pull registry.example/team/report:1.2 ./out --title '*.md'
   conex artifact pull registry.example/charts/wordpress --version '^1.2'
   conex artifact pull registry.example/team/app@sha256:… ./sbom --type 'application/spdx*'")]
 pub struct Pull {
@@ -46,7 +46,7 @@ pub struct Pull {
     /// Only files with such a title; may be repeated
     #[arg(long = "title", value_name = "GLOB", value_parser = typed::<Glob>)]
     titles: Vec<Glob>,
-    /// Replace files that are there
+    /// Replace files and links that are there; folders only where nothing in them is lost by it
     #[arg(long)]
     overwrite: bool,
     /// Pull layers without a title too, under their digests
