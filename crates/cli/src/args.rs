@@ -48,7 +48,7 @@ Environment:
   HTTPS_PROXY, HTTP_PROXY, ALL_PROXY, NO_PROXY    proxies, and who is asked without one
   CONTAINERS_REGISTRIES_CONF    the file of mirrors, blocked and insecure registries
   SSL_CERT_FILE, SSL_CERT_DIR   certificates to trust instead of the system's
-  SOURCE_DATE_EPOCH    the time in seconds that `conex pack` and `conex repack` write";
+  SOURCE_DATE_EPOCH    the time in seconds that `conex pack`, `repack` and `artifact` write";
 
 /// Options that every command has.
 #[derive(Clone, Debug, ClapArgs)]

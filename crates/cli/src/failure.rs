@@ -1,8 +1,10 @@
 //! How a failure is told: one clear error, its parts on lines of their own, a hint apart.
 
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::io::Write;
 use std::process::ExitCode;
+
+use clap::error::ErrorKind;
 
 use conex_spec::{Error, Kind};
 use serde_json::json;
@@ -39,22 +41,38 @@ fn is_reader_gone(err: &Error) -> bool {
 
 /// Prints what clap has to say; its own exit codes are 0 for help and 2 for mistakes. Where JSON is
 /// wanted a mistake is told as any other failure.
-pub fn usage(err: &clap::Error, words: impl Iterator<Item = OsString>) -> ExitCode {
-    if err.use_stderr() && wants_json(words) {
-        let text = format!("{}\n", as_json(&mistake(&err.render().to_string())));
-        // Nobody is left to tell if standard error is gone.
-        let _ = std::io::stderr().write_all(text.as_bytes());
-    } else {
-        // As above.
-        let _ = err.print();
-    }
+pub fn usage(err: &clap::Error, words: &[OsString]) -> ExitCode {
+    let unnamed = if err.kind() == ErrorKind::InvalidUtf8 { no_text(words) } else { None };
+    let json = err.use_stderr() && wants_json(words.iter());
+    let told = match (unnamed, json) {
+        (Some(err), false) => format!("error: {}", text(&err)),
+        (Some(err), true) => format!("{}\n", as_json(&err)),
+        (None, true) => format!("{}\n", as_json(&mistake(&err.render().to_string()))),
+        (None, false) => {
+            // Nobody is left to tell if standard error is gone.
+            let _ = err.print();
+            String::new()
+        }
+    };
+    // As above.
+    let _ = std::io::stderr().write_all(told.as_bytes());
     ExitCode::from(u8::try_from(err.exit_code()).unwrap_or(2))
 }
 
+/// The word that is no text, which clap does not name.
+fn no_text(words: &[OsString]) -> Option<Error> {
+    let word = words.iter().find(|word| word.to_str().is_none())?;
+    Some(
+        Error::new(Kind::Usage, "an argument is no text")
+            .expected("UTF-8")
+            .found(format!("{word:?}")),
+    )
+}
+
 /// Whether `--format json` is among the words of a command that cannot be parsed.
-fn wants_json(words: impl Iterator<Item = OsString>) -> bool {
-    let mut before = OsString::new();
-    for word in words.take_while(|word| word != "--") {
+fn wants_json<'a>(words: impl Iterator<Item = &'a OsString>) -> bool {
+    let mut before = OsStr::new("");
+    for word in words.take_while(|word| *word != "--") {
         if word == "--format=json" || (before == "--format" && word == "json") {
             return true;
         }
@@ -161,7 +179,8 @@ mod tests {
             (&["copy", "json"], false),
             (&["copy", "--", "--format=json"], false),
         ] {
-            assert_eq!(wants_json(words.iter().map(OsString::from)), wanted, "{words:?}");
+            let words: Vec<_> = words.iter().map(OsString::from).collect();
+            assert_eq!(wants_json(words.iter()), wanted, "{words:?}");
         }
         let err = mistake("error: no such\n  thing\n\n  tip: try\n\nUsage: conex\n");
         assert_eq!((err.message(), err.hint_text()), ("no such thing", Some("try; Usage: conex")));

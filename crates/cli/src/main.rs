@@ -24,7 +24,10 @@ fn main() -> ExitCode {
     end_on_panic();
     let args = match Args::try_parse() {
         Ok(args) => args,
-        Err(err) => return failure::usage(&err, std::env::args_os().skip(1)),
+        Err(err) => {
+            let words: Vec<_> = std::env::args_os().skip(1).collect();
+            return failure::usage(&err, &words);
+        }
     };
     let output = Output::new(args.global.format.clone());
     match commands::run(&args, &output) {

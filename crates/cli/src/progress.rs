@@ -138,8 +138,8 @@ mod tests {
     fn what_was_moved_before_a_failure() {
         let mut meter = Meter::default();
         assert_eq!(before_failure(&meter), None);
-        let blobs = [b"a".as_slice(), b"bc", b"def", b"gh"];
-        let [moved, there, broken, idle] =
+        let blobs = [b"a".as_slice(), b"bc", b"def", b"gh", b"ij"];
+        let [moved, there, broken, idle, refused] =
             blobs.map(|bytes| Descriptor::of(MediaType::LAYER, bytes));
         for event in [
             Event::Started(&moved),
@@ -149,6 +149,8 @@ mod tests {
             Event::Started(&broken),
             Event::Progress(&broken, 2),
             Event::Started(&idle),
+            Event::Started(&refused),
+            Event::Progress(&refused, 2),
         ] {
             meter.note(event, Instant::now(), Duration::ZERO);
         }

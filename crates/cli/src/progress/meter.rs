@@ -24,6 +24,7 @@ pub struct Meter {
 
 #[derive(Debug)]
 struct Moving {
+    size: u64,
     done: u64,
     resumed: u64,
     began: Instant,
@@ -48,7 +49,7 @@ impl Meter {
         self.began.get_or_insert(now);
         match event {
             Event::Started(blob) => {
-                let moving = Moving { done: 0, resumed: 0, began: now, told: now };
+                let moving = Moving { size: blob.size, done: 0, resumed: 0, began: now, told: now };
                 self.moving.insert(blob.digest.clone(), moving);
                 None
             }
@@ -81,10 +82,12 @@ impl Meter {
         }
     }
 
-    /// Of what broke off, the bytes that came now.
+    /// Of what broke off, the bytes that came now. What came to its end and is not done was not taken, as
+    /// a small blob by a registry that refuses it.
     pub fn broken_off(&self) -> Count {
         let mut count = Count::default();
-        for moving in self.moving.values().filter(|moving| moving.done > moving.resumed) {
+        let parts = self.moving.values().filter(|moving| moving.done < moving.size);
+        for moving in parts.filter(|moving| moving.done > moving.resumed) {
             count.add_bytes(moving.done - moving.resumed);
         }
         count
