@@ -54,7 +54,8 @@ struct Packaging {
     #[arg(long, value_name = "TYPE")]
     artifact_type: Option<String>,
     /// The kind that it is: spdx, cyclonedx, in-toto, wasm, model, helm or cnab; `files` for nothing but
-    /// files. Without it what the content tells
+    /// files. Without it what the content tells, of a model only where its folder is pushed alone and
+    /// without --folder
     #[arg(long = "as", value_name = "KIND", value_parser = typed::<packages::Sort>)]
     kind: Option<packages::Sort>,
     /// A file with metadata of the artifact's own, and what it is
@@ -63,12 +64,14 @@ struct Packaging {
     /// An annotation of the manifest; may be repeated
     #[arg(short, long, value_name = "KEY=VALUE")]
     annotation: Vec<String>,
-    /// A JSON file with annotations of `$manifest`, `$config` and of files by their titles
+    /// A JSON file with annotations of `$manifest`, `$config` and of files by their titles; of the
+    /// manifest, what --annotation and --created say counts for more
     #[arg(long, value_name = "FILE")]
     annotation_file: Option<PathBuf>,
-    /// What becomes of a folder: one layer that keeps modes and links, or one for each file
-    #[arg(long, value_enum, default_value_t = Folder::Tar, value_name = "HOW")]
-    folder: Folder,
+    /// What becomes of a folder: one layer that keeps modes and links, or one for each file. Without it
+    /// the first, but for a model
+    #[arg(long, value_enum, value_name = "HOW")]
+    folder: Option<Folder>,
     /// Pack a file of a folder that has several names once for each, as oras does: it unpacks no hard
     /// links with `-o`
     #[arg(long)]
@@ -94,10 +97,7 @@ enum Folder {
 impl Packaging {
     fn recipe(&self, files: &[String]) -> Result<Recipe> {
         let sheet = match &self.annotation_file {
-            Some(path) => {
-                let sheet = Sheet::parse(&raw::read(path)?);
-                Some(sheet.map_err(|err| err.context(path.display()))?)
-            }
+            Some(path) => Some(Sheet::parse(&raw::read(path)?, path.display())?),
             None => None,
         };
         Ok(Recipe {
@@ -109,20 +109,26 @@ impl Packaging {
             },
             plain: self.kind == Some(packages::Sort::Files),
             config: self.config.as_deref().map(Input::parse),
-            annotations: self.annotations()?,
+            annotations: self.annotations(sheet.as_ref())?,
             sheet,
-            folders: match self.folder {
+            folders: self.folder.map(|folder| match folder {
                 Folder::Tar => Folders::Tar,
                 Folder::Files => Folders::Files,
-            },
+            }),
             packing: Some(Options { names_apart: self.no_hard_links, ..packing()? }),
             flat: self.flat,
         })
     }
 
-    fn annotations(&self) -> Result<Annotations> {
+    /// What is typed. The time of the environment counts where neither that nor the sheet says one.
+    fn annotations(&self, sheet: Option<&Sheet>) -> Result<Annotations> {
         let mut annotations = Annotations::new();
-        if let Some(created) = self.created()? {
+        let said = sheet.and_then(|sheet| sheet.of_manifest(CREATED));
+        let created = match (said, &self.created) {
+            (Some(said), None) => Some(said.to_owned()),
+            _ => self.created()?,
+        };
+        if let Some(created) = created {
             annotations.insert(CREATED.to_owned(), created);
         }
         for text in &self.annotation {
@@ -178,7 +184,13 @@ fn files_and_location(places: &[String]) -> Result<(&[String], Location)> {
 }
 
 fn text(what: &str, stored: &Stored) -> String {
-    let mut text = format!("{what} {}\n", stored.location);
+    let warnings = stored.warnings.iter().take(MAX_SHOWN_FILES);
+    let mut text: String =
+        warnings.map(|warning| format!("warning: {}\n", escape(warning))).collect();
+    if stored.warnings.len() > MAX_SHOWN_FILES {
+        text += &format!("warning: and {} more\n", stored.warnings.len() - MAX_SHOWN_FILES);
+    }
+    text += &format!("{what} {}\n", stored.location);
     if let Some(kind) = &stored.root.artifact_type {
         text += &format!("  type {kind}\n");
     }

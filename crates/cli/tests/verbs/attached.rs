@@ -136,8 +136,8 @@ pub fn what_is_found_is_what_was_asked_for() {
     }
     let tree = conex.json(&["discover", &image, "--type", "b/one"]);
     let node = &tree["referrers"][0]["descriptor"];
-    // What a file says of the manifest goes over what the options say.
-    assert_eq!(node["annotations"]["by"], "sheet", "{node}");
+    // What is typed goes over what a file says.
+    assert_eq!(node["annotations"]["by"], "option", "{node}");
     let at = format!("{}@{}", registry.image("app"), node["digest"].as_str().unwrap());
     let manifest: Value = serde_json::from_str(&conex.ok(&["manifest", "get", &at])).unwrap();
     assert_eq!(manifest["config"]["annotations"]["c"], "1", "{manifest}");

@@ -13,6 +13,7 @@
 mod support;
 
 mod artifact;
+mod artifact_files;
 mod attached;
 mod bad_charts;
 mod charts;
@@ -53,6 +54,13 @@ const CASES: &[Case] = cases! {
     artifact::a_file_that_changes_meanwhile_is_told;
     artifact::images_and_artifacts_explain_themselves;
     artifact::ten_thousand_files_go_and_come;
+    artifact_files::a_pull_deletes_nothing_that_the_artifact_lacks;
+    artifact_files::what_has_no_subject_is_not_pushed;
+    artifact_files::a_file_of_the_empty_type_is_refused_or_comes_back;
+    artifact_files::a_model_is_one_folder_alone;
+    artifact_files::what_is_typed_wins;
+    artifact_files::what_is_left_out_is_told;
+    artifact_files::an_error_names_what_it_is_about;
     attached::each_platform_has_its_own;
     attached::an_artifact_is_chosen_by_its_platform;
     attached::what_is_found_is_what_was_asked_for;
@@ -62,8 +70,8 @@ const CASES: &[Case] = cases! {
     attached::docker_registry_keeps_all_that_is_attached_at_once, needs "docker-registry";
     attached::an_archive_keeps_its_other_images;
     attached::known_kinds_say_what_they_are;
-    trips::an_attachment_takes_three_round_trips;
-    trips::docker_registry_takes_seven, needs "docker-registry";
+    trips::an_attachment_takes_four_round_trips;
+    trips::docker_registry_takes_eight, needs "docker-registry";
     trips::a_pull_asks_for_nothing_twice;
     codes::every_failure_has_its_code;
     codes::mistakes_are_json_where_json_is_wanted;

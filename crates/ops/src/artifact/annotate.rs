@@ -1,5 +1,7 @@
 //! Annotations from the command line, and from files as oras reads them.
 
+use std::fmt::Display;
+
 use conex_spec::descriptor::Annotations;
 use conex_spec::strict_json::{self, Shape};
 use conex_spec::{Error, Kind, Result};
@@ -12,6 +14,8 @@ pub const MAX_FILE: usize = 4 << 20;
 /// What an annotation file calls the config and the manifest.
 const CONFIG: &str = "$config";
 const MANIFEST: &str = "$manifest";
+/// How many titles an error tells.
+const MAX_TOLD: usize = 5;
 
 /// `KEY=VALUE`; the value may be empty.
 ///
@@ -29,45 +33,67 @@ pub fn pair(text: &str) -> Result<(String, String)> {
 /// What an annotation file says: an object of objects, whose names are the titles of files,
 /// `$config` or `$manifest`.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Sheet(IndexMap<String, Annotations>);
+pub struct Sheet {
+    name: String,
+    said: IndexMap<String, Annotations>,
+}
 
 impl Sheet {
-    /// Reads an annotation file.
+    /// Reads an annotation file; `name` is what people call it.
     ///
     /// # Errors
     /// `Invalid` for anything but an object of objects of text.
-    pub fn parse(bytes: &[u8]) -> Result<Self> {
-        strict_json::parse(bytes, MAX_FILE, Shape::Free, "annotation file").map(Self).map_err(
-            |err| err.hint(r#"as in {"$manifest": {"KEY": "VALUE"}, "FILE": {"KEY": "VALUE"}}"#),
-        )
+    pub fn parse(bytes: &[u8], name: impl Display) -> Result<Self> {
+        let said = strict_json::parse(bytes, MAX_FILE, Shape::Free, "annotation file");
+        let said = said.map_err(|err| {
+            err.context(&name)
+                .hint(r#"as in {"$manifest": {"KEY": "VALUE"}, "FILE": {"KEY": "VALUE"}}"#)
+        })?;
+        Ok(Self { name: name.to_string(), said })
     }
 
-    /// Sets what it says on a draft, over what is there.
+    /// What it says of the manifest.
+    pub fn of_manifest(&self, key: &str) -> Option<&str> {
+        self.said.get(MANIFEST)?.get(key).map(String::as_str)
+    }
+
+    /// Sets what it says on a draft. What the draft says of the manifest already was typed, and stays.
     ///
     /// # Errors
     /// `Usage` for a title that no file has.
     pub fn apply(&self, draft: &mut Draft) -> Result<()> {
-        for (name, annotations) in &self.0 {
+        for (name, annotations) in &self.said {
             match name.as_str() {
-                MANIFEST => draft.annotations.extend(annotations.clone()),
+                MANIFEST => {
+                    for (key, value) in annotations {
+                        draft.annotations.entry(key.clone()).or_insert_with(|| value.clone());
+                    }
+                }
                 CONFIG => draft.config_annotations.extend(annotations.clone()),
                 title => {
                     let wanted = super::titles::clean(title).unwrap_or_else(|_| title.to_owned());
-                    let mut parts = draft.layers.iter_mut();
-                    let part = parts.find(|part| part.title.as_ref() == Some(&wanted));
-                    let part = part.ok_or_else(|| no_such_file(title))?;
-                    part.annotations.extend(annotations.clone());
+                    let at =
+                        draft.layers.iter().position(|part| part.title.as_ref() == Some(&wanted));
+                    let at = at.ok_or_else(|| self.no_such_file(title, draft))?;
+                    draft.layers[at].annotations.extend(annotations.clone());
                 }
             }
         }
         Ok(())
     }
-}
 
-fn no_such_file(title: &str) -> Error {
-    Error::new(Kind::Usage, "the annotation file names what is not pushed")
-        .expected("`$manifest`, `$config` or the title of a file")
-        .found(format!("{title:.160?}"))
+    fn no_such_file(&self, title: &str, draft: &Draft) -> Error {
+        let titles = draft.layers.iter().filter_map(|part| part.title.as_deref());
+        let titles: Vec<_> = titles.take(MAX_TOLD).map(|title| format!("{title:.80?}")).collect();
+        let err = Error::new(Kind::Usage, format!("{} names what is not pushed", self.name))
+            .expected("`$manifest`, `$config` or the title of a file")
+            .found(format!("{title:.160?}"));
+        let more = if draft.layers.len() > titles.len() { ", …" } else { "" };
+        match titles.is_empty() {
+            true => err,
+            false => err.hint(format!("titles are {}{more}", titles.join(", "))),
+        }
+    }
 }
 
 #[cfg(test)]
@@ -88,21 +114,24 @@ mod tests {
 
     #[test]
     fn a_sheet_says_whose_each_annotation_is() {
-        let text = br#"{"$config":{"c":"1"},"$manifest":{"m":"2"},"./a.txt":{"f":"3"}}"#;
+        let text = br#"{"$config":{"c":"1"},"$manifest":{"m":"2","n":"3"},"./a.txt":{"f":"3"}}"#;
         let mut draft = Draft::new(MediaType::new("a/b"));
         draft.layers.push(Part::bytes(MediaType::OCTETS, "x").titled("a.txt"));
-        Sheet::parse(text).unwrap().apply(&mut draft).unwrap();
+        draft.annotations.insert("n".into(), "typed".into());
+        Sheet::parse(text, "x").unwrap().apply(&mut draft).unwrap();
         assert_eq!(draft.config_annotations["c"], "1");
-        assert_eq!(draft.annotations["m"], "2");
+        assert_eq!((&*draft.annotations["m"], &*draft.annotations["n"]), ("2", "typed"));
         assert_eq!(draft.layers[0].annotations["f"], "3");
-        let other = Sheet::parse(br#"{"b.txt":{"f":"3"}}"#).unwrap();
-        assert_eq!(other.apply(&mut draft).unwrap_err().kind(), Kind::Usage);
+        let other = Sheet::parse(br#"{"b.txt":{"f":"3"}}"#, "sheet.json").unwrap();
+        let err = other.apply(&mut draft).unwrap_err();
+        assert_eq!((err.kind(), err.hint_text()), (Kind::Usage, Some(r#"titles are "a.txt""#)));
+        assert!(err.message().starts_with("sheet.json names"), "{err}");
     }
 
     #[test]
     fn what_is_no_sheet_is_refused() {
         for bad in ["", "[]", r#"{"a":"b"}"#, r#"{"a":{"b":1}}"#, r#"{"a":{},"a":{}}"#] {
-            assert!(Sheet::parse(bad.as_bytes()).is_err(), "{bad}");
+            assert!(Sheet::parse(bad.as_bytes(), "x").is_err(), "{bad}");
         }
     }
 }

@@ -1,8 +1,6 @@
 //! `conex artifact attach`: an artifact that says something about another manifest, its subject.
 //! image-spec, manifest.md, "`subject`"; distribution-spec, "Pushing Manifests with Subject".
 
-use futures_util::future;
-
 use conex_spec::{Descriptor, Error, Kind, Location, MediaType, Name, Platform, Result};
 
 use super::draft::{Draft, Stored, check_place};
@@ -51,21 +49,10 @@ pub async fn attach_draft(
     to.check()?;
     let prepared = draft.prepare(context, &to.location).await?;
     let place = place(&to.location)?;
-    let (subject, sink, summary) = match &place {
-        // Blobs go up while the subject is looked for: without it they are nobody's, and are collected.
-        Location::Registry(_) => {
-            let sink = context.sink(&place)?;
-            let send = prepared.send(context, sink.as_ref(), options);
-            let (subject, summary) = future::try_join(to.descriptor(context), send).await?;
-            (subject, sink, summary)
-        }
-        _ => {
-            let subject = to.descriptor(context).await?;
-            let sink = context.sink_beside(&place)?;
-            let summary = prepared.send(context, sink.as_ref(), options).await?;
-            (subject, sink, summary)
-        }
-    };
+    // Without a subject nothing goes up: a blob would make a repository of a name that was mistyped.
+    let subject = to.descriptor(context).await?;
+    let sink = context.sink_beside(&place)?;
+    let summary = prepared.send(context, sink.as_ref(), options).await?;
     let stored = prepared.publish(context, sink.as_ref(), Some(&subject), Vec::new(), summary);
     let stored = stored.await?;
     sink.finish().await?;

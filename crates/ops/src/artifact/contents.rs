@@ -38,6 +38,8 @@ pub(super) struct Contents {
     stage: Stage,
     config: Option<Descriptor>,
     layers: Vec<Descriptor>,
+    /// What of them was left out, in words.
+    warnings: Vec<String>,
     /// What stands for a config or layers that there are none of.
     empty: Option<Descriptor>,
 }
@@ -55,9 +57,11 @@ impl Contents {
         }
         let folder = context.stage_folder(to)?;
         let stage = Stage::new(folder, Some(Arc::new(files)), context.key())?;
-        let mut layers = Vec::new();
+        let (mut layers, mut warnings) = (Vec::new(), Vec::new());
         for (part, held) in draft.layers.iter().zip(hashed) {
-            layers.push(describe(&stage, part, held).await?);
+            let layer = describe(&stage, part, held, &mut warnings).await?;
+            check_empty(&layer, part)?;
+            layers.push(layer);
         }
         let config = match (&draft.config, &draft.derived) {
             (Some(config), _) => Some(config.clone()),
@@ -67,7 +71,7 @@ impl Contents {
         let config = config.map(|(kind, bytes)| stage.add(kind, bytes));
         let lacks = config.is_none() || layers.is_empty();
         let empty = lacks.then(|| stage.add(MediaType::EMPTY, &b"{}"[..]));
-        Ok(Self { stage, config, layers, empty })
+        Ok(Self { stage, config, layers, warnings, empty })
     }
 
     /// All blobs in the order of the manifest; what stands for nothing last.
@@ -79,6 +83,10 @@ impl Contents {
     /// The config, where it is of the artifact's own, and the layers.
     pub(super) fn split(&self) -> (Option<&Descriptor>, &[Descriptor]) {
         (self.config.as_ref(), &self.layers)
+    }
+
+    pub(super) fn warnings(&self) -> &[String] {
+        &self.warnings
     }
 
     pub(super) fn source(&self) -> &dyn Source {
@@ -132,10 +140,15 @@ async fn hash(part: Part) -> Result<Option<Held>> {
 }
 
 /// The descriptor of a layer, which the stage has from here on.
-async fn describe(stage: &Stage, part: &Part, held: Option<Held>) -> Result<Descriptor> {
+async fn describe(
+    stage: &Stage,
+    part: &Part,
+    held: Option<Held>,
+    warnings: &mut Vec<String>,
+) -> Result<Descriptor> {
     let mut layer = match (&part.content, held) {
         (Content::Bytes(bytes), _) => stage.add(part.media_type.clone(), bytes.clone()),
-        (Content::Folder { .. }, _) => return packed(stage, part).await,
+        (Content::Folder { .. }, _) => return packed(stage, part, warnings).await,
         (Content::File(_), Some(held)) => held.blob,
         (Content::File(path), None) => return Err(changed(path)),
     };
@@ -144,7 +157,7 @@ async fn describe(stage: &Stage, part: &Part, held: Option<Held>) -> Result<Desc
 }
 
 /// Packs a folder as one tar, with what oras says beside it.
-async fn packed(stage: &Stage, part: &Part) -> Result<Descriptor> {
+async fn packed(stage: &Stage, part: &Part, warnings: &mut Vec<String>) -> Result<Descriptor> {
     let Content::Folder { path, options } = part.content.clone() else {
         return Err(Error::new(Kind::Usage, format!("{} is no folder", part.called())));
     };
@@ -160,12 +173,28 @@ async fn packed(stage: &Stage, part: &Part) -> Result<Descriptor> {
         Ok((file, packed))
     })
     .await?;
+    warnings.extend(packed.warnings.kept().iter().map(|warning| match warning.path.is_empty() {
+        true => format!("{}: {warning}", part.called()),
+        false => format!("{}/{warning}", part.called()),
+    }));
     let mut layer = Descriptor::new(part.media_type.clone(), packed.digest, packed.size);
     annotate(&mut layer, part)?;
     let said = [(UNPACKED_DIGEST, packed.diff_id.to_string()), (UNPACK, "true".to_owned())];
     layer.annotations.extend(said.map(|(key, value)| (key.to_owned(), value)));
     stage.add_file(&layer, file)?;
     Ok(layer)
+}
+
+/// The empty type says that there is nothing, and whoever pulls takes nothing for it (image-spec,
+/// manifest.md, "Guidance for an Empty Descriptor").
+fn check_empty(layer: &Descriptor, part: &Part) -> Result<()> {
+    let empty = Descriptor::empty();
+    if layer.media_type != empty.media_type || layer.digest == empty.digest {
+        return Ok(());
+    }
+    Err(Error::new(Kind::Usage, format!("{} is not empty", part.called()))
+        .expected(format!("a media type for this sort of file; {} is for `{{}}`", empty.media_type))
+        .found(empty.media_type))
 }
 
 /// The title first, as others write it.

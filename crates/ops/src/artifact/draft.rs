@@ -29,6 +29,9 @@ pub const UNPACKED_DIGEST: &str = "io.deis.oras.content.digest";
 
 /// Blobs up to this size are offered to a registry without a look for them first.
 const UNASKED: u64 = 64 << 10;
+/// What helps where two files have one title.
+const ONE_PLACE: &str =
+    "name each file once; without `--flat` the paths that are typed tell files apart";
 /// The largest manifest that is made, in bytes.
 const MAX_MANIFEST: u64 = 4 << 20;
 
@@ -50,6 +53,8 @@ pub struct Draft {
     pub annotations: Annotations,
     /// The manifest that it says something about.
     pub subject: Option<Descriptor>,
+    /// What was left out of it, in words.
+    pub warnings: Vec<String>,
 }
 
 /// One layer of an artifact.
@@ -135,6 +140,8 @@ pub struct Stored {
     pub subject: Option<Descriptor>,
     /// The layers.
     pub layers: Vec<Descriptor>,
+    /// What was left out, in words.
+    pub warnings: Vec<String>,
     /// What moved, and what was there already.
     pub summary: Summary,
 }
@@ -162,7 +169,7 @@ impl Draft {
         for part in &self.layers {
             if let Some(title) = part.annotations.get(TITLE).or(part.title.as_ref()) {
                 let clean = titles::clean(title).map_err(|err| about(part, TITLE, err))?;
-                taken.take(&clean).map_err(|err| about(part, TITLE, err))?;
+                taken.take(&clean).map_err(|err| about(part, TITLE, err).hint(ONE_PLACE))?;
             }
             check_keys(&part.annotations).map_err(|err| about(part, "annotations", err))?;
         }
@@ -289,7 +296,9 @@ impl Prepared {
         context.observer.event(conex_store::Event::Done(&root));
         summary.moved.add(&root);
         let (location, subject) = (to.location().clone(), document.subject.clone());
-        Ok(Stored { location, root, tags, subject, layers: document.layers.clone(), summary })
+        let warnings = [&self.draft.warnings, self.contents.warnings()].concat();
+        let layers = document.layers.clone();
+        Ok(Stored { location, root, tags, subject, layers, warnings, summary })
     }
 }
 

@@ -7,7 +7,7 @@
 //! | CycloneDX | `bomFormat` in JSON, the name space in XML | `application/vnd.cyclonedx+json`, `+xml` |
 //! | in-toto | a statement's `_type`, or a DSSE envelope around one; several, a line for each | `application/vnd.in-toto+json` |
 //! | WebAssembly | the first four bytes | `application/wasm`, with the config of the CNCF's layout |
-//! | model | a folder with weights: `.safetensors`, `.gguf` | those of the CNCF's ModelPack |
+//! | model | a folder with weights, `.safetensors`, `.gguf`, that is pushed alone | those of the CNCF's ModelPack |
 
 use std::fs::File;
 use std::io::{BufReader, Read};

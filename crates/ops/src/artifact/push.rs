@@ -73,8 +73,9 @@ pub struct Recipe {
     pub annotations: Annotations,
     /// More of them, and those of files.
     pub sheet: Option<Sheet>,
-    /// What becomes of folders.
-    pub folders: Folders,
+    /// What becomes of folders; without it the only one may be a model by its content, and is one layer
+    /// else.
+    pub folders: Option<Folders>,
     /// How folders are packed; as [`folder_options`] says without it.
     pub packing: Option<pack::Options>,
     /// Whether a file's title is its name alone, and not its path.
@@ -136,6 +137,12 @@ impl Recipe {
             Some(Sort::Wasm | Sort::Model) => self.files.len() == 1,
             Some(_) => !self.files.is_empty(),
         };
+        if self.kind == Some(Sort::Model) && self.folders == Some(Folders::Tar) {
+            return Err(Error::new(Kind::Usage, "a model has a layer for each of its files")
+                .expected("no `--folder`, or `--folder files`")
+                .found("`--folder tar`")
+                .hint("without `--as model` the folder is packed as any other"));
+        }
         if fits {
             return Ok(());
         }
@@ -152,13 +159,14 @@ impl Recipe {
             return Ok(());
         }
         let said = self.kind == Some(Sort::Model);
-        if said || (self.kind.is_none() && input.media_type.is_none() && !self.plain) {
+        if said || self.may_be_model(input) {
             match files_below(path) {
-                Ok(files) if said || model::is_model(&files) => {
+                Ok(below) if said || model::is_model(&below.files) => {
                     if said {
-                        model::check(&files, path)?;
+                        model::check(&below.files, path)?;
                     }
-                    draft.layers.extend(files.into_iter().map(model::part));
+                    draft.warnings.extend(below.warnings());
+                    draft.layers.extend(below.files.into_iter().map(model::part));
                     known.push(Some(Known::model()));
                     return Ok(());
                 }
@@ -172,7 +180,7 @@ impl Recipe {
                 .expected("a file, for what is no model"));
         }
         known.push(None);
-        match self.folders {
+        match self.folders.unwrap_or_default() {
             Folders::Tar => {
                 let options = self.packing.clone().unwrap_or_else(folder_options);
                 let mut part = Part::folder(path, options).titled(self.title(path)?);
@@ -181,13 +189,22 @@ impl Recipe {
             }
             Folders::Files => {
                 let title = if self.flat { String::new() } else { folder_title(path)? };
-                for (path, name) in files_below(path)? {
+                let below = files_below(path)?;
+                draft.warnings.extend(below.warnings());
+                for (path, name) in below.files {
                     let title = if title.is_empty() { name } else { format!("{title}/{name}") };
                     self.push_file(draft, &path, title, input)?;
                 }
             }
         }
         Ok(())
+    }
+
+    /// Whether a folder's content may make it a model: its files lie at the top then, where those of
+    /// something beside it would be among them.
+    fn may_be_model(&self, input: &Input) -> bool {
+        let unsaid = self.kind.is_none() && input.media_type.is_none() && !self.plain;
+        unsaid && self.folders.is_none() && self.files.len() == 1
     }
 
     /// Adds a file, of the type that was said, that its content tells, or that its name does.
@@ -244,12 +261,32 @@ fn folder_title(path: &Path) -> Result<String> {
     if here { Ok(String::new()) } else { titles::of_path(path) }
 }
 
-/// All files below a folder and their paths in it, in the order of these.
-fn files_below(folder: &Path) -> Result<Vec<(PathBuf, String)>> {
-    let (mut found, mut left) = (Vec::new(), vec![(folder.to_owned(), String::new())]);
+/// What is below a folder.
+#[derive(Default)]
+struct Below {
+    /// All files and their paths in it, in the order of these.
+    files: Vec<(PathBuf, String)>,
+    /// Folders with nothing in them.
+    empty: Vec<PathBuf>,
+}
+
+impl Below {
+    /// What layers for single files cannot hold.
+    fn warnings(&self) -> impl Iterator<Item = String> {
+        let told = |path: &PathBuf| {
+            format!("{}: an empty folder left out, no layer of files holds it", path.display())
+        };
+        self.empty.iter().map(told)
+    }
+}
+
+fn files_below(folder: &Path) -> Result<Below> {
+    let (mut found, mut left) = (Below::default(), vec![(folder.to_owned(), String::new())]);
     while let Some((dir, inside)) = left.pop() {
         let entries = std::fs::read_dir(&dir).map_err(|err| Error::io("cannot read", &dir, err))?;
+        let mut is_empty = true;
         for entry in entries {
+            is_empty = false;
             let entry = entry.map_err(|err| Error::io("cannot read", &dir, err))?;
             let path = entry.path();
             let name = titles::of_name(&path)?;
@@ -258,7 +295,7 @@ fn files_below(folder: &Path) -> Result<Vec<(PathBuf, String)>> {
             if sort.is_dir() {
                 left.push((path, title));
             } else if sort.is_file() {
-                found.push((path, title));
+                found.files.push((path, title));
             } else {
                 return Err(Error::new(
                     Kind::Usage,
@@ -269,7 +306,11 @@ fn files_below(folder: &Path) -> Result<Vec<(PathBuf, String)>> {
                 .hint("`--folder tar` keeps links in a folder"));
             }
         }
+        if is_empty {
+            found.empty.push(dir);
+        }
     }
-    found.sort_by(|a, b| a.1.cmp(&b.1));
+    found.files.sort_by(|a, b| a.1.cmp(&b.1));
+    found.empty.sort();
     Ok(found)
 }

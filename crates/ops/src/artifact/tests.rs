@@ -132,7 +132,7 @@ async fn a_folder_is_one_layer_or_many() {
         names(&source.read(layer).await.unwrap()),
         ["site/", "site/css/", "site/css/a.css", "site/index.html"]
     );
-    recipe.folders = Folders::Files;
+    recipe.folders = Some(Folders::Files);
     world.push(&recipe, &world.layout("files")).await.unwrap();
     let (_, manifest) = world.manifest(&world.layout("files")).await;
     let titles: Vec<_> = manifest.layers.iter().map(|layer| &layer.annotations[TITLE]).collect();
@@ -227,7 +227,7 @@ async fn what_is_wrong_is_told_before_anything_is_made() {
     typed.media_type = Some(MediaType::new("no type"));
     let mut sheet = of(vec![good.clone()]);
     sheet.sheet = Some(
-        annotate::Sheet::parse(format!(r#"{{"good.txt":{{"{TITLE}":"../x"}}}}"#).as_bytes())
+        annotate::Sheet::parse(format!(r#"{{"good.txt":{{"{TITLE}":"../x"}}}}"#).as_bytes(), "x")
             .unwrap(),
     );
     let mut nothing = of(vec![]);

@@ -10,6 +10,8 @@ use conex_spec::{Error, Kind, Result};
 
 /// The longest path that Linux opens, in bytes.
 const MAX_LENGTH: usize = 4095;
+/// What helps where a path, as `.`, ends in no name.
+const NAMELESS: &str = "`--flat --folder files` takes what is in a folder, or name it from above";
 
 /// A title as a clean path below a folder: `./a//b` is `a/b`.
 ///
@@ -54,7 +56,10 @@ pub fn of_path(path: &Path) -> Result<String> {
     clean(text).map_err(|err| {
         err.with_kind(Kind::Usage)
             .context(format_args!("{shown}: its path would be its title"))
-            .hint("`--flat` takes the names of files alone, or go to their folder first")
+            .hint(match path.file_name() {
+                Some(_) => "`--flat` takes the names of files alone, or go to their folder first",
+                None => NAMELESS,
+            })
     })
 }
 
@@ -67,6 +72,7 @@ pub fn of_name(path: &Path) -> Result<String> {
     name.map(ToOwned::to_owned).ok_or_else(|| {
         Error::new(Kind::Usage, format!("{} has no name that can be a title", path.display()))
             .expected("a path that ends in a name in UTF-8")
+            .hint(NAMELESS)
     })
 }
 
@@ -136,6 +142,7 @@ mod tests {
             let err = of_path(Path::new(bad)).unwrap_err();
             assert_eq!(err.kind(), Kind::Usage);
             assert!(err.message().starts_with(bad), "{err}");
+            assert_eq!(err.hint_text() == Some(NAMELESS), bad == ".", "{err}");
         }
         assert_eq!(of_name(Path::new("/tmp/../a")).unwrap(), "a");
         assert!(of_name(Path::new("/")).is_err());

@@ -133,7 +133,7 @@ impl Push {
             sort,
             files,
             to,
-            annotations: self.packaging.annotations()?,
+            annotations: self.packaging.annotations(None)?,
             created: self.packaging.created()?,
             provenance: self.provenance.clone(),
             images_from: self.images_from.clone(),
