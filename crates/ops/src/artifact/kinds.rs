@@ -295,8 +295,9 @@ fn by_head(head: &[u8]) -> Option<Known> {
     let text = String::from_utf8_lossy(head);
     let text = text.trim_start_matches('\u{feff}').trim_start();
     if text.starts_with('<') {
+        let spaces = || first_element(text).split_whitespace().filter(|it| it.starts_with("xmlns"));
         let has = |space: &str, kind, media_type| {
-            text.contains(space).then(|| Known::new(kind, media_type))
+            spaces().any(|it| it.contains(space)).then(|| Known::new(kind, media_type))
         };
         let cyclonedx = has("http://cyclonedx.org/schema/bom/", Kind::CycloneDx, CYCLONEDX_XML);
         return cyclonedx.or_else(|| has("://spdx.org/rdf/", Kind::Spdx, SPDX_XML));
@@ -309,6 +310,15 @@ fn by_head(head: &[u8]) -> Option<Known> {
         _ if line.starts_with("spdxVersion:") => Some(Known::new(Kind::Spdx, SPDX_YAML)),
         _ => None,
     })
+}
+
+/// The head of an XML document's first element; empty where it is too far away.
+fn first_element(mut text: &str) -> &str {
+    let before = [("<?", "?>"), ("<!--", "-->"), ("<!", ">")];
+    while let Some((_, close)) = before.iter().find(|(open, _)| text.starts_with(open)) {
+        text = text.split_once(close).map_or("", |(_, rest)| rest.trim_start());
+    }
+    text.split_once('>').map_or("", |(head, _)| head)
 }
 
 /// The members by which documents are told apart; anything else is passed over unread.
@@ -386,7 +396,7 @@ mod tests {
             ),
             (b"# made\nspdxVersion: SPDX-2.3\n", Kind::Spdx, SPDX_YAML),
             (
-                br#"<rdf:RDF xmlns:spdx="http://spdx.org/rdf/terms#"/>"#,
+                b"<?xml version='1.0'?>\n<!-- a > b -->\n<rdf:RDF\n xmlns:spdx='http://spdx.org/rdf/terms#'/>",
                 Kind::Spdx,
                 SPDX_XML,
             ),
@@ -415,6 +425,8 @@ mod tests {
             br#"{"bomFormat":"other"}"#,
             br#"{"bomFormat":1}"#,
             b"<a>cyclonedx</a>",
+            br#"<!DOCTYPE html><html><a href="http://spdx.org/rdf/terms">SPDX</a></html>"#,
+            br#"<!-- <bom xmlns="http://cyclonedx.org/schema/bom/1.5"> --><a/>"#,
             b"\xff\xfe",
             br#"{"spdxVersion":"SPDX-2.3"} x"#,
             br#"{"spdxVersion":"SPDX-2.3"} {"spdxVersion":"SPDX-2.3"}"#,

@@ -20,8 +20,8 @@ const COMPONENT: [u8; 4] = [0x0d, 0, 1, 0];
 /// The sections of a component that say what it asks for and offers.
 const IMPORTS: u8 = 10;
 const EXPORTS: u8 = 11;
-/// The longest such section, in bytes.
-const MAX_SECTION: u64 = 4 << 20;
+/// The most bytes of such sections, of which there may be several.
+const MAX_NAMED: u64 = 4 << 20;
 /// How many names there may be.
 const MAX_NAMES: usize = 10_000;
 /// When something was made of which nobody says it, so that the same files are the same artifact; other
@@ -60,12 +60,14 @@ fn sections(from: &mut impl BufRead) -> io::Result<Option<World>> {
     if head[4..] != COMPONENT {
         return Err(bad("is of a version of WebAssembly that is not known"));
     }
-    let mut world = World::default();
+    let (mut world, mut room) = (World::default(), MAX_NAMED);
     while !from.fill_buf()?.is_empty() {
         let (id, length) = (byte(from)?, u64::from(number(from)?));
         let mut section = Read::take(&mut *from, length);
+        if [IMPORTS, EXPORTS].contains(&id) {
+            room = room.checked_sub(length).ok_or_else(|| bad("has too many names"))?;
+        }
         match id {
-            IMPORTS | EXPORTS if length > MAX_SECTION => return Err(bad("has too many names")),
             IMPORTS => names(&mut section, &mut world.imports, external)?,
             EXPORTS => names(&mut section, &mut world.exports, exported)?,
             _ => {
@@ -243,6 +245,11 @@ mod tests {
     #[test]
     fn what_is_no_component_is_told() {
         let huge = [&[1, 0][..], &[0xff; 5]].concat();
+        // A section of a MiB with one name, again and again.
+        let text = vec![b'x'; (1 << 20) - 7];
+        let section = [&[1, 0, 0xf9, 0xff, 0x3f][..], &text, &[5, 0]].concat();
+        let section = [&[10, 0x80, 0x80, 0x40][..], &section].concat();
+        let many = [MAGIC, &COMPONENT, &section.repeat(5)].concat();
         for (bytes, said) in [
             (b"\0asm".to_vec(), "breaks off"),
             (b"\0asm\x0a\0\x01\0".to_vec(), "version of WebAssembly"),
@@ -253,6 +260,7 @@ mod tests {
             (component(&[(10, &[5])]), "breaks off"),
             (component(&[(10, &[0, 0])]), "breaks off"),
             ([MAGIC, &COMPONENT, &[0, 9]].concat(), "breaks off"),
+            (many, "too many names"),
         ] {
             let err = read(bytes.as_slice()).unwrap_err();
             assert_eq!(err.kind(), Kind::Invalid);
