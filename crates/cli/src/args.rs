@@ -37,7 +37,8 @@ Exit codes:
   1  failed otherwise           6  the network or the other side failed
   2  the command makes no sense 7  this machine failed: disk full, no permission,
   3  not found                     a credential helper that is not installed
-  4  content is not sound       8  content passes a limit
+  4  content is not sound, or   8  content passes a limit
+     of another sort
 130  interrupted              141  nobody reads the output any more
 
 Environment:

@@ -2,9 +2,10 @@
 
 use std::collections::BTreeSet;
 
-use conex_spec::{Descriptor, Error, Kind, Manifest, Platform, Result};
+use conex_spec::{Descriptor, Error, Kind, Location, Manifest, Name, Platform, Result};
 use conex_store::{Source, SourceExt};
 
+use crate::cnab::index::{BUNDLE, is_bundle};
 use crate::images::platform_of;
 use crate::walk::{MAX_DEPTH, MAX_NODES};
 
@@ -20,7 +21,8 @@ const MAX_LISTED: usize = 20;
 /// no entry of an index says that it suits, the configs of those that say nothing are asked.
 ///
 /// # Errors
-/// `NotFound`, with what there is, where nothing suits; `Usage` where nothing says what it suits.
+/// `NotFound`, with what there is, where nothing suits; `Usage` where nothing says what it suits; `Invalid`
+/// for a bundle, whose images are parts of it and no choice.
 pub async fn choose(
     source: &dyn Source,
     root: &Descriptor,
@@ -35,7 +37,7 @@ pub async fn choose(
             _ => Ok(root.clone()),
         };
     }
-    let images = images(source, root).await?;
+    let images = below(source, root, Bundles::Closed).await?;
     if let Some(chosen) = best(platform, &images) {
         return Ok(images[chosen].clone());
     }
@@ -68,6 +70,23 @@ fn suits_something(image: &Descriptor) -> bool {
 
 /// The image manifests below an index, in the order of preference, nested indexes opened in place.
 pub async fn images(source: &dyn Source, root: &Descriptor) -> Result<Vec<Descriptor>> {
+    below(source, root, Bundles::Open).await
+}
+
+/// What becomes of bundles.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Bundles {
+    /// They are indexes as others are.
+    Open,
+    /// They hold no images to choose from.
+    Closed,
+}
+
+async fn below(
+    source: &dyn Source,
+    root: &Descriptor,
+    bundles: Bundles,
+) -> Result<Vec<Descriptor>> {
     let mut found = Vec::new();
     let mut waiting = vec![(root.clone(), 0)];
     let mut seen = std::collections::HashSet::new();
@@ -89,10 +108,28 @@ pub async fn images(source: &dyn Source, root: &Descriptor) -> Result<Vec<Descri
             continue;
         }
         if let Manifest::Index(index) = source.manifest(&node).await?.into_value() {
+            match bundles {
+                Bundles::Closed if is_bundle(&index) && depth == 0 => {
+                    return Err(no_choice(source.location(), root));
+                }
+                Bundles::Closed if is_bundle(&index) => continue,
+                _ => {}
+            }
             waiting.extend(index.manifests.into_iter().rev().map(|entry| (entry, depth + 1)));
         }
     }
     Ok(found)
+}
+
+fn no_choice(place: &Location, root: &Descriptor) -> Error {
+    let name = place.name().unwrap_or_else(|| Name::Digest(root.digest.clone()));
+    let bundle = place.with_name(name).unwrap_or_else(|_| place.clone());
+    Error::invalid(format!("{bundle} is a CNAB bundle, and no image"))
+        .expected("an image, or an index of one image for several platforms")
+        .found(BUNDLE)
+        .hint(format!(
+            "`conex artifact pull {bundle} DIR` takes it whole, and tells the digests of its images"
+        ))
 }
 
 fn no_image(
@@ -178,6 +215,26 @@ mod tests {
         let err = choose(&store, &root, &platform("linux/s390x")).await.unwrap_err();
         assert_eq!(err.kind(), Kind::NotFound);
         assert_eq!(err.found_value(), Some("linux/amd64, linux/arm64"));
+    }
+
+    #[tokio::test]
+    async fn the_images_of_a_bundle_are_no_choice() {
+        let store = Memory::new();
+        let amd64 = platform("linux/amd64");
+        let image = images::image(&store, &amd64, 1, 10);
+        let entry = |kind: &str| {
+            let key = crate::cnab::index::ENTRY.to_owned();
+            Descriptor { annotations: [(key, kind.to_owned())].into(), ..image.clone() }
+        };
+        let bundle = images::index(&store, vec![entry("config"), entry("component")]);
+        let err = choose(&store, &bundle, &amd64).await.unwrap_err();
+        assert_eq!(err.kind(), Kind::Invalid);
+        assert!(err.message().ends_with(" is a CNAB bundle, and no image"), "{err}");
+        assert!(err.hint_text().unwrap().contains("`conex artifact pull "), "{err}");
+        // Beside an image it is passed over, and one of its own images is one.
+        let root = images::index(&store, vec![bundle, image.clone()]);
+        assert_eq!(choose(&store, &root, &amd64).await.unwrap(), image);
+        assert_eq!(choose(&store, &image, &amd64).await.unwrap(), image);
     }
 
     #[tokio::test]

@@ -47,7 +47,9 @@ pub struct Report {
     /// The root, and below it what refers to it.
     #[serde(flatten)]
     pub root: Node,
-    /// How many artifacts are shown.
+    /// What is asked for, on all levels, as the tree shows it.
+    pub matching: Vec<Descriptor>,
+    /// How many these are.
     pub count: usize,
     /// How many there are, whatever was asked for.
     pub found: usize,
@@ -65,6 +67,8 @@ pub struct Node {
     /// When it says that it was made.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub created: Option<String>,
+    /// Whether it is asked for, and not only on the way to what is.
+    pub matches: bool,
     /// Whether it is shown elsewhere in the tree, with what is below it.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub repeated: bool,
@@ -98,9 +102,10 @@ pub async fn discover(context: &Context, location: &Location, filter: &Filter) -
     let known = table(context, location, source.as_ref()).await?;
     let found = levels(source.as_ref(), known, &root, filter.depth.unwrap_or(MAX_DEPTH)).await?;
     let mut root = node(root, &found, &mut HashSet::new(), 0);
-    let found = count(&root);
+    let found = matching(&root).len();
     prune(&mut root, filter);
-    Ok(Report { location: location.clone(), count: count(&root), root, found, missing })
+    let matching = matching(&root);
+    Ok(Report { location: location.clone(), count: matching.len(), matching, root, found, missing })
 }
 
 /// What is known of a root that is not there: clients may "push a manifest and referrers to that manifest in
@@ -128,6 +133,15 @@ async fn absent(
     Err(err)
 }
 
+/// How many roots of a place on this machine have no name there.
+pub(crate) async fn nameless(context: &Context, location: &Location) -> Result<usize> {
+    let roots = roots(context, location).await?.unwrap_or_default();
+    let is_nameless = |root: &&Descriptor| {
+        root.ref_name().is_none_or(|name| name.is_empty() || name == root.digest.as_str())
+    };
+    Ok(roots.iter().filter(is_nameless).count())
+}
+
 /// Who refers to what.
 type Table = HashMap<Digest, Vec<Descriptor>>;
 
@@ -137,7 +151,33 @@ async fn table(
     location: &Location,
     source: &dyn Source,
 ) -> Result<Option<Table>> {
-    let roots: Vec<Descriptor> = match location {
+    let Some(roots) = roots(context, location).await? else { return Ok(None) };
+    let manifests = roots.into_iter().filter(|root| root.media_type.is_manifest());
+    let read = manifests.map(|root| async move {
+        // One that is missing or damaged refers to nothing.
+        let manifest = source.manifest(&root).await.ok();
+        (root, manifest)
+    });
+    let mut table = Table::new();
+    let mut read = stream::iter(read).buffered(WIDTH);
+    while let Some((root, manifest)) = read.next().await {
+        let Some(manifest) = manifest else { continue };
+        if let Some(subject) = manifest.subject()
+            && let Some(entry) = manifest.as_referrer(&root.digest, root.size, &subject.digest)
+        {
+            table.entry(subject.digest.clone()).or_default().push(entry);
+        }
+        // The referrers tag, as other tools write it (distribution-spec, "Referrers Tag Schema").
+        if let (Some(subject), Manifest::Index(index)) = (of_tag(&root), &*manifest) {
+            table.entry(subject).or_default().extend(index.manifests.iter().cloned());
+        }
+    }
+    Ok(Some(table))
+}
+
+/// What a place on this machine lists, each with its name among the annotations.
+async fn roots(context: &Context, location: &Location) -> Result<Option<Vec<Descriptor>>> {
+    Ok(Some(match location {
         Location::Layout { .. } | Location::Store(_) => {
             let keep = context.keep_of(location)?;
             let entries = conex_store::bridge::blocking(move || keep.entries()).await?;
@@ -164,28 +204,7 @@ async fn table(
         }
         Location::DockerArchive { .. } | Location::DockerDaemon(_) => Vec::new(),
         _ => return Ok(None),
-    };
-    let manifests = roots.into_iter().filter(|root| root.media_type.is_manifest());
-    let read = manifests.map(|root| async move {
-        // One that is missing or damaged refers to nothing.
-        let manifest = source.manifest(&root).await.ok();
-        (root, manifest)
-    });
-    let mut table = Table::new();
-    let mut read = stream::iter(read).buffered(WIDTH);
-    while let Some((root, manifest)) = read.next().await {
-        let Some(manifest) = manifest else { continue };
-        if let Some(subject) = manifest.subject()
-            && let Some(entry) = manifest.as_referrer(&root.digest, root.size, &subject.digest)
-        {
-            table.entry(subject.digest.clone()).or_default().push(entry);
-        }
-        // The referrers tag, as other tools write it (distribution-spec, "Referrers Tag Schema").
-        if let (Some(subject), Manifest::Index(index)) = (of_tag(&root), &*manifest) {
-            table.entry(subject).or_default().extend(index.manifests.iter().cloned());
-        }
-    }
-    Ok(Some(table))
+    }))
 }
 
 /// The subject whose list a root is by its name.
@@ -269,16 +288,17 @@ fn node(descriptor: Descriptor, found: &Table, shown: &mut HashSet<Digest>, dept
     for entry in list {
         referrers.push(node(entry, found, shown, depth + 1));
     }
-    Node { descriptor, created, repeated: below.is_some() && !fresh, referrers }
+    let repeated = below.is_some() && !fresh;
+    Node { descriptor, created, matches: true, repeated, referrers }
 }
 
 /// Of each type the last that is asked for itself; those that say no date are older than all others. The
 /// way to what is below another stays.
-fn newest(nodes: Vec<Node>, filter: &Filter) -> Vec<Node> {
-    let fitting = nodes.iter().enumerate().filter(|(_, node)| fits(&node.descriptor, filter));
+fn newest(nodes: Vec<Node>) -> Vec<Node> {
+    let fitting = nodes.iter().enumerate().filter(|(_, node)| node.matches);
     let last: HashMap<_, _> =
         fitting.map(|(at, node)| (node.descriptor.artifact_type.clone(), at)).collect();
-    let keep = |at: usize, node: &Node| match fits(&node.descriptor, filter) {
+    let keep = |at: usize, node: &Node| match node.matches {
         true => last.get(&node.descriptor.artifact_type) == Some(&at),
         false => !node.referrers.is_empty(),
     };
@@ -291,12 +311,13 @@ fn date_of(entry: &Descriptor) -> Option<(i64, u32)> {
 
 /// Leaves what is asked for, and the way to it.
 fn prune(node: &mut Node, filter: &Filter) {
+    node.matches = fits(&node.descriptor, filter);
     for below in &mut node.referrers {
         prune(below, filter);
     }
-    node.referrers.retain(|below| fits(&below.descriptor, filter) || !below.referrers.is_empty());
+    node.referrers.retain(|below| below.matches || !below.referrers.is_empty());
     if filter.latest {
-        node.referrers = newest(std::mem::take(&mut node.referrers), filter);
+        node.referrers = newest(std::mem::take(&mut node.referrers));
     }
 }
 
@@ -310,8 +331,14 @@ fn fits(entry: &Descriptor, filter: &Filter) -> bool {
         })
 }
 
-fn count(node: &Node) -> usize {
-    node.referrers.iter().map(|below| 1 + count(below)).sum()
+/// What is asked for below a node.
+fn matching(node: &Node) -> Vec<Descriptor> {
+    let mut all = Vec::new();
+    for below in &node.referrers {
+        all.extend(below.matches.then(|| below.descriptor.clone()));
+        all.extend(matching(below));
+    }
+    all
 }
 
 #[cfg(test)]
@@ -327,7 +354,7 @@ mod tests {
     }
 
     /// Lists as a registry may claim them: `a/b c/d` says that `a` refers to `b`, and `c` to `d`.
-    fn claims(text: &str) -> Table {
+    fn claims_of(text: &str) -> Table {
         let mut table = Table::new();
         for claim in text.split(' ').filter(|claim| !claim.is_empty()) {
             let (referrer, subject) = claim.split_once('/').unwrap();
@@ -337,15 +364,16 @@ mod tests {
     }
 
     async fn tree(text: &str, depth: usize, filter: &Filter) -> Result<String> {
-        let found = levels(&Memory::new(), Some(claims(text)), &entry("x"), depth).await?;
+        let found = levels(&Memory::new(), Some(claims_of(text)), &entry("x"), depth).await?;
         let mut root = node(entry("x"), &found, &mut HashSet::new(), 0);
         prune(&mut root, filter);
         Ok(shown(&root))
     }
 
-    /// `x(a(b) c)`, and `a*` for one that is shown elsewhere.
+    /// `x(a(b) c)`, `a*` for one that is shown elsewhere, and `~a` for one on the way.
     fn shown(node: &Node) -> String {
-        let name = node.descriptor.artifact_type.as_ref().unwrap().to_string();
+        let way = if node.matches || node.descriptor == entry("x") { "" } else { "~" };
+        let name = format!("{way}{}", node.descriptor.artifact_type.as_ref().unwrap());
         let mut below: Vec<_> = node.referrers.iter().map(shown).collect();
         below.sort();
         let mark = if node.repeated { "*" } else { "" };
@@ -399,10 +427,16 @@ mod tests {
         let types = |text: &str| Filter { types: vec![text.parse().unwrap()], ..Filter::default() };
         let claims = "aa/x bb/x cc/aa dd/cc";
         for (wanted, expected) in
-            [("c*", "x(aa(cc))"), ("dd", "x(aa(cc(dd)))"), ("bb", "x(bb)"), ("zz", "x")]
+            [("c*", "x(~aa(cc))"), ("dd", "x(~aa(~cc(dd)))"), ("bb", "x(bb)"), ("zz", "x")]
         {
             assert_eq!(tree(claims, 9, &types(wanted)).await.unwrap(), expected, "{wanted}");
         }
+        // Who is on the way is not counted.
+        let found = levels(&Memory::new(), Some(claims_of(claims)), &entry("x"), 9).await.unwrap();
+        let mut root = node(entry("x"), &found, &mut HashSet::new(), 0);
+        assert_eq!(matching(&root).len(), 4);
+        prune(&mut root, &types("dd"));
+        assert_eq!(matching(&root), [entry("dd")]);
     }
 
     /// Of what is asked for, and not of what else there is.

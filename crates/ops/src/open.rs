@@ -15,9 +15,11 @@ use conex_client::daemon::{DaemonSink, DaemonSource};
 use conex_spec::{Descriptor, Error, Kind, Location, Name, Platform, Reference, Result, Tag};
 use conex_store::archive::{self, ArchiveSink, DockerArchive, Form, Input, OciArchive, Output};
 use conex_store::seal::Key;
-use conex_store::{Access, Collection, Layout, LocalStore, Observer, Sink, Source};
+use conex_store::{Access, Collection, Layout, LocalStore, Observer, Sink, Source, SourceExt};
 
+use crate::artifact::draft::check_place;
 use crate::choose;
+use crate::copy::request::Artifact;
 use crate::spool::Spool;
 
 /// What the verbs need of the world; the program fills it in.
@@ -243,6 +245,9 @@ pub(crate) fn image(reference: &Reference) -> Reference {
 pub async fn check_fits(from: &dyn Source, root: &Descriptor, to: &Location) -> Result<()> {
     if !matches!(to, Location::DockerArchive { .. } | Location::DockerDaemon(_)) {
         return Ok(());
+    }
+    if Artifact::of(&*from.manifest(root).await?).is_some() {
+        return check_place(to);
     }
     let mut images = choose::images(from, root).await?;
     // What builders put beside images, such as attestations, runs nowhere.

@@ -6,6 +6,7 @@ use conex_spec::{Descriptor, Location, Manifest, Platform, Reference, Result};
 use conex_store::{Event, SourceExt, bridge};
 
 use crate::choose::choose;
+use crate::cnab::index::{BUNDLE, is_bundle};
 use crate::copy::{CopyOptions, Summary, copy_content};
 use crate::open::{Context, stored_name};
 
@@ -44,10 +45,12 @@ pub async fn pull(
         // Whether a single image suits is in its config, which is here by now.
         choose(&store, &image, platform).await?;
     }
-    if let Manifest::Image(manifest) = store.manifest(&image).await?.into_value()
-        && !manifest.is_image()
-    {
-        let kind = manifest.artifact_type();
+    let kind = match store.manifest(&image).await?.into_value() {
+        Manifest::Image(manifest) if !manifest.is_image() => Some(manifest.artifact_type().clone()),
+        Manifest::Index(index) if is_bundle(&index) => Some(BUNDLE),
+        _ => None,
+    };
+    if let Some(kind) = kind {
         let text = format!(
             "{reference} is an artifact ({kind}); `conex artifact pull {reference} DIR` writes its files"
         );

@@ -19,7 +19,8 @@ Examples:
   conex discover registry.example/team/app:1.2
   conex discover registry.example/team/app:1.2 --platform linux/amd64 --type 'application/spdx*' --latest
   conex discover oci:./build:1.2 --annotation stage=release
-  conex discover registry.example/team/app:1.2 --format '{{range .referrers}}{{println .descriptor.digest}}{{end}}'")]
+  conex discover registry.example/team/app:1.2 --type 'application/spdx*' \\
+    --format '{{range .matching}}{{println .digest}}{{end}}'")]
 pub struct Discover {
     /// The image, index or artifact
     #[arg(value_parser = typed::<Location>)]
@@ -124,6 +125,9 @@ fn line(node: &Node) -> String {
         format!("{}  {}  {}", escape(kind.as_str()), descriptor.digest, size(descriptor.size));
     if let Some(created) = &node.created {
         line += &format!("  {}", escape(created));
+    }
+    if !node.matches {
+        line += "  (on the way)";
     }
     if node.repeated {
         line += "  (shown above)";

@@ -162,6 +162,25 @@ pub fn a_bundle_comes_with_its_images() {
     assert_eq!(pushed["relocationMap"][near.image("app/mysql:1")], moved);
     conex.ok(&["inspect", &moved]);
 
+    // None of its images is what the bundle is.
+    let (whole, nowhere) = (format!("{to}:0.1.0"), scratch.arg("nowhere"));
+    for args in [
+        &["pull", &whole][..],
+        &["pull", "--unpack", &nowhere, &whole],
+        &["unpack", &whole, &nowhere],
+        &["ls", &whole],
+        &["diff", &moved, &whole],
+        &["artifact", "pull", "--platform", "linux/amd64", &whole, &nowhere],
+    ] {
+        let run = conex.run(args);
+        let text = run.fails_with(4);
+        assert!(text.contains("is a CNAB bundle, and no image"), "{args:?} {text}");
+        let (_, hint) = text.split_once("hint: ").unwrap();
+        assert!(hint.starts_with(&format!("`conex artifact pull {to}@sha256:")), "{args:?} {text}");
+    }
+    assert!(conex.ok(&["inspect", &whole]).contains("wordpress"));
+    conex.ok(&["pull", &moved]);
+
     let out = scratch.join("out");
     conex.ok(&["artifact", "pull", &format!("{to}:0.1.0"), out.to_str().unwrap()]);
     assert_eq!(fs::read_to_string(out.join("bundle.json")).unwrap(), bundle.to_string());
@@ -368,6 +387,42 @@ pub fn a_chart_is_copied_with_the_images_that_it_names() {
         assert_eq!(digest(conex, &last.image("team/db:9")), digests[1]);
         assert_eq!(digest(conex, &last.image("w:1")), digest(conex, chart));
     }
+}
+
+pub fn a_chart_is_not_lost_among_its_images() {
+    let Named { scratch, conex, near, far, chart, .. } = &named();
+    for place in ["oci:AIR", "oci-archive:AIR.tar"] {
+        let place = place.replace("AIR", &scratch.arg("air"));
+        for _ in 0..2 {
+            let text = conex.ok(&["copy", "--images", chart, &place]);
+            let line =
+                format!("copied the chart wordpress 1.2.0+b from {chart} to {place}:1.2.0_b\n");
+            assert!(text.contains(&line) || text.contains("which was there"), "{text}");
+        }
+        assert_eq!(conex.json(&["charts", &place])[0]["version"], "1.2.0+b");
+        let named = format!("{place}:1.2.0_b");
+        let end = far.image(&format!("{}/wordpress:1", place.split(':').next().unwrap()));
+        conex.ok(&["copy", "--images", &named, &end]);
+        assert_eq!(digest(conex, &end), digest(conex, chart));
+    }
+    // By its digest it has the tag of its version.
+    let at = format!("{}@{}", near.image("charts/wordpress"), digest(conex, chart));
+    let by_digest = format!("oci:{}", scratch.arg("by-digest"));
+    let report = conex.json(&["copy", "--images", &at, &by_digest]);
+    assert_eq!(report["to"], format!("{by_digest}:1.2.0_b"));
+    // A name that stands for something else is not taken from it.
+    let layout = format!("oci:{}", scratch.arg("taken"));
+    conex.ok(&["copy", &near.image("team/db:9"), &format!("{layout}:1.2.0_b")]);
+    let run = conex.run(&["copy", "--images", chart, &layout]);
+    let text = run.fails_with(1);
+    assert!(text.contains("1.2.0_b in oci:") && text.contains(":NAME`"), "{text}");
+
+    // Without its images it has no name there, and that is told.
+    let alone = format!("oci:{}", scratch.arg("alone"));
+    conex.ok(&["copy", chart, &alone]);
+    let run = conex.run(&["charts", &alone]);
+    assert_eq!((run.code, run.out.as_str()), (Some(0), ""), "{}", run.err);
+    assert!(run.err.contains("1 of what is there has no name"), "{}", run.err);
 }
 
 pub fn an_image_that_is_missing_is_told() {

@@ -33,6 +33,9 @@ pub fn every_failure_has_its_code() {
     let port = registry.address.rsplit_once(':').unwrap().1;
     let named = format!("secure.example:{port}/app");
     let layout_new = format!("{place}:new");
+    conex.ok(&["artifact", "push", "--flat", &text, &format!("{app}:note")]);
+    let (note, out) = (format!("{app}:note"), scratch.arg("out"));
+    let archive = format!("docker-archive:{}", scratch.arg("x.tar"));
     for (code, words) in [
         (0, &["digest", &image][..]),
         (0, &["tags", "store:"]),
@@ -45,6 +48,8 @@ pub fn every_failure_has_its_code() {
         (2, &["delete", "--yes", &place]),
         (2, &["delete", "--yes", &app]),
         (2, &["digest", "oci:"]),
+        (2, &["copy", &note, &archive]),
+        (2, &["artifact", "push", "--flat", &text, &archive]),
         (3, &["digest", &new]),
         (3, &["tags", "store:r.example/none"]),
         (3, &["tags", &registry.image("none")]),
@@ -52,6 +57,8 @@ pub fn every_failure_has_its_code() {
         (3, &["manifest", "put", &layout_new, &childless]),
         (4, &["manifest", "put", &new, &text]),
         (4, &["manifest", "put", &layout_new, &text]),
+        (4, &["unpack", &note, &out]),
+        (4, &["artifact", "pull", &format!("{app}:1"), &out]),
         (5, &["digest", "blocked.example/app:1", "--registries-conf", &scratch.arg("blocked")]),
         (6, &["digest", "127.0.0.1:1/app:1"]),
         (

@@ -45,6 +45,7 @@ const CASES: &[Case] = cases! {
     charts::a_copy_says_what_it_copied;
     charts::one_version_is_no_range;
     charts::a_chart_is_copied_with_the_images_that_it_names;
+    charts::a_chart_is_not_lost_among_its_images;
     charts::an_image_that_is_missing_is_told;
     artifact::files_and_folders_come_back_from_every_place;
     artifact::what_is_attached_is_discovered;

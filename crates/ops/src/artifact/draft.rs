@@ -303,7 +303,7 @@ impl Prepared {
 }
 
 /// Fails for a place that holds nothing but images.
-pub(super) fn check_place(to: &Location) -> Result<()> {
+pub(crate) fn check_place(to: &Location) -> Result<()> {
     match to {
         Location::DockerArchive { .. } | Location::DockerDaemon(_) => {
             Err(Error::new(Kind::Usage, format!("{to} holds images only, and no artifacts"))

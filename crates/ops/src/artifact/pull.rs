@@ -18,6 +18,7 @@ pub use super::bring::File;
 use super::bring::{How, Step, bring};
 use super::draft::UNPACK;
 use crate::choose::choose;
+use crate::cnab::index::is_bundle;
 use crate::copy::CopyOptions;
 use crate::open::Context;
 
@@ -108,8 +109,8 @@ pub async fn find(
 /// [`pull_found`] take the artifact for a platform.
 ///
 /// # Errors
-/// `NotFound` where nothing is wanted of what there is, `Usage` for an image and for an index, `Invalid` for titles that lead out of the
-/// folder, `Conflict` for files that are there.
+/// `NotFound` where nothing is wanted of what there is, `Usage` for an index, `Invalid` for an image and for
+/// titles that lead out of the folder, `Conflict` for files that are there.
 pub async fn pull(
     context: &Context,
     from: &Location,
@@ -168,10 +169,16 @@ fn kind_of(manifest: &Manifest, from: &Location) -> Result<MediaType> {
                 ),
                 _ => format!("`conex unpack {from} DIR` unpacks images"),
             };
-            Err(Error::new(Kind::Usage, format!("{from} is a container image, and no artifact"))
+            Err(Error::invalid(format!("{from} is a container image, and no artifact"))
                 .expected("a config that is none of an image")
                 .found(&image.config.media_type)
                 .hint(instead))
+        }
+        // By itself it is pulled elsewhere.
+        Manifest::Index(index) if is_bundle(index) => {
+            Err(Error::new(Kind::Usage, format!("{from} is a CNAB bundle"))
+                .expected("one artifact")
+                .hint("without `--type` and `--title` it is pulled whole"))
         }
         Manifest::Index(index) => {
             let platforms = index.manifests.iter().filter_map(|entry| entry.platform.as_ref());

@@ -123,6 +123,7 @@ impl Bundle {
             return Err(wrong("invocationImages", "one image", &found));
         }
         for (part, image) in self.parts() {
+            image.check_type(part)?;
             image.reference(part)?;
             image.digest(part)?;
         }
@@ -138,6 +139,18 @@ fn is_known(schema: &str) -> bool {
 }
 
 impl Image {
+    /// "The list of formats is open-ended, but any CNAB-compliant system MUST implement `docker` and `oci`":
+    /// a registry has no others.
+    fn check_type(&self, part: Part<'_>) -> Result<()> {
+        match self.image_type.as_deref().unwrap_or_default() {
+            "" | "oci" | "docker" => Ok(()),
+            other => {
+                let field = format!("{}.imageType", part.field());
+                Err(wrong(&field, "`oci` or `docker`, which a registry holds", other))
+            }
+        }
+    }
+
     /// Where it is.
     ///
     /// # Errors

@@ -13,6 +13,7 @@ use conex_store::{Source, Stage};
 
 use super::bundle::{Bundle, Image, LIMIT, Part};
 use super::index::{self, CONFIG, RelocationMap};
+use crate::artifact::draft::check_place;
 use crate::artifact::kinds::or_as_files;
 use crate::copy::{CopyOptions, Summary, copy_content};
 use crate::open::Context;
@@ -60,6 +61,7 @@ pub async fn push(
     to: &Location,
     options: &CopyOptions,
 ) -> Result<Report> {
+    check_place(to)?;
     let (bundle, bytes) = read(&recipe.path)?;
     let to = match to.name() {
         None => to.with_name(Name::Tag(bundle.tag()?))?,

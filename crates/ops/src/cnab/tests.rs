@@ -44,6 +44,11 @@ fn faults_of_a_bundle_name_the_field() {
         (json!(["schemaVersion", ""]), "`schemaVersion`"),
         (json!(["invocationImages", []]), "`invocationImages`"),
         (json!(["invocationImages", [{"image": "UPPER:1"}]]), "`invocationImages[0].image`"),
+        (
+            json!(["invocationImages", [{"imageType": "vm", "image": "foo.qcow"}]]),
+            "`invocationImages[0].imageType`",
+        ),
+        (json!(["images", {"a": {"imageType": "OCI", "image": "x:1"}}]), "`images.a.imageType`"),
         (json!(["images", {"a": {"image": "oci:./x"}}]), "`images.a.image`"),
         (
             json!(["images", {"a": {"image": "x:1", "contentDigest": "sha256:1"}}]),

@@ -84,7 +84,7 @@ pub enum Sort {
 
 impl Artifact {
     /// What a manifest is, where it is no image and no index of images.
-    pub(super) fn of(manifest: &Manifest) -> Option<Self> {
+    pub(crate) fn of(manifest: &Manifest) -> Option<Self> {
         let (kind, artifact_type) = match manifest {
             Manifest::Image(image) if image.is_image() => return None,
             Manifest::Image(image) if helm::pull::is_chart(image) => {

@@ -124,10 +124,16 @@ struct Job<'a> {
 impl Job<'_> {
     async fn one(&self) -> Result<Report> {
         let (from, to) = (&self.request.from, &self.request.to);
-        let names = self.names()?;
+        let mut names = self.names()?;
         let asked = name_in(from)?;
         let resolved = self.from.resolve(asked.as_ref());
-        let (root, standing) = future::try_join(resolved, self.standing(&names)).await?;
+        let (root, mut standing) = future::try_join(resolved, self.standing(&names)).await?;
+        let own = self.own_name(&root).await?;
+        if let Some(own) = &own {
+            names.push(own.clone());
+            standing = self.standing(&names).await?;
+            self.check_free(own, &root, &standing)?;
+        }
         let selection = self.select(&root).await?;
         self.check_digest(&selection.root)?;
         if selection.root.digest != root.digest && self.is_same_place() {
@@ -147,7 +153,49 @@ impl Job<'_> {
         let task = task(selection, names, standing);
         let moved = self.copy(std::slice::from_ref(&task), &[]).await?;
         let copied = vec![self.copied(None, &task).await];
-        Ok(self.report(copied, kept, moved))
+        let mut report = self.report(copied, kept, moved);
+        if let Some(own) = own {
+            report.to = to.with_name(Name::Tag(own))?;
+        }
+        Ok(report)
+    }
+
+    /// What a chart or a bundle is called where nobody named it: among the names of its images it would be
+    /// lost without one. It keeps its tag, or has that of its version.
+    async fn own_name(&self, root: &Descriptor) -> Result<Option<Tag>> {
+        let (from, to) = (&self.request.from, &self.request.to);
+        let unnamed = to.name().is_none() && self.request.names.is_empty();
+        let takes = matches!(to, Location::Layout { .. } | Location::OciArchive { .. });
+        if !(self.request.images && unnamed && takes) {
+            return Ok(None);
+        }
+        let tag = match from {
+            Location::Registry(reference) | Location::Store(reference) => reference.tag().cloned(),
+            other => match other.name() {
+                Some(Name::Tag(tag)) => Some(tag),
+                _ => None,
+            },
+        };
+        if tag.is_some() {
+            return Ok(tag);
+        }
+        let artifact = Artifact::of(&*self.from.manifest(root).await?);
+        let version = artifact.and_then(|artifact| artifact.version);
+        Ok(version.and_then(|version| Tag::new(&version.replace('+', "_")).ok()))
+    }
+
+    /// A name that nobody typed is taken from nothing else.
+    fn check_free(&self, own: &Tag, root: &Descriptor, standing: &[Option<Digest>]) -> Result<()> {
+        let to = &self.request.to;
+        match standing.iter().flatten().find(|there| **there != root.digest) {
+            None => Ok(()),
+            Some(there) => {
+                Err(Error::new(Kind::Conflict, format!("{own} in {to} stands for something else"))
+                    .expected(&root.digest)
+                    .found(there)
+                    .hint(format!("say what it is to be called there: `{to}:NAME`")))
+            }
+        }
     }
 
     async fn many(&self, filter: &TagFilter) -> Result<Report> {

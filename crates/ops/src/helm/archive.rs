@@ -146,7 +146,8 @@ impl Files<'_> {
         let (top, path) = text.split_once('/').unwrap_or(("", &text));
         let odd = |part: &str| matches!(part, "" | "." | "..") || part.contains([':', '\0']);
         let other = *self.top.get_or_insert_with(|| top.to_owned()) != *top;
-        if other || odd(top) || path.split('/').any(odd) {
+        // Packed within the folder, it is called `.`: whatever comes before the first slash Helm passes over.
+        if other || (top != "." && odd(top)) || path.split('/').any(odd) {
             return Err(fault("NAME/FILE, all in the chart's one folder"));
         }
         if entry.size > MAX_FILE {
@@ -299,8 +300,13 @@ pub(super) mod tests {
             kept,
             ["Chart.yaml", "charts/db/values.yaml", "templates/x.yaml", "values.yaml"]
         );
-        let windows = tgz(&[("app\\Chart.yaml", CHART)]);
-        assert!(read(windows.as_slice(), "app.tgz").is_ok());
+        for files in [
+            &[("app\\Chart.yaml", CHART)][..],
+            &[("./Chart.yaml", CHART), ("./templates/x.yaml", "kind: X\n")],
+        ] {
+            let contents = read(tgz(files).as_slice(), "app.tgz").unwrap();
+            assert_eq!((contents.chart.name.as_str(), contents.files), ("app", files.len()));
+        }
     }
 
     #[test]
@@ -308,7 +314,10 @@ pub(super) mod tests {
         for (files, part) in [
             (vec![("app/values.yaml", "")], "Chart.yaml is missing"),
             (vec![("Chart.yaml", CHART)], "entry Chart.yaml has no place"),
-            (vec![("./app/Chart.yaml", CHART)], "has no place"),
+            (vec![("./app/Chart.yaml", CHART)], "Chart.yaml is missing"),
+            (vec![("././Chart.yaml", CHART)], "has no place"),
+            (vec![("../Chart.yaml", CHART)], "has no place"),
+            (vec![("./Chart.yaml", CHART), ("app/x", "")], "entry app/x has no place"),
             (vec![("/app/Chart.yaml", CHART)], "has no place"),
             (vec![("app/../Chart.yaml", CHART)], "has no place"),
             (vec![("app/c:/Chart.yaml", CHART)], "has no place"),

@@ -11,6 +11,7 @@ use conex_spec::{Annotations, Descriptor, Error, Kind, Location, MediaType, Name
 use conex_store::{Stage, bridge};
 
 use super::{Chart, archive, folder, oci};
+use crate::artifact::draft::check_place;
 use crate::artifact::kinds::or_as_files;
 use crate::copy::{CopyOptions, Summary, copy_to};
 use crate::open::Context;
@@ -71,6 +72,7 @@ pub async fn push(
     to: &Location,
     options: &CopyOptions,
 ) -> Result<Report> {
+    check_place(to)?;
     let asked = recipe.clone();
     let loaded = bridge::blocking(move || load(&asked)).await?;
     let to = target(&loaded.chart, to)?;

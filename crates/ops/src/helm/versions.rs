@@ -7,10 +7,12 @@ use serde::Serialize;
 
 use conex_spec::annotations::CREATED;
 use conex_spec::{Digest, Error, Kind, Location, Manifest, Name, Result, Tag};
+use conex_store::Event;
 
 use super::constraint::{Constraint, Version};
 use super::{oci, pull};
 use crate::artifact::{self, pull::Found};
+use crate::discover::nameless;
 use crate::inspect::is_of_content;
 use crate::open::{Context, name_in};
 use crate::tags::{self, Place, tags};
@@ -171,7 +173,25 @@ pub async fn versions(
     let found = list(context, place, wanted).await?;
     let rows = stream::iter(found).map(|(_, tag)| look(context, place, tag)).buffered(jobs.max(1));
     let rows = rows.try_filter_map(|row| std::future::ready(Ok(row)));
-    rows.take(limit.unwrap_or(usize::MAX)).try_collect().await
+    let rows: Vec<Row> = rows.take(limit.unwrap_or(usize::MAX)).try_collect().await?;
+    if rows.is_empty() && limit != Some(0) {
+        tell_none(context, place).await?;
+    }
+    Ok(rows)
+}
+
+/// An empty list has its reason: nobody takes it for a place without charts where these have no names.
+async fn tell_none(context: &Context, place: &Location) -> Result<()> {
+    let nameless = match nameless(context, place).await? {
+        0 => String::new(),
+        count => format!(
+            "; {count} of what is there {} no name, and `conex tag {place}@DIGEST VERSION` gives one",
+            if count == 1 { "has" } else { "have" }
+        ),
+    };
+    let text = format!("no chart in {place} has a tag that is a version as asked for{nameless}");
+    context.observer.event(Event::Warning(&text));
+    Ok(())
 }
 
 async fn look(context: &Context, place: &Location, tag: Tag) -> Result<Option<Row>> {
