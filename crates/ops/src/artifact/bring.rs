@@ -290,11 +290,12 @@ mod tests {
     async fn all_come_or_none() {
         let temp = tempfile::tempdir().unwrap();
         let dir = temp.path().join("out");
-        for (files, kind) in [
-            (&[("a", "1"), ("../b", "2")][..], Kind::Invalid),
-            (&[("a", "1"), ("a/b", "2")], Kind::Invalid),
+        for (files, hint) in [
+            (&[("a", "1"), ("../b", "2")][..], None),
+            (&[("a", "1"), ("a/b", "2")], Some("`--title` and `--type` choose among them")),
         ] {
-            assert_eq!(brought(&dir, files, HOW).await.unwrap_err().kind(), kind);
+            let err = brought(&dir, files, HOW).await.unwrap_err();
+            assert_eq!((err.kind(), err.hint_text()), (Kind::Invalid, hint));
             assert!(!dir.exists());
         }
         fs::create_dir(&dir).unwrap();

@@ -303,7 +303,7 @@ impl Landing {
         Error::new(Kind::Conflict, message)
             .expected("nothing, or the same file")
             .found(found)
-            .hint("`--overwrite` replaces what is there, or pull into another folder")
+            .hint("`--overwrite` replaces files and links, or pull into another folder")
     }
 }
 
