@@ -248,13 +248,13 @@ pub fn images_and_artifacts_explain_themselves() {
     let registry = Registry::start(&scratch);
     let image = layout(&scratch, &conex) + ":1.0";
     let run = conex.run(&["artifact", "pull", &image, &scratch.arg("x")]);
-    let err = run.fails_with(2);
+    let err = run.fails_with(4);
     assert!(err.contains("conex unpack"), "{err}");
     assert!(err.contains("found    application/vnd.oci.image.config.v1+json"), "{err}");
     let remote = registry.image("app:1");
     conex.ok(&["copy", &image, &remote]);
     let run = conex.run(&["artifact", "pull", &remote, &scratch.arg("x")]);
-    assert!(run.fails_with(2).contains(&format!("hint: `conex pull {remote}`")), "{run:?}");
+    assert!(run.fails_with(4).contains(&format!("hint: `conex pull {remote}`")), "{run:?}");
     let artifact = registry.image("a:1");
     within(&conex, &dir, &["artifact", "push", "notes.md", &artifact]).ok();
     let run = conex.run(&["pull", &artifact]);
