@@ -111,6 +111,19 @@ pub fn what_is_signed_stays_so() {
         conex.ok(&["artifact", "pull", "--version", "^1.2", place, &scratch.arg(folder)]);
         assert_eq!(fs::read(out(folder)).unwrap(), archive);
         assert_eq!(fs::read_to_string(signature(folder)).unwrap(), text);
+        // A part of it alone, by the name that it has there.
+        let one = format!("{place}:1.3.0");
+        for (at, (filter, part)) in
+            [("--type", "*prov*"), ("--title", "wordpress-1.3.0.tgz.prov")].iter().enumerate()
+        {
+            let alone = format!("{folder}-{at}");
+            conex.ok(&["artifact", "pull", filter, part, &one, &scratch.arg(&alone)]);
+            assert_eq!(fs::read_to_string(signature(&alone)).unwrap(), text);
+            assert!(!out(&alone).exists());
+        }
+        let other = ["artifact", "pull", "--title", "other", &one, &scratch.arg("other")];
+        let run = conex.run(&other);
+        assert!(run.fails_with(3).contains("wordpress-1.3.0.tgz ("), "{}", run.err);
         let rows = conex.json(&["charts", "--version", "~1.3", place]);
         assert_eq!(
             (rows[0]["version"].as_str(), rows[0]["signed"].as_bool()),

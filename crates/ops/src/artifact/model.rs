@@ -15,7 +15,7 @@ use super::kinds::{printed, shown};
 /// Where in its folder a file of a model is.
 const FILE_PATH: &str = "org.cncf.model.filepath";
 /// Files that hold weights, by the ends of their names. Of the first two the content can be told as well,
-/// and they make a model of a folder.
+/// and they make a model.
 const WEIGHTS: [&str; 18] = [
     ".safetensors",
     ".gguf",
@@ -39,7 +39,7 @@ const WEIGHTS: [&str; 18] = [
 /// The longest header of safetensors, in bytes.
 const MAX_HEADER: u64 = 100_000_000;
 
-/// Whether a folder is a model by itself.
+/// Whether files are a model by themselves.
 pub(super) fn is_model(files: &[(PathBuf, String)]) -> bool {
     files.iter().any(|(path, name)| is_certain(name) && fault(path).is_none())
 }

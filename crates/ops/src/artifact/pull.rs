@@ -20,8 +20,11 @@ use super::draft::UNPACK;
 use crate::choose::choose;
 use crate::cnab::index::is_bundle;
 use crate::copy::CopyOptions;
+use crate::helm::pull::titled;
 use crate::open::Context;
 
+/// Why a layer is not pulled that has no name to be written under.
+pub const WITHOUT_TITLE: &str = "without a title";
 /// How many files an error tells.
 const MAX_TOLD: usize = 10;
 
@@ -144,6 +147,7 @@ pub async fn pull_found(
         files: Vec::new(),
         skipped: Vec::new(),
     };
+    let manifest = titled(source.as_ref(), from, &pulled.root, manifest).await?;
     let plan = plan(&manifest, wanted, &mut pulled.skipped)?;
     if plan.is_empty() && !(wanted.types.is_empty() && wanted.titles.is_empty()) {
         return Err(nothing_fits(from, &pulled.skipped, wanted));
@@ -206,9 +210,15 @@ fn nothing_fits(from: &Location, skipped: &[Skipped], wanted: &Wanted) -> Error 
     let there: Vec<_> = there.collect();
     let more = if skipped.len() > MAX_TOLD { ", …" } else { "" };
     let found = if there.is_empty() { "no files".to_owned() } else { there.join(", ") + more };
-    Error::not_found(format!("nothing in {from} is what was asked for"))
-        .expected(asked.join(", "))
-        .found(found)
+    let err = Error::not_found(format!("nothing in {from} is what was asked for")).found(found);
+    // What is of a type as asked for may have no name to be written under.
+    let fits = wanted.titles.is_empty() && skipped.iter().any(|it| it.why == WITHOUT_TITLE);
+    match fits {
+        true => err
+            .expected(format!("{}, with a title", asked.join(", ")))
+            .hint("`--untitled` pulls what has no title, under its digest"),
+        false => err.expected(asked.join(", ")),
+    }
 }
 
 fn plan(manifest: &Manifest, wanted: &Wanted, skipped: &mut Vec<Skipped>) -> Result<Vec<Step>> {
@@ -228,7 +238,7 @@ fn plan(manifest: &Manifest, wanted: &Wanted, skipped: &mut Vec<Skipped>) -> Res
         let why = match stated {
             _ if !fits(&wanted.types, layer.media_type.as_str()) => Some("of another type"),
             Some(title) if !fits(&wanted.titles, title) => Some("of another title"),
-            None if !wanted.titles.is_empty() || !wanted.untitled => Some("without a title"),
+            None if !wanted.titles.is_empty() || !wanted.untitled => Some(WITHOUT_TITLE),
             _ => None,
         };
         if let Some(why) = why {

@@ -154,8 +154,14 @@ impl Recipe {
     fn add(&self, draft: &mut Draft, input: &Input, known: &mut Vec<Option<Known>>) -> Result<()> {
         let path = &input.path;
         if !contents::is_folder(path)? {
-            let title = self.title(path)?;
-            known.push(self.push_file(draft, path, title, input)?);
+            let file = (path.clone(), self.title(path)?);
+            // Weights alone are a model, as they are in a folder.
+            if self.may_be_model(input) && model::is_model(std::slice::from_ref(&file)) {
+                draft.layers.push(model::part(file));
+                known.push(Some(Known::model()));
+            } else {
+                known.push(self.push_file(draft, path, file.1, input)?);
+            }
             return Ok(());
         }
         let said = self.kind == Some(Sort::Model);
@@ -200,7 +206,7 @@ impl Recipe {
         Ok(())
     }
 
-    /// Whether a folder's content may make it a model: its files lie at the top then, where those of
+    /// Whether content may make a model of a file or a folder: its files lie at the top then, where those of
     /// something beside it would be among them.
     fn may_be_model(&self, input: &Input) -> bool {
         let unsaid = self.kind.is_none() && input.media_type.is_none() && !self.plain;

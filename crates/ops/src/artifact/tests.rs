@@ -174,6 +174,10 @@ async fn known_kinds_describe_themselves() {
     let config: serde_json::Value =
         serde_json::from_slice(&source.read(&manifest.config).await.unwrap()).unwrap();
     assert_eq!(config["modelfs"]["diffIds"][1], manifest.layers[1].digest.as_str());
+    let alone = of(vec![world.file("b.gguf", "GGUF")]);
+    let stored = world.push(&alone, &world.layout("alone")).await.unwrap();
+    assert_eq!(stored.root.artifact_type, Some(kinds::MODEL));
+    assert_eq!(stored.layers[0].media_type.as_str(), "application/vnd.cncf.model.weight.v1.raw");
     let mut sbom = of(vec![world.file("a", r#"{"spdxVersion":"SPDX-2.3"}"#)]);
     let stored = world.push(&sbom, &world.layout("sbom")).await.unwrap();
     assert_eq!(stored.root.artifact_type, Some(kinds::SPDX_JSON));
@@ -350,4 +354,14 @@ async fn layers_without_a_title_are_told_or_named_by_digest() {
         assert_eq!(fs::read_dir(&out).unwrap().count(), count);
         assert_eq!(fs::read(out.join("b")).unwrap(), b"same");
     }
+    // A type that only such a layer has fits, and what it lacks is told.
+    let mut draft = Draft::new(MediaType::new("a/b"));
+    draft.layers.push(Part::bytes(MediaType::new("x/y"), "x"));
+    let place = world.layout("2");
+    draft.store(&world.context, &place, &[], &CopyOptions::default()).await.unwrap();
+    let wanted = pull::Wanted { types: vec!["x/*".parse().unwrap()], ..pull::Wanted::default() };
+    let (out, options) = (world.path("none"), CopyOptions::default());
+    let err = pull::pull(&world.context, &place, &out, &wanted, &options).await.unwrap_err();
+    assert_eq!(err.expected_value(), Some("type x/*, with a title"));
+    assert!(err.hint_text().unwrap().contains("`--untitled`"), "{err}");
 }

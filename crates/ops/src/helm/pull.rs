@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use bytes::Bytes;
 use serde::Serialize;
 
+use conex_spec::annotations::TITLE;
 use conex_spec::{Descriptor, Error, ImageManifest, Kind, Location, Manifest, MediaType, Result};
 use conex_store::{Source, SourceExt};
 
@@ -69,15 +70,43 @@ pub async fn pull(
 ) -> Result<Report> {
     let Found { location: from, source, root, manifest } = found;
     let (manifest, chart) = of_manifest(source.as_ref(), &from, &root, manifest).await?;
-    let archive = archive_of(&manifest, &from)?;
-    let provenance = manifest.layers.iter().find(|layer| layer.media_type == oci::PROVENANCE);
-    let name = chart.file_name();
-    let mut steps = vec![Step::file(&name, archive)?];
-    if let Some(provenance) = provenance {
-        steps.push(Step::file(&format!("{name}.prov"), provenance)?);
-    }
+    let named = named(&manifest, &chart, &from)?.into_iter();
+    let steps = named.map(|(name, layer)| Step::file(&name, layer)).collect::<Result<_>>()?;
     let files = bring_few(context, source.as_ref(), folder, steps, overwrite).await?;
     Ok(Report { location: from, root, chart, files })
+}
+
+/// What the files of a chart are called here: its archive, then its provenance file where there is one.
+fn named<'a>(
+    manifest: &'a ImageManifest,
+    chart: &Chart,
+    from: &Location,
+) -> Result<Vec<(String, &'a Descriptor)>> {
+    let name = chart.file_name();
+    let provenance = manifest.layers.iter().find(|layer| layer.media_type == oci::PROVENANCE);
+    let provenance = provenance.map(|layer| (format!("{name}.prov"), layer));
+    Ok([(name, archive_of(manifest, from)?)].into_iter().chain(provenance).collect())
+}
+
+/// A manifest whose layers have titles: those of a chart, which has none, are the names of its files.
+pub(crate) async fn titled(
+    source: &dyn Source,
+    from: &Location,
+    root: &Descriptor,
+    manifest: Manifest,
+) -> Result<Manifest> {
+    if !matches!(&manifest, Manifest::Image(image) if is_chart(image)) {
+        return Ok(manifest);
+    }
+    let (mut manifest, chart) = of_manifest(source, from, root, manifest).await?;
+    let names = named(&manifest, &chart, from)?.into_iter();
+    let names: Vec<_> = names.map(|(name, layer)| (name, layer.digest.clone())).collect();
+    for (name, digest) in names {
+        for layer in manifest.layers.iter_mut().filter(|layer| layer.digest == digest) {
+            layer.annotations.entry(TITLE.to_owned()).or_insert_with(|| name.clone());
+        }
+    }
+    Ok(Manifest::Image(manifest))
 }
 
 /// The manifest and the metadata of a chart; `from` is what people call it.

@@ -1,6 +1,8 @@
 //! What artifacts of known kinds say about themselves, in a few lines: bills of materials, attestations,
 //! modules of WebAssembly, models, charts. Nothing of it is verified.
 
+mod boms;
+
 use indexmap::IndexMap;
 use serde::Deserialize;
 use serde::de::{DeserializeOwned, IgnoredAny};
@@ -54,7 +56,9 @@ pub(super) async fn read(source: &dyn Source, manifest: &Manifest) -> Result<Fac
 fn teller(layer: &MediaType) -> Option<Teller> {
     match layer {
         kind if *kind == kinds::SPDX_JSON => Some(spdx),
+        kind if *kind == kinds::SPDX_TEXT => Some(boms::spdx_text),
         kind if *kind == kinds::CYCLONEDX_JSON => Some(cyclonedx),
+        kind if *kind == kinds::CYCLONEDX_XML => Some(boms::cyclonedx_xml),
         kind if *kind == kinds::IN_TOTO => Some(in_toto),
         _ => None,
     }
@@ -89,6 +93,9 @@ fn spdx(bytes: &[u8]) -> Option<Facts> {
     struct Creation {
         created: String,
         creators: Vec<String>,
+    }
+    if let Some(facts) = boms::spdx_graph(bytes) {
+        return Some(facts);
     }
     let it: Spdx = parsed(bytes)?;
     Some(told([
@@ -299,6 +306,29 @@ mod tests {
                 "{\"_type\":\"t\",\"predicateType\":\"p\"}\n{\"_type\":\"u\"}",
                 "statements=2; the first: format=t predicate=p",
             ),
+            (
+                kinds::SPDX_TEXT,
+                "SPDXVersion: SPDX-2.3\nDocumentName: app\nCreator: Tool: t\nCreated: 2026-01-01T00:00:00Z\n\n\
+                 PackageName: a\nPackageComment: <text>of PackageName: b</text>\n",
+                "format=SPDX-2.3 name=app packages=1 created=2026-01-01T00:00:00Z made by=Tool: t",
+            ),
+            (
+                kinds::SPDX_JSON,
+                r#"{"@context":"https://spdx.org/rdf/3.0.1/spdx-context.jsonld","@graph":[
+                    {"type":"CreationInfo","specVersion":"3.0.1","created":"2026-01-01T00:00:00Z"},
+                    {"type":"SpdxDocument","name":"app"},{"type":"software_Package"},7]}"#,
+                "format=SPDX 3.0.1 name=app packages=1 created=2026-01-01T00:00:00Z",
+            ),
+            (
+                kinds::CYCLONEDX_XML,
+                r#"<?xml version="1.0"?><bom xmlns="http://cyclonedx.org/schema/bom/1.5"><metadata>
+                    <timestamp>2026-01-01T00:00:00Z</timestamp><component type="application"><name>app</name>
+                    <version>1</version></component></metadata><components><component type="library">
+                    <name>a</name></component></components></bom>"#,
+                "format=CycloneDX 1.5 name=app 1 components=1 created=2026-01-01T00:00:00Z",
+            ),
+            (kinds::CYCLONEDX_XML, "<bom/>", ""),
+            (kinds::SPDX_TEXT, "\u{0}", ""),
             (kinds::SPDX_JSON, "{", ""),
             (kinds::SPDX_JSON, r#"{"packages":7}"#, ""),
             (MediaType::OCTETS, "{}", ""),

@@ -27,9 +27,16 @@ pub(super) fn registry_tag(text: &str) -> Result<()> {
     if first && rest && text.len() <= MAX_TAG {
         return Ok(());
     }
-    Err(Error::invalid("not a registry's tag")
+    let err = Error::invalid("not a registry's tag")
         .expected("1 to 128 of A-Z, a-z, 0-9, _ . and -, not beginning with . or -")
-        .found(shown(text)))
+        .found(shown(text));
+    // As the tags of charts and bundles have it.
+    let version = text.replace('+', "_");
+    Err(if text.contains('+') && registry_tag(&version).is_ok() {
+        err.hint(format!("the tag of version {text} is {version}"))
+    } else {
+        err
+    })
 }
 
 /// `[a-z0-9]+((\.|_|__|-+)[a-z0-9]+)*`, one or more joined by slashes.

@@ -212,6 +212,10 @@ fn tags_of_layouts_are_free() {
         assert_eq!(Tag::new(text).unwrap_err().kind(), Kind::Invalid, "{text:?}");
     }
     assert!(Tag::new("1+2").unwrap().check_registry().is_err());
+    let err = "r.example/web:2.0.0+build.5".parse::<crate::Location>().unwrap_err();
+    assert_eq!(err.hint_text(), Some("the tag of version 2.0.0+build.5 is 2.0.0_build.5"));
+    let err = "r.example/web:+a b".parse::<crate::Location>().unwrap_err();
+    assert!(err.hint_text().is_some_and(|hint| hint.starts_with("a location is one of")), "{err}");
     assert_eq!(Tag::new("1.2").unwrap().check_registry().unwrap(), "1.2");
     assert!(Tag::registry("a/b").is_err());
 }

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::Args;
 
-use conex_ops::artifact::pull::{Pulled, Wanted, find, pull_found};
+use conex_ops::artifact::pull::{Pulled, WITHOUT_TITLE, Wanted, find, pull_found};
 use conex_ops::helm::versions;
 use conex_ops::{Context, CopyOptions};
 use conex_spec::{Error, Glob, Kind, Location, Platform, Result};
@@ -119,7 +119,7 @@ fn text(pulled: &Pulled) -> String {
     if pulled.files.len() > MAX_SHOWN_FILES {
         text += &format!("  and {} more\n", pulled.files.len() - MAX_SHOWN_FILES);
     }
-    let untitled = pulled.skipped.iter().filter(|skipped| skipped.why == "without a title");
+    let untitled = pulled.skipped.iter().filter(|skipped| skipped.why == WITHOUT_TITLE);
     for skipped in untitled.take(MAX_SHOWN_FILES) {
         text += &format!(
             "skipped {} ({}): it has no title; `--untitled` pulls it\n",
