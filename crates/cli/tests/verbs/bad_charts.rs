@@ -197,6 +197,8 @@ pub fn what_is_meant_is_seen() {
         (&["push", "--annotation", "a=b", bundle, &to], 2, &["--annotation is for", hint]),
         (&["push", "--annotation-file", text, chart, &to], 2, &["--annotation-file is for", hint]),
         (&["push", "--as", "helm", "--config", text, chart, &to], 2, &["--config is for files"]),
+        (&["push", "--folder", "files", chart, &to], 2, &["--folder is for files", hint]),
+        (&["push", "--no-hard-links", chart, &to], 2, &["--no-hard-links is for files", hint]),
         (&["push", "--as", "spdx", text, &to], 4, &["a.json is not a document of SPDX", "`a`"]),
         (&["push", "--as", "model", text, &to], 4, &["a.json is no model"]),
         (&["push", "--as", "wasm", text, text, &to], 2, &["one file or folder", "2 of them"]),

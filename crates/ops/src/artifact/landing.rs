@@ -25,6 +25,7 @@ use rustix::fs::{
 use rustix::io::Errno;
 
 use conex_spec::{Descriptor, Digest, Error, Kind, Result};
+use conex_store::plain_file;
 use conex_store::verify::Verifier;
 
 use super::losses;
@@ -70,7 +71,10 @@ impl Landing {
         if let Some(file) = in_the_way.filter(|above| !above.is_dir()) {
             return Err(Error::new(Kind::Usage, format!("{} is no folder", file.display()))
                 .expected("a folder, or nothing yet")
-                .found(if file.exists() { "a file" } else { "a link to nothing" }));
+                .found(match fs::metadata(file) {
+                    Ok(meta) => plain_file::special(&meta).unwrap_or("a file"),
+                    Err(_) => "a link to nothing",
+                }));
         }
         fs::create_dir_all(path).map_err(|err| Error::io("cannot make", path, err))?;
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
@@ -351,6 +355,19 @@ mod tests {
         let path = landing.beside("x");
         fs::write(&path, text).unwrap();
         path
+    }
+
+    #[test]
+    fn what_is_in_the_way_is_told() {
+        let temp = tempfile::tempdir().unwrap();
+        let at = |name: &str| temp.path().join(name);
+        fs::write(at("file"), "").unwrap();
+        symlink("nowhere", at("link")).unwrap();
+        let _socket = std::os::unix::net::UnixListener::bind(at("socket")).unwrap();
+        for (name, found) in [("file", "a file"), ("link", "a link"), ("socket", "a socket")] {
+            let err = Landing::open(&at(name).join("below"), false).unwrap_err().to_string();
+            assert!(err.contains(&format!("found {found}")), "{err}");
+        }
     }
 
     #[test]

@@ -88,7 +88,8 @@ impl Push {
         }
     }
 
-    /// An option that says nothing about what is pushed is a mistake, and not passed over.
+    /// An option that says nothing about what is pushed is a mistake, and not passed over; `--flat` is true
+    /// of all that has a name of its own.
     fn check(&self, sort: Sort) -> Result<()> {
         let own = &self.packaging;
         let (chart, bundle) = (sort == Sort::Chart, sort == Sort::Bundle);
@@ -99,6 +100,8 @@ impl Push {
             (!files && own.artifact_type.is_some(), "--artifact-type", "files"),
             (!files && own.config.is_some(), "--config", "files"),
             (!files && own.annotation_file.is_some(), "--annotation-file", "files"),
+            (!files && own.folder.is_some(), "--folder", "files"),
+            (!files && own.no_hard_links, "--no-hard-links", "files"),
             (bundle && !own.annotation.is_empty(), "--annotation", "a chart or files"),
             (bundle && own.created.is_some(), "--created", "a chart or files"),
         ];
