@@ -19,6 +19,7 @@
 //! | progress | [`observer`] |
 //! | how fast content may move | [`rate`] |
 //! | a file that a person names | [`plain_file`] |
+//! | waiting for another process | [`wait`] |
 
 pub mod archive;
 pub mod blobs;
@@ -38,6 +39,7 @@ pub mod sink;
 pub mod source;
 pub mod stage;
 pub mod verify;
+pub mod wait;
 
 pub use collection::{Collection, Entry, Problem};
 pub use home::Access;

@@ -1,15 +1,17 @@
 //! Artifacts of indexes and of their platforms, what is found of them, and what they say.
 
-use std::fs;
+use std::fs::{self, Permissions};
+use std::os::unix::fs::{PermissionsExt, chown};
+use std::os::unix::process::CommandExt;
 use std::path::Path;
-use std::process::Stdio;
+use std::process::{Command, Stdio};
 
 use serde_json::{Value, json};
 
 use crate::artifact::{files, within};
 use crate::support::daemon::{DockerRegistry, Registry};
 use crate::support::layout::Handmade;
-use crate::support::program::Conex;
+use crate::support::program::{Conex, Run};
 use crate::support::scratch::Scratch;
 
 const ARM: &[&str] = &["--platform", "linux/arm64"];
@@ -292,6 +294,41 @@ pub fn an_archive_keeps_its_other_images() {
     let run = conex.run(&["copy", &one, &format!("oci-archive:{}:1", scratch.arg("notes"))]);
     assert!(run.fails_with(2).contains("no OCI archive"), "{run:?}");
     assert_eq!(fs::read_to_string(scratch.join("notes")).unwrap(), "mine");
+}
+
+/// What would have been lost is known of no such file, so that only what keeps it needs to read it.
+pub fn a_file_that_may_not_be_read_is_replaced() {
+    const NOBODY: u32 = 65_534;
+    let scratch = Scratch::new("unreadable");
+    let conex = Conex::new(&scratch);
+    let (made, home) = (Handmade::new(scratch.join("made")), scratch.folder("home"));
+    let image = made.finish(&made.image(&[b"layer"]));
+    chown(&home, Some(NOBODY), Some(NOBODY)).unwrap();
+    let file = home.join("a.tar");
+    let unreadable = || {
+        fs::write(&file, "old").unwrap();
+        fs::set_permissions(&file, Permissions::from_mode(0o200)).unwrap();
+        chown(&file, Some(NOBODY), Some(NOBODY)).unwrap();
+    };
+    let nobody = |args: &[&str]| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_conex"));
+        let command = command.args(args).uid(NOBODY).gid(NOBODY);
+        Run::of(args, &command.env("HOME", &home).env_remove("CONEX_STORE").output().unwrap())
+    };
+    for kind in ["docker-archive:", "oci-archive:"] {
+        unreadable();
+        let to = format!("{kind}{}", file.display());
+        nobody(&["copy", &image, &to]).ok();
+        conex.ok(&["validate", &to]);
+    }
+    unreadable();
+    let named = format!("oci-archive:{}:1", file.display());
+    assert!(nobody(&["copy", &image, &named]).fails_with(7).contains("Permission denied"));
+    assert_eq!(fs::read(&file).unwrap(), b"old");
+    let tree = scratch.folder("tree");
+    conex.ok(&["pack", tree.to_str().unwrap(), &named.replace("a.tar", "b.tar")]);
+    nobody(&["export", &named.replace("a.tar", "b.tar"), file.to_str().unwrap()]).ok();
+    assert_ne!(fs::read(&file).unwrap(), b"old");
 }
 
 pub fn known_kinds_say_what_they_are() {

@@ -70,6 +70,7 @@ const CASES: &[Case] = cases! {
     attached::all_that_is_attached_at_once_stays;
     attached::docker_registry_keeps_all_that_is_attached_at_once, needs "docker-registry";
     attached::an_archive_keeps_its_other_images;
+    attached::a_file_that_may_not_be_read_is_replaced, needs ROOT;
     attached::known_kinds_say_what_they_are;
     trips::an_attachment_takes_four_round_trips;
     trips::docker_registry_takes_eight, needs "docker-registry";

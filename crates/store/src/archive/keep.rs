@@ -47,16 +47,17 @@ pub(super) struct Kept {
 }
 
 impl Keep {
-    /// Looks what stays of an old archive beside new roots; nothing where it is replaced whole.
+    /// Whether anything of an old archive may stay beside new roots.
+    pub(super) fn anything_beside(&self, new: &[Descriptor]) -> bool {
+        self.all || new.iter().any(|root| !is_nameless(root))
+    }
+
+    /// Looks what stays of an old archive beside new roots; nothing where it is an empty file.
     ///
     /// # Errors
     /// `Usage` for a file that is no archive: it would be lost.
     pub(super) fn of(&self, old: File, new: &[Descriptor]) -> Result<Option<Kept>> {
         if old.metadata().is_ok_and(|meta| meta.len() == 0) {
-            return Ok(None);
-        }
-        if !self.all && new.iter().all(|root| names(root).next().is_none()) {
-            self.tell_lost(old);
             return Ok(None);
         }
         let no_archive = |err: Error| {
@@ -69,11 +70,9 @@ impl Keep {
         let roots = staying(roots, new, &archive)?;
         Ok(Some(Kept { whole: roots.len() == count, roots, archive }))
     }
-}
 
-impl Keep {
-    /// Tells of the names of an archive that is replaced, as far as they can be had for little.
-    fn tell_lost(&self, old: File) {
+    /// Tells of the names of an archive that is replaced whole, as far as they can be had for little.
+    pub(super) fn tell_lost(&self, old: File) {
         if !in_place(&old).unwrap_or_default() {
             return;
         }
@@ -132,6 +131,10 @@ impl Kept {
         found.reverse();
         Ok(found)
     }
+}
+
+fn is_nameless(root: &Descriptor) -> bool {
+    names(root).next().is_none()
 }
 
 /// The old roots but those whose names are given anew, and what belongs to nothing else.

@@ -11,7 +11,7 @@ use uuid::Uuid;
 
 use conex_spec::{Error, Kind, Result};
 
-use crate::commit::{Folder, Lock};
+use crate::commit::{Folder, Identity, Lock};
 
 /// The destination of an archive.
 ///
@@ -44,10 +44,26 @@ struct Beside {
     /// Whether it has the hidden name already: not every file system has nameless files.
     is_named: bool,
     published: bool,
-    /// Held by who replaces the file that has the name now.
-    lock: Option<Lock>,
-    /// Whether someone looked, and nothing had the name.
-    is_new: bool,
+    replaces: Replaces,
+}
+
+/// What of the destination's name the new file may take the place of.
+#[derive(Debug)]
+enum Replaces {
+    Anything,
+    /// Nothing had the name, and nothing may have it.
+    Nothing,
+    /// Only this one, which is held until then; without a lock where others need none either.
+    Held(Identity, #[expect(dead_code, reason = "it is held, not used")] Lock),
+}
+
+/// What [`Output::hold`] came to.
+#[derive(Debug)]
+pub enum Hold {
+    /// The file that is to be replaced; nothing where there is none.
+    Ours(Option<File>),
+    /// Someone else holds this one.
+    Others(Identity),
 }
 
 impl Output {
@@ -103,28 +119,31 @@ impl Output {
         cut.is_ok()
     }
 
-    /// Waits until nobody else replaces the file of this path, and keeps others from it until this one is
-    /// finished. The file that is there then; nothing where there is none.
-    pub fn hold(&mut self) -> Result<Option<File>> {
+    /// The file that has the name now, for who would like to know; nothing where it cannot be read.
+    pub fn old(&self) -> Option<File> {
+        match &self.target {
+            Target::Beside(beside) => beside.folder.file(&beside.name).ok().flatten(),
+            Target::Open(_) | Target::Stream(_) => None,
+        }
+    }
+
+    /// Keeps others who add something from the file that is to be replaced, until this one is finished, or
+    /// tells that someone else does so. Only for who takes over what the old one holds: then
+    /// [`Output::publish`] takes the place of no other.
+    pub fn hold(&mut self) -> Result<Hold> {
         match &mut self.target {
             Target::Beside(beside) => beside.hold(),
-            Target::Open(_) | Target::Stream(_) => Ok(None),
+            Target::Open(_) | Target::Stream(_) => Ok(Hold::Ours(None)),
         }
     }
 
     /// Makes the file durable under its name, in place of whatever has it. What is no regular file is
     /// flushed.
     pub fn finish(mut self) -> Result<()> {
-        // For a moment, so that nobody who adds something to the file takes the old one for this.
-        self.hold()?;
-        while !self.publish()? {
-            self.hold()?;
-        }
-        Ok(())
+        self.publish().map(drop)
     }
 
-    /// The same for who has it in hold. False where nothing was there, and something has come since: then
-    /// it is not published.
+    /// The same for who has it in hold. False where the name is another's by now: then it is not published.
     pub fn publish(&mut self) -> Result<bool> {
         let cannot = |err| Error::from_io(err, || CANNOT_WRITE.into());
         match &mut self.target {
@@ -193,23 +212,25 @@ impl Beside {
             hidden,
             is_named,
             published: false,
-            lock: None,
-            is_new: false,
+            replaces: Replaces::Anything,
         })))
     }
 
-    fn hold(&mut self) -> Result<Option<File>> {
-        (self.lock, self.is_new) = (None, false);
-        let held = match self.folder.lock_file(&self.name) {
-            // What may not be read, or is a link to nothing, can be replaced all the same.
-            Err(err) if matches!(err.kind(), Kind::Denied | Kind::Invalid) => return Ok(None),
-            held => held?,
+    fn hold(&mut self) -> Result<Hold> {
+        self.replaces = Replaces::Anything;
+        let found = match self.folder.try_lock_file(&self.name) {
+            // A link to nothing holds nothing that could be lost.
+            Err(err) if err.kind() == Kind::Invalid => return Ok(Hold::Ours(None)),
+            found => found?,
         };
-        self.is_new = held.is_none();
-        Ok(held.map(|(file, lock)| {
-            self.lock = Some(lock);
-            file
-        }))
+        let Some((file, lock)) = found else {
+            self.replaces = Replaces::Nothing;
+            return Ok(Hold::Ours(None));
+        };
+        let seen = Identity::of(&file).map_err(|err| self.fault(err))?;
+        let Some(lock) = lock else { return Ok(Hold::Others(seen)) };
+        self.replaces = Replaces::Held(seen, lock);
+        Ok(Hold::Ours(Some(file)))
     }
 
     fn publish(&mut self) -> Result<bool> {
@@ -222,12 +243,15 @@ impl Beside {
                 .map_err(|err| self.fault(err.into()))?;
             self.is_named = true;
         }
-        if self.is_new {
-            self.published = self.folder.publish_new(&self.file, &self.hidden, &self.name)?;
-        } else {
-            self.folder.publish(&self.file, &self.hidden, &self.name)?;
-            self.published = true;
-        }
+        let (folder, name) = (&self.folder, self.name.as_str());
+        self.published = match &self.replaces {
+            Replaces::Nothing => folder.publish_new(&self.file, &self.hidden, name)?,
+            // Who replaces a file whole, or is no conex, asks nobody.
+            Replaces::Held(seen, _) if folder.identity(name)?.as_ref() != Some(seen) => false,
+            Replaces::Held(..) | Replaces::Anything => {
+                folder.publish(&self.file, &self.hidden, name).map(|()| true)?
+            }
+        };
         Ok(self.published)
     }
 

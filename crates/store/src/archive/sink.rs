@@ -1,12 +1,14 @@
 //! Writes archives of both forms, blob after blob, the index last.
 
 use std::collections::HashMap;
+use std::fs::File;
 use std::io::Read;
 use std::sync::Arc;
+use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use tokio::sync::Mutex;
+use tokio::sync::{Mutex, OwnedMutexGuard};
 
 use conex_spec::descriptor::REF_NAME;
 use conex_spec::document::LIMIT;
@@ -18,15 +20,22 @@ use super::choice::IMAGE_NAME;
 use super::docker::saved::{self, REPOSITORIES_FILE};
 use super::docker::{self, MANIFEST_FILE};
 use super::keep::{Keep, Kept};
-use super::output::Output;
+use super::output::{Hold, Output};
 use crate::blobs::{self, BLOBS};
 use crate::bridge::{blocking, feed};
+use crate::observer::Event;
 use crate::sink::Sink;
 use crate::source::{ByteStream, Place};
 use crate::verify::verified_write;
+use crate::wait::Wait;
 
 /// What is read of a blob at once, in bytes.
 const PIECE: u64 = 256 << 10;
+
+/// How long someone else may hold the archive that is to be added to, without a change of it.
+const PATIENCE: Duration = Duration::from_secs(60);
+/// They write it anew, which takes a second more for each so many bytes of it.
+const PER_SECOND: u64 = 64 << 20;
 
 /// What sort of archive.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -128,11 +137,74 @@ impl Sink for ArchiveSink {
     }
 
     async fn finish(&self) -> Result<()> {
-        let mut state = self.state.clone().lock_owned().await;
-        let (form, keep) = (self.form, self.keep.clone());
-        let finished = blocking(move || state.finish(form, keep)).await;
+        let state = self.state.clone().lock_owned().await;
+        let finished = match self.keep.clone() {
+            Some(keep) if keep.anything_beside(&state.roots) => self.add(state, keep).await,
+            keep => {
+                let form = self.form;
+                on_state(state, move |state| state.finish(form, keep)).await.map(drop)
+            }
+        };
         finished.map_err(|err| err.context(&self.location))
     }
+}
+
+impl ArchiveSink {
+    /// Takes the place of the file that is there, with what stays of it.
+    async fn add(&self, mut state: Held, keep: Keep) -> Result<()> {
+        loop {
+            let (held, old) = self.hold(state, &keep).await?;
+            let keep = keep.clone();
+            let (held, is_done) = on_state(held, move |state| state.replace(&keep, old)).await?;
+            if is_done {
+                return Ok(());
+            }
+            state = held;
+        }
+    }
+
+    /// Waits until nobody else adds to the file.
+    async fn hold(&self, mut state: Held, keep: &Keep) -> Result<(Held, Option<File>)> {
+        let (mut wait, mut last) = (Wait::begin(), None);
+        let tell = || {
+            let text = format!("waits for who holds a lock on {}", self.location.place());
+            keep.observer.event(Event::Warning(&text));
+        };
+        loop {
+            let (held, hold) = on_state(state, |state| state.output()?.hold()).await?;
+            let theirs = match hold {
+                Hold::Ours(old) => return Ok((held, old)),
+                Hold::Others(theirs) => theirs,
+            };
+            let patience = PATIENCE + Duration::from_secs(theirs.size() / PER_SECOND);
+            let theirs = Some(theirs);
+            if last != theirs {
+                wait.renew();
+            }
+            if !wait.look_again(patience, tell).await {
+                return Err(is_held(patience));
+            }
+            (state, last) = (held, theirs);
+        }
+    }
+}
+
+/// The state, held by who works on it.
+type Held = OwnedMutexGuard<State>;
+
+/// Blocking work on the state, which comes back.
+async fn on_state<T: Send + 'static>(
+    mut state: Held,
+    work: impl FnOnce(&mut State) -> Result<T> + Send + 'static,
+) -> Result<(Held, T)> {
+    blocking(move || work(&mut state).map(|done| (state, done))).await
+}
+
+fn is_held(patience: Duration) -> Error {
+    Error::new(Kind::Conflict, "another process holds a lock on the file")
+        .expected("that it ends")
+        .found(format!("no change for {} s", patience.as_secs()))
+        .hint("conex itself takes turns on a file: let no `flock FILE` run around it")
 }
 
 impl State {
@@ -247,6 +319,9 @@ impl State {
     }
 
     fn finish(&mut self, form: Form, keep: Option<Keep>) -> Result<()> {
+        if let (Some(keep), Some(old)) = (keep, self.output()?.old()) {
+            keep.tell_lost(old);
+        }
         self.make_folders(BLOBS)?;
         if form == Form::Docker {
             let list = serde_json::to_vec(&self.images);
@@ -254,28 +329,18 @@ impl State {
             self.small_file(MANIFEST_FILE, &list)?;
             self.small_file(REPOSITORIES_FILE, &saved::repositories(&self.images)?)?;
         }
-        let Some(keep) = keep else {
-            self.end(self.roots.clone())?;
-            return self.output.take().map_or(Ok(()), Output::finish);
-        };
-        let start = self.output()?.written();
-        let (written, folders) = (self.written.clone(), self.folders.clone());
-        while !self.replace(&keep)? {
-            // Someone has made the file meanwhile.
-            if !self.output()?.rewind(start) {
-                return Err(Error::new(Kind::Conflict, "the archive is there already"));
-            }
-            (self.written, self.folders) = (written.clone(), folders.clone());
-        }
-        self.output = None;
-        Ok(())
+        self.end(self.roots.clone())?;
+        self.output.take().map_or(Ok(()), Output::finish)
     }
 
-    /// Takes over what stays of the file that is there, and takes its place. False where one has come
-    /// meanwhile.
-    fn replace(&mut self, keep: &Keep) -> Result<bool> {
+    /// Takes over what stays of the file that is held, and takes its place. False, with nothing taken
+    /// over, where another has come meanwhile.
+    fn replace(&mut self, keep: &Keep, old: Option<File>) -> Result<bool> {
+        self.make_folders(BLOBS)?;
+        let start = self.output()?.written();
+        let (written, folders) = (self.written.clone(), self.folders.clone());
         let mut roots = Vec::new();
-        if let Some(old) = self.output()?.hold()?
+        if let Some(old) = old
             && let Some(kept) = keep.of(old, &self.roots)?
         {
             for blob in kept.blobs()? {
@@ -285,7 +350,15 @@ impl State {
         }
         roots.extend(self.roots.clone());
         self.end(roots)?;
-        self.output()?.publish()
+        if self.output()?.publish()? {
+            self.output = None;
+            return Ok(true);
+        }
+        if !self.output()?.rewind(start) {
+            return Err(Error::new(Kind::Conflict, "the archive is there already"));
+        }
+        (self.written, self.folders) = (written, folders);
+        Ok(false)
     }
 
     fn take_over(&mut self, kept: &Kept, blob: &Descriptor) -> Result<()> {

@@ -1,7 +1,7 @@
 //! Who may do what to a folder at the same time.
 //!
 //! - [`Folder::lock`]: one changes a file that several change. Held for a moment.
-//! - [`Folder::lock_file`]: one replaces a file of a folder that is not conex's own.
+//! - [`Folder::try_lock_file`]: one adds to a file of a folder that is not conex's own, which is written anew for it.
 //! - [`Folder::share`]: everyone who reads or writes content has a share in the folder, from the
 //!   first look to the last; [`Folder::claim`] waits until nobody else has, and then content may
 //!   be removed. So what another process uses is never collected, whatever its age.
@@ -50,20 +50,25 @@ impl Folder {
         }
     }
 
-    /// Waits until nobody else replaces a file, and tells which one it is then; nothing if there is none.
+    /// A file and its lock; without the lock where someone else has it, and nothing if there is no file.
     /// The file is its own lock, so that none is left lying beside it: it goes with a rename, and whoever
     /// has waited for one that is gone waits for the one that came.
-    pub fn lock_file(&self, name: &str) -> Result<Option<(File, Lock)>> {
+    pub fn try_lock_file(&self, name: &str) -> Result<Option<(File, Option<Lock>)>> {
         loop {
             let Some(file) = self.file(name)? else { return Ok(None) };
             let fault = |err: std::io::Error| self.fault("cannot lock", name, err);
-            let lock = Lock(file.try_clone().map_err(fault)?.into());
-            // Where a file system has no such locks, nobody else has one either.
-            let _ = retry(|| flock(&lock.0, FlockOperation::LockExclusive));
+            let fd = file.try_clone().map_err(fault)?.into();
+            match flock(&fd, FlockOperation::NonBlockingLockExclusive) {
+                Err(Errno::AGAIN) => return Ok(Some((file, None))),
+                Err(Errno::INTR) => continue,
+                // Where a file system has no such locks, nobody else has one either.
+                Ok(()) | Err(_) => {}
+            }
+            let lock = Lock(fd);
             let ours = fstat(&file).map_err(|err| fault(err.into()))?;
             match statat(&self.fd, name, AtFlags::SYMLINK_NOFOLLOW) {
                 Ok(there) if (there.st_dev, there.st_ino) == (ours.st_dev, ours.st_ino) => {
-                    return Ok(Some((file, lock)));
+                    return Ok(Some((file, Some(lock))));
                 }
                 Ok(_) | Err(Errno::NOENT) => {}
                 Err(err) => return Err(fault(err.into())),

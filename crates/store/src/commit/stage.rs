@@ -75,7 +75,8 @@ impl Folder {
         }
     }
 
-    fn identity(&self, name: &str) -> Result<Option<Identity>> {
+    /// Which regular file has a name now; nothing if there is none.
+    pub(crate) fn identity(&self, name: &str) -> Result<Option<Identity>> {
         match self.file(name)? {
             Some(file) => {
                 Identity::of(&file).map(Some).map_err(|err| self.fault("cannot read", name, err))
@@ -205,5 +206,10 @@ impl Identity {
         let meta = file.metadata()?;
         let modified = (meta.mtime(), meta.mtime_nsec());
         Ok(Self { device: meta.dev(), inode: meta.ino(), modified, size: meta.len() })
+    }
+
+    /// The size in bytes.
+    pub fn size(&self) -> u64 {
+        self.size
     }
 }

@@ -1,10 +1,10 @@
 //! Archives that are written anew, and what of them stays.
 #![allow(clippy::unwrap_used, reason = "a test may stop at the first surprise")]
 
-use std::fs;
+use std::fs::{self, File};
 use std::io::Write;
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 use futures_util::TryStreamExt;
 
@@ -13,13 +13,17 @@ use conex_spec::{
     Tag,
 };
 use conex_store::archive::{ArchiveSink, Form, Input, Keep, OciArchive, Output};
-use conex_store::{Memory, Sink, Source, SourceExt};
+use conex_store::{Event, Memory, Observer, Sink, Source, SourceExt};
 use conex_tar::compression::{Encoder, Settings};
 use conex_testkit::images;
 
 fn sink(file: &Path, all: bool) -> ArchiveSink {
+    observed(file, all, Arc::new(()))
+}
+
+fn observed(file: &Path, all: bool, observer: Arc<dyn Observer>) -> ArchiveSink {
     let output = Output::create(file, false).unwrap();
-    let keep = Keep { all, observer: Arc::new(()), spool: file.parent().unwrap().to_owned() };
+    let keep = Keep { all, observer, spool: file.parent().unwrap().to_owned() };
     let location = "oci-archive:a.tar".parse().unwrap();
     ArchiveSink::new(Form::Oci, output, location).unwrap().keeping(keep)
 }
@@ -93,6 +97,75 @@ async fn nobody_loses_what_another_writes_at_once() {
         check(&open(&file), root).await;
     }
     assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1);
+}
+
+/// What was told, and a lock that is let go when it was.
+#[derive(Default)]
+struct Told {
+    warnings: Mutex<Vec<String>>,
+    lock: Mutex<Option<File>>,
+}
+
+impl Observer for Told {
+    fn event(&self, event: Event<'_>) {
+        if let Event::Warning(text) = event {
+            self.warnings.lock().unwrap().push(text.to_owned());
+            self.lock.lock().unwrap().take();
+        }
+    }
+}
+
+/// As a shell has it that runs `flock a.tar conex …`.
+fn lock(file: &Path) -> File {
+    let lock = File::open(file).unwrap();
+    lock.lock_shared().unwrap();
+    lock
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_lock_of_another_is_waited_for_aloud_and_not_for_ever() {
+    let (memory, dir) = (Memory::new(), tempfile::tempdir().unwrap());
+    let file = dir.path().join("a.tar");
+    let [one, two] = [1, 2].map(|seed| image(&memory, seed));
+    write(sink(&file, false), &memory, &one, Some("a")).await.unwrap();
+    let (before, held) = (fs::read(&file).unwrap(), lock(&file));
+    let told = Arc::new(Told::default());
+    let to = observed(&file, false, told.clone());
+    let err = write(to, &memory, &two, Some("b")).await.unwrap_err();
+    assert_eq!(err.kind(), Kind::Conflict);
+    assert!(err.message().contains("a.tar") && err.hint_text().is_some(), "{err}");
+    let warnings = told.warnings.lock().unwrap().clone();
+    assert_eq!(warnings, ["waits for who holds a lock on oci-archive:a.tar"]);
+    assert_eq!(fs::read(&file).unwrap(), before);
+    // Once it is let go, the wait is over.
+    let told = Arc::new(Told { lock: Mutex::new(Some(held)), ..Told::default() });
+    write(observed(&file, false, told.clone()), &memory, &two, Some("b")).await.unwrap();
+    assert_eq!(told.warnings.lock().unwrap().len(), 1);
+    assert_eq!(names(&file).await, ["a", "b"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_replaces_a_file_whole_asks_for_no_lock_and_is_not_lost() {
+    let (memory, dir) = (Memory::new(), tempfile::tempdir().unwrap());
+    let file = dir.path().join("a.tar");
+    let [one, two, three] = [1, 2, 3].map(|seed| image(&memory, seed));
+    write(sink(&file, false), &memory, &one, Some("a")).await.unwrap();
+    let _held = lock(&file);
+    write(sink(&file, false), &memory, &two, None).await.unwrap();
+    assert_eq!(open(&file).resolve(None).await.unwrap().digest, two.digest);
+    // As an export and a manifest of a tree.
+    let _held = lock(&file);
+    let mut output = Output::create(&file, true).unwrap();
+    output.write_all(b"plain").unwrap();
+    output.finish().unwrap();
+    assert_eq!(fs::read(&file).unwrap(), b"plain");
+    // Who has the old file in hand sees that another came.
+    fs::write(&file, "").unwrap();
+    let mut adding = Output::create(&file, false).unwrap();
+    adding.hold().unwrap();
+    write(sink(&file, false), &memory, &three, None).await.unwrap();
+    assert!(!adding.publish().unwrap());
+    assert_eq!(open(&file).resolve(None).await.unwrap().digest, three.digest);
 }
 
 #[tokio::test(flavor = "multi_thread")]
