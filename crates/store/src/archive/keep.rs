@@ -4,13 +4,13 @@
 //! where something is attached; where names are given, all but what had these names. An image
 //! without a name takes the place of the whole archive, and it is told which names go.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::fmt;
 use std::fs::File;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use conex_spec::{Descriptor, Digest, Error, Kind, MediaType, Result, Tag};
+use conex_spec::{Descriptor, Digest, Error, Kind, Manifest, MediaType, Result, Tag};
 
 use super::choice::{names, tags};
 use super::input::{Archive, Input, in_place};
@@ -55,19 +55,15 @@ impl Keep {
     /// Looks what stays of an old archive beside new roots; nothing where it is an empty file.
     ///
     /// # Errors
-    /// `Usage` for a file that is no archive: it would be lost.
+    /// `Usage` for a file that is no OCI archive: it would be lost.
     pub(super) fn of(&self, old: File, new: &[Descriptor]) -> Result<Option<Kept>> {
         if old.metadata().is_ok_and(|meta| meta.len() == 0) {
             return Ok(None);
         }
-        let no_archive = |err: Error| {
-            let message = "it would be written over, and is no OCI archive";
-            Error::new(Kind::Usage, message).expected("an OCI archive, or no file").source(err)
-        };
         let archive = Archive::read(Input::File(old), &self.spool).map_err(no_archive)?;
         let roots = oci::roots(&archive).map_err(no_archive)?;
         let count = roots.len();
-        let roots = staying(roots, new, &archive)?;
+        let roots = staying(roots, new, |root| readable(&archive, root))?;
         Ok(Some(Kept { whole: roots.len() == count, roots, archive }))
     }
 
@@ -92,22 +88,28 @@ impl Keep {
 }
 
 impl Kept {
-    /// All content that stays: children are told before their parents.
+    /// All content that stays.
     pub(super) fn blobs(&self) -> Result<Vec<Descriptor>> {
         if self.whole { self.all() } else { self.needed() }
     }
 
     fn all(&self) -> Result<Vec<Descriptor>> {
-        let mut blobs = Vec::new();
+        let (mut blobs, mut is_odd) = (Vec::new(), false);
         for name in self.archive.members().names() {
             let name = std::str::from_utf8(name).unwrap_or_default();
             let digest = name.strip_prefix(BLOBS).and_then(|name| name.strip_prefix('/'));
-            let Some(digest) = digest.and_then(|it| it.replacen('/', ":", 1).parse().ok()) else {
-                continue;
-            };
-            if let Some(part) = self.archive.members().find(name)? {
-                blobs.push(Descriptor::new(MediaType::OCTETS, digest, part.size));
+            let digest = digest.and_then(|it| it.replacen('/', ":", 1).parse::<Digest>().ok());
+            let Some(digest) = digest else { continue };
+            match self.archive.members().find(name) {
+                Ok(Some(part)) if digest.algorithm().is_ok() => {
+                    blobs.push(Descriptor::new(MediaType::OCTETS, digest, part.size));
+                }
+                _ => is_odd = true,
             }
+        }
+        if is_odd {
+            // What cannot be verified or read is a fault only where a root needs it.
+            blobs.extend(self.needed()?);
         }
         blobs.sort_by(|a: &Descriptor, b| a.digest.cmp(&b.digest));
         Ok(blobs)
@@ -128,50 +130,122 @@ impl Kept {
             }
             found.push(blob.bare());
         }
-        found.reverse();
         Ok(found)
     }
+}
+
+/// A fault of what is no archive; any other stays what it is, as that of a disk.
+fn no_archive(err: Error) -> Error {
+    if !matches!(err.kind(), Kind::Invalid | Kind::NotFound | Kind::Unsupported) {
+        return err;
+    }
+    let message = "it would be written over, and is no OCI archive";
+    Error::new(Kind::Usage, message).expected("an OCI archive, or no file").source(err)
 }
 
 fn is_nameless(root: &Descriptor) -> bool {
     names(root).next().is_none()
 }
 
-/// The old roots but those whose names are given anew, and what belongs to nothing else.
+/// The old roots but those whose names are given anew, and what belongs to nothing else (rule J6). `read`
+/// gives the manifest of a root, nothing where it is missing or damaged.
 fn staying(
     roots: Vec<Descriptor>,
     new: &[Descriptor],
-    archive: &Archive,
+    read: impl Fn(&Descriptor) -> Result<Option<Manifest>>,
 ) -> Result<Vec<Descriptor>> {
     let given: HashSet<&str> = new.iter().flat_map(names).collect();
-    let is_new = |root: &Descriptor| {
-        let again = names(root).next().is_none() && new.iter().any(|it| it.digest == root.digest);
-        again || names(root).any(|name| given.contains(name))
-    };
-    let (lost, mut kept): (Vec<_>, Vec<_>) = roots.into_iter().partition(is_new);
-    let stands = |digest: &Digest, kept: &[Descriptor]| {
-        new.iter().chain(kept).any(|root| root.digest == *digest)
-    };
-    let mut gone: HashSet<Digest> = lost.into_iter().map(|root| root.digest).collect();
-    gone.retain(|digest| !stands(digest, &kept));
-    loop {
-        let mut subjects = Vec::new();
-        for root in &kept {
-            let belongs = names(root).next().is_none() && root.media_type.is_manifest();
-            let manifest = if belongs { readable(archive, root)? } else { None };
-            let subject = manifest.and_then(|manifest| manifest.subject().cloned());
-            subjects.push(subject.is_some_and(|subject| gone.contains(&subject.digest)));
+    let mut stand: HashSet<Digest> = new.iter().map(|root| root.digest.clone()).collect();
+    let (lost, mut kept): (Vec<_>, Vec<_>) = roots.into_iter().partition(|root| {
+        is_nameless(root) && stand.contains(&root.digest)
+            || names(root).any(|name| given.contains(name))
+    });
+    stand.extend(kept.iter().filter(|root| !is_nameless(root)).map(|root| root.digest.clone()));
+    let (nameless, mut gone) = (digests(&kept), HashSet::new());
+    let mut left: Vec<Digest> = lost.into_iter().map(|root| root.digest).collect();
+    // What stands by itself does not go with the name that it had, but may go with its subject.
+    left.retain(|digest| !stand.contains(digest) && !nameless.contains(digest));
+    if left.is_empty() {
+        return Ok(kept);
+    }
+    let belongs = referrers(&kept, read)?;
+    while let Some(digest) = left.pop() {
+        let found = belongs.get(&digest).into_iter().flatten();
+        left.extend(found.filter(|it| !stand.contains(it) && gone.insert((*it).clone())).cloned());
+    }
+    kept.retain(|root| !gone.contains(&root.digest));
+    Ok(kept)
+}
+
+fn digests(roots: &[Descriptor]) -> HashSet<Digest> {
+    roots.iter().map(|root| root.digest.clone()).collect()
+}
+
+/// Which nameless roots belong to which subject. Each is read once.
+fn referrers(
+    roots: &[Descriptor],
+    read: impl Fn(&Descriptor) -> Result<Option<Manifest>>,
+) -> Result<HashMap<Digest, Vec<Digest>>> {
+    let mut referrers = HashMap::<_, Vec<_>>::new();
+    for root in roots.iter().filter(|root| is_nameless(root) && root.media_type.is_manifest()) {
+        if let Some(subject) = read(root)?.as_ref().and_then(Manifest::subject) {
+            referrers.entry(subject.digest.clone()).or_default().push(root.digest.clone());
         }
-        if !subjects.contains(&true) {
-            return Ok(kept);
+    }
+    Ok(referrers)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::cell::RefCell;
+
+    use conex_spec::descriptor::REF_NAME;
+    use conex_spec::{Document, ImageManifest};
+
+    /// A root that belongs to another, and its content.
+    fn about(subject: &Descriptor) -> (Descriptor, ImageManifest) {
+        let empty = Descriptor::of(MediaType::EMPTY, b"{}");
+        let mut manifest = ImageManifest::new(empty.clone(), vec![empty]);
+        manifest.subject = Some(subject.bare());
+        let document = Document::new(manifest.clone()).unwrap();
+        (Descriptor::of(MediaType::MANIFEST, document.bytes()), manifest)
+    }
+
+    fn named(root: &Descriptor, name: &str) -> Descriptor {
+        let mut root = root.clone();
+        root.annotations.insert(REF_NAME.into(), name.into());
+        root
+    }
+
+    #[test]
+    fn of_a_long_chain_each_is_read_once_and_none_where_nothing_goes() {
+        let image = |text: &str| Descriptor::of(MediaType::MANIFEST, text.as_bytes());
+        let (mut last, mut manifests) = (image("first"), HashMap::new());
+        let mut roots = vec![named(&last, "a"), named(&image("other"), "b")];
+        for _ in 0..50 {
+            let (root, manifest) = about(&last);
+            manifests.insert(root.digest.clone(), Manifest::Image(manifest));
+            roots.push(root.clone());
+            last = root;
         }
-        let mut follows = subjects.into_iter();
-        kept.retain(|root| {
-            let follows = follows.next() == Some(true);
-            if follows {
-                gone.insert(root.digest.clone());
-            }
-            !follows
-        });
+        let reads = RefCell::new(HashMap::<Digest, usize>::new());
+        let staying = |roots: &[Descriptor], new: &[Descriptor]| {
+            reads.borrow_mut().clear();
+            staying(roots.to_vec(), new, |root| {
+                *reads.borrow_mut().entry(root.digest.clone()).or_default() += 1;
+                Ok(manifests.get(&root.digest).cloned())
+            })
+            .unwrap()
+        };
+        let new = [named(&image("new"), "a")];
+        assert_eq!(staying(&roots, &new), roots[1..2]);
+        assert_eq!(reads.borrow().len(), 50);
+        assert!(reads.borrow().values().all(|reads| *reads == 1));
+        assert_eq!(staying(&roots, &[named(&image("new"), "c")]), roots);
+        assert!(reads.borrow().is_empty());
+        // What has another name stays, and what belongs to it.
+        roots.push(named(&roots[10], "c"));
+        assert_eq!(staying(&roots, &new), [&roots[1..2], &roots[10..]].concat());
     }
 }

@@ -343,9 +343,7 @@ impl State {
         if let Some(old) = old
             && let Some(kept) = keep.of(old, &self.roots)?
         {
-            for blob in kept.blobs()? {
-                self.take_over(&kept, &blob)?;
-            }
+            self.take_over_all(&kept).map_err(cannot_stay)?;
             roots = kept.roots;
         }
         roots.extend(self.roots.clone());
@@ -359,6 +357,10 @@ impl State {
         }
         (self.written, self.folders) = (written, folders);
         Ok(false)
+    }
+
+    fn take_over_all(&mut self, kept: &Kept) -> Result<()> {
+        kept.blobs()?.iter().try_for_each(|blob| self.take_over(kept, blob))
     }
 
     fn take_over(&mut self, kept: &Kept, blob: &Descriptor) -> Result<()> {
@@ -378,6 +380,13 @@ impl State {
         self.small_file(INDEX_FILE, index.bytes())?;
         Writer::new(self.output()?).finish().map(drop)
     }
+}
+
+/// A fault of what an archive holds already.
+fn cannot_stay(err: Error) -> Error {
+    let is_unsound = matches!(err.kind(), Kind::Invalid | Kind::Mismatch | Kind::Unsupported);
+    let err = err.context("what the archive holds already");
+    if is_unsound { err.hint("copy the names that are wanted to a new archive") } else { err }
 }
 
 /// Some of what is left to read; nothing at the end.

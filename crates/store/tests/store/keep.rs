@@ -15,6 +15,7 @@ use conex_spec::{
 use conex_store::archive::{ArchiveSink, Form, Input, Keep, OciArchive, Output};
 use conex_store::{Event, Memory, Observer, Sink, Source, SourceExt};
 use conex_tar::compression::{Encoder, Settings};
+use conex_tar::{Entry, Kind as Sort, Writer};
 use conex_testkit::images;
 
 fn sink(file: &Path, all: bool) -> ArchiveSink {
@@ -97,6 +98,66 @@ async fn nobody_loses_what_another_writes_at_once() {
         check(&open(&file), root).await;
     }
     assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1);
+}
+
+/// A member before all others.
+fn put_before(file: &Path, name: &str, content: &[u8]) {
+    let (mut tar, mut entry) = (Vec::new(), Entry::new(name, Sort::File));
+    entry.size = content.len() as u64;
+    Writer::new(&mut tar).append(&entry, content).unwrap();
+    tar.extend(fs::read(file).unwrap());
+    fs::write(file, tar).unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_cannot_be_verified_is_in_the_way_only_where_it_is_needed() {
+    let (memory, dir) = (Memory::new(), tempfile::tempdir().unwrap());
+    let file = dir.path().join("a.tar");
+    let [one, two] = [1, 2].map(|seed| image(&memory, seed));
+    write(sink(&file, false), &memory, &one, Some("a")).await.unwrap();
+    let digest = format!("md5:{}", "a".repeat(32)).parse::<Digest>().unwrap();
+    let member = format!("blobs/md5/{}", digest.encoded());
+    put_before(&file, &member, b"x");
+    write(sink(&file, false), &memory, &two, Some("b")).await.unwrap();
+    assert_eq!(names(&file).await, ["a", "b"]);
+    check(&open(&file), &one).await;
+    let layer = Descriptor::new(MediaType::OCTETS, digest, 1);
+    let manifest = ImageManifest::new(memory.add(MediaType::EMPTY, "{}"), vec![layer]);
+    let document = Document::new(manifest).unwrap();
+    let odd = memory.add(MediaType::MANIFEST, document.bytes().clone());
+    let sparse = sink(&file, true);
+    sparse.put(&odd, memory.fetch(&odd).await.unwrap()).await.unwrap();
+    sparse.tag(&odd, Some(&Tag::new("odd").unwrap())).await.unwrap();
+    sparse.finish().await.unwrap();
+    put_before(&file, &member, b"x");
+    let err = write(sink(&file, false), &memory, &two, Some("c")).await.unwrap_err();
+    assert!(err.message().contains("holds already"), "{err}");
+    assert!(err.hint_text().unwrap().contains("new archive"), "{err}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_fault_of_the_disk_is_none_of_the_archive() {
+    let (memory, dir) = (Memory::new(), tempfile::tempdir().unwrap());
+    let file = dir.path().join("a.tar");
+    let [one, two] = [1, 2].map(|seed| image(&memory, seed));
+    write(sink(&file, false), &memory, &one, Some("a")).await.unwrap();
+    pack(&file);
+    let keep = Keep { all: false, observer: Arc::new(()), spool: "/proc/none".into() };
+    let err = write(sink(&file, false).keeping(keep), &memory, &two, Some("b")).await.unwrap_err();
+    assert_eq!(err.kind(), Kind::Io, "{err}");
+    // Half of a tar is none.
+    let bytes = fs::read(&file).unwrap();
+    fs::write(&file, &bytes[..bytes.len() / 2]).unwrap();
+    let err = write(sink(&file, false), &memory, &two, Some("b")).await.unwrap_err();
+    assert_eq!(err.kind(), Kind::Usage, "{err}");
+}
+
+/// Compresses it.
+fn pack(file: &Path) {
+    let settings = Settings { compression: Compression::Gzip, ..Settings::default() };
+    let mut packed = Encoder::new(settings, Vec::new()).unwrap();
+    packed.write_all(&fs::read(file).unwrap()).unwrap();
+    fs::write(file, packed.finish().unwrap()).unwrap();
 }
 
 /// What was told, and a lock that is let go when it was.
@@ -215,10 +276,7 @@ async fn odd_archives_stay_too_or_are_left_alone() {
     fs::write(&file, "").unwrap();
     write(sink(&file, false), &memory, &one, Some("a")).await.unwrap();
     let plain = fs::read(&file).unwrap();
-    let settings = Settings { compression: Compression::Gzip, ..Settings::default() };
-    let mut packed = Encoder::new(settings, Vec::new()).unwrap();
-    packed.write_all(&plain).unwrap();
-    fs::write(&file, packed.finish().unwrap()).unwrap();
+    pack(&file);
     write(sink(&file, false), &memory, &two, Some("b")).await.unwrap();
     check(&open(&file), &one).await;
     assert_eq!(names(&file).await, ["a", "b"]);
