@@ -25,17 +25,17 @@ use crate::options::Uploads;
 use crate::push::Session;
 use crate::registry::Registry;
 use crate::repository::Repository;
-use crate::retry::jitter;
 use conex_spec::{Descriptor, Digest, Name};
 use conex_store::bridge::blocking;
+use conex_store::source::Place;
+use conex_store::wait::Wait;
 
 /// The longest location that is kept, in bytes.
 const MAX_LOCATION: u64 = 16 << 10;
 /// How many files are looked at for old ones.
 const MAX_SWEPT: usize = 1000;
-/// How long someone's turn is waited for, and how often it is looked whether it is over.
+/// How long someone's turn is waited for.
 const PATIENCE: Duration = Duration::from_secs(60);
-const LOOK: Duration = Duration::from_millis(10);
 
 /// What an upload was called: a repository and a digest.
 pub(crate) type Key = (Arc<str>, Digest);
@@ -72,7 +72,10 @@ impl Repository {
         {
             let name = Digest::sha256(format!("{origin}\n{}\n{}", key.0, key.1).as_bytes());
             // Where nothing can be kept, the next process begins anew.
-            let taken = blocking(move || Ok(Kept::take(&uploads, name.encoded()).ok().flatten()));
+            let taken = blocking(move || {
+                sweep(&uploads);
+                Ok(Kept::take(&uploads, name.encoded()).ok().flatten())
+            });
             if let Ok(Some((kept, at))) = taken.await {
                 file = Some(kept);
                 found = found.or_else(|| at.as_deref().and_then(parse));
@@ -87,8 +90,19 @@ impl Repository {
         let uploads = self.registry().options().uploads.clone()?;
         let origin = self.origin().await.ok()?;
         let key = Digest::sha256(format!("{origin}\n{}\n{name}", self.name()).as_bytes());
-        let mut waited = Duration::ZERO;
-        while waited < PATIENCE {
+        let swept = uploads.clone();
+        let sweeping = blocking(move || {
+            sweep(&swept);
+            Ok(())
+        });
+        sweeping.await.ok()?;
+        let mut wait = Wait::begin();
+        let tell = || {
+            let place = self.location();
+            let text = format!("waits for another process that changes {name} in {place}");
+            self.registry().warn(&text);
+        };
+        loop {
             let (uploads, key) = (uploads.clone(), key.clone());
             let taken = blocking(move || Ok(Kept::take(&uploads, key.encoded()))).await.ok()?;
             match taken {
@@ -97,11 +111,10 @@ impl Repository {
                 Err(err) if err.kind() != io::ErrorKind::NotFound => return None,
                 Ok(None) | Err(_) => {}
             }
-            let pause = jitter(LOOK);
-            tokio::time::sleep(pause).await;
-            waited += pause;
+            if !wait.look_again(PATIENCE, tell).await {
+                return None;
+            }
         }
-        None
     }
 
     /// Takes an upload to which nothing was sent yet.
@@ -189,7 +202,6 @@ impl Kept {
             fs::create_dir_all(uploads.folder.parent().unwrap_or(Path::new(".")))?;
             DirBuilder::new().recursive(true).mode(0o700).create(&uploads.folder)?;
         }
-        sweep(uploads);
         let path = uploads.folder.join(name);
         let file = open(&path)?;
         if file.try_lock().is_err() || !is_at(&file, &path) {
@@ -254,6 +266,40 @@ fn sweep(uploads: &Uploads) {
 mod tests {
     use super::*;
     use std::os::unix::fs::PermissionsExt;
+    use std::sync::Mutex;
+
+    use conex_spec::Tag;
+    use conex_store::{Event, Observer};
+
+    use crate::{Client, Options};
+
+    /// What is told to a person.
+    #[derive(Default)]
+    struct Told(Mutex<Vec<String>>);
+
+    impl Observer for Told {
+        fn event(&self, event: Event<'_>) {
+            if let Event::Warning(text) = event {
+                self.0.lock().unwrap().push(text.to_owned());
+            }
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_turn_that_does_not_come_is_told_of_once() {
+        let (dir, told) = (tempfile::tempdir().unwrap(), Arc::new(Told::default()));
+        let uploads = Some(uploads(dir.path(), 0));
+        let options = Options { observer: told.clone(), uploads, ..Options::default() };
+        let repository = Client::new(options).repository(&"registry.example/a".parse().unwrap());
+        let name = Name::Tag(Tag::new("list").unwrap());
+        let first = repository.turn(&name).await.unwrap();
+        assert_eq!(*told.0.lock().unwrap(), [""; 0]);
+        assert!(repository.turn(&name).await.is_none());
+        let warning = "waits for another process that changes list in registry.example/a";
+        assert_eq!(*told.0.lock().unwrap(), [warning]);
+        drop(first);
+        assert!(repository.turn(&name).await.is_some());
+    }
 
     fn uploads(dir: &Path, before: i64) -> Uploads {
         Uploads { folder: dir.join("a/b"), before }
@@ -292,7 +338,9 @@ mod tests {
         assert_eq!(Kept::take(&uploads, "open").unwrap().unwrap().1, None);
         let later = Uploads { before: i64::MAX, ..uploads.clone() };
         assert_eq!(Kept::take(&later, "another").unwrap().unwrap().1, None);
-        assert!(!uploads.folder.join("old").exists(), "swept");
+        assert!(uploads.folder.join("old").exists(), "who only looks does not sweep");
+        sweep(&later);
+        assert!(!uploads.folder.join("old").exists());
         std::os::unix::fs::symlink(&open, uploads.folder.join("link")).unwrap();
         assert!(Kept::take(&uploads, "link").is_err());
     }
