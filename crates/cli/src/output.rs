@@ -246,6 +246,17 @@ fn escape_lines(text: &str) -> String {
         .collect()
 }
 
+/// The first of what was odd, a line each, and how many more there are.
+pub fn warnings(kept: &[String], count: u64) -> String {
+    let mut text: String =
+        kept.iter().map(|warning| format!("warning: {}\n", escape(warning))).collect();
+    let hidden = count.saturating_sub(kept.len() as u64);
+    if hidden > 0 {
+        text += &format!("warning: {hidden} more of these\n");
+    }
+    text
+}
+
 /// Bytes as people read them: `1.5 MiB`.
 pub fn size(bytes: u64) -> String {
     const UNITS: [&str; 5] = ["B", "KiB", "MiB", "GiB", "TiB"];

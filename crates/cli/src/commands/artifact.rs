@@ -16,7 +16,7 @@ use conex_tar::Time;
 use super::{MAX_SHOWN_FILES, raw};
 use crate::args::typed;
 use crate::environment;
-use crate::output::{Output, escape, size};
+use crate::output::{Output, escape, size, warnings};
 
 mod attach;
 mod packages;
@@ -184,12 +184,8 @@ fn files_and_location(places: &[String]) -> Result<(&[String], Location)> {
 }
 
 fn text(what: &str, stored: &Stored) -> String {
-    let warnings = stored.warnings.iter().take(MAX_SHOWN_FILES);
-    let mut text: String =
-        warnings.map(|warning| format!("warning: {}\n", escape(warning))).collect();
-    if stored.warnings.len() > MAX_SHOWN_FILES {
-        text += &format!("warning: and {} more\n", stored.warnings.len() - MAX_SHOWN_FILES);
-    }
+    let told = stored.warnings.len().min(MAX_SHOWN_FILES);
+    let mut text = warnings(&stored.warnings[..told], stored.warnings.len() as u64);
     text += &format!("{what} {}\n", stored.location);
     if let Some(kind) = &stored.root.artifact_type {
         text += &format!("  type {kind}\n");

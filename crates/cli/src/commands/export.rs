@@ -13,7 +13,7 @@ use conex_store::archive::Output as Replacement;
 
 use super::raw;
 use crate::args::typed;
-use crate::output::{Output, size};
+use crate::output::{Output, size, warnings};
 
 /// Write the files of an image as one tar
 ///
@@ -55,7 +55,7 @@ impl Export {
     }
 
     fn text(&self, report: &Report, file: Option<&Path>) -> String {
-        let warnings = super::unpack::warnings(&report.warnings, report.odd);
+        let warnings = warnings(&report.warnings, report.odd);
         // Whoever reads the tar wants to hear nothing else.
         let Some(file) = file else { return warnings };
         warnings

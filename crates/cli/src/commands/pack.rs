@@ -13,7 +13,7 @@ use conex_spec::{Error, Kind, Location, Platform, Result};
 use super::layers::{FilterArgs, LayerArgs};
 use crate::args::typed;
 use crate::environment;
-use crate::output::{Output, escape, size};
+use crate::output::{Output, size, warnings};
 
 /// Make an image of folders, one layer for each
 ///
@@ -142,8 +142,7 @@ fn pair(text: &str) -> Result<(String, String), String> {
 }
 
 fn text(report: &Report) -> String {
-    let mut text: String =
-        report.warnings.iter().map(|warning| format!("warning: {}\n", escape(warning))).collect();
+    let mut text = warnings(&report.warnings, report.warnings.len() as u64);
     text += &format!("packed {}\n", report.location);
     for layer in &report.layers {
         text += &format!("  {}  {:>10}\n", layer.digest, size(layer.size));

@@ -13,7 +13,7 @@ use conex_spec::{Error, Kind, Location, Platform, Reference, Result};
 
 use super::copy::Rehash;
 use crate::args::typed;
-use crate::output::Output;
+use crate::output::{Output, warnings};
 
 /// Pull an image for one platform into the local store; only what is missing moves
 #[derive(Debug, Args)]
@@ -61,7 +61,7 @@ impl Pull {
                 Target { dir: dir.clone(), options: unpacked, mtree: None, strict: self.strict };
             let report = pull_unpack(context, reference, &platform, options, &target).await?;
             return output.report(&report, |report| {
-                super::unpack::warnings(&report.tree.warnings, report.tree.odd)
+                warnings(&report.tree.warnings, report.tree.odd)
                     + &text(&report.pulled)
                     + &format!("unpacked to {}\n", dir.display())
             });

@@ -13,7 +13,7 @@ use conex_spec::{Location, Platform, Result};
 use super::layers::LayerArgs;
 use crate::args::typed;
 use crate::environment;
-use crate::output::{Output, escape, size};
+use crate::output::{Output, size, warnings};
 
 /// Make a layer of what changed in an unpacked image, on top of that image
 ///
@@ -81,8 +81,7 @@ impl Repack {
 }
 
 fn text(report: &Report) -> String {
-    let mut text: String =
-        report.warnings.iter().map(|warning| format!("warning: {}\n", escape(warning))).collect();
+    let mut text = warnings(&report.warnings, report.warnings.len() as u64);
     text += &match &report.layer {
         None => format!("nothing changed; {} is as it was\n", report.location),
         Some(layer) => format!(

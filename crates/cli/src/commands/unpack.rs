@@ -15,7 +15,7 @@ use conex_ops::unpack_layers::unpack_layers;
 use conex_spec::{Location, Platform, Result};
 
 use crate::args::typed;
-use crate::output::{Output, escape, size};
+use crate::output::{Output, size, warnings};
 
 /// Unpack an image to a root file system
 #[derive(Debug, Args)]
@@ -123,15 +123,4 @@ impl Unpack {
                 report.image.digest
             )
     }
-}
-
-/// The first of what was odd, a line each, and how many more there are.
-pub fn warnings(kept: &[String], count: u64) -> String {
-    let mut text: String =
-        kept.iter().map(|warning| format!("warning: {}\n", escape(warning))).collect();
-    let hidden = count.saturating_sub(kept.len() as u64);
-    if hidden > 0 {
-        text += &format!("warning: {hidden} more of these\n");
-    }
-    text
 }
