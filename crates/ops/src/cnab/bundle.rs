@@ -92,7 +92,7 @@ impl Bundle {
 
     /// The tag of its version, `_` for `+`.
     pub fn tag(&self) -> Result<Tag> {
-        Tag::new(&self.version.replace('+', "_"))
+        Tag::of_version(&self.version)
     }
 
     /// All images: the one that installs it first, then the others in the order of their names.

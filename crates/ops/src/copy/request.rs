@@ -181,7 +181,7 @@ impl Job<'_> {
         }
         let artifact = Artifact::of(&*self.from.manifest(root).await?);
         let version = artifact.and_then(|artifact| artifact.version);
-        Ok(version.and_then(|version| Tag::new(&version.replace('+', "_")).ok()))
+        Ok(version.and_then(|version| Tag::of_version(&version).ok()))
     }
 
     /// A name that nobody typed is taken from nothing else.

@@ -185,7 +185,7 @@ impl Chart {
 
     /// The tag of its version, with `_` for the `+` that no tag can have.
     pub fn tag(&self) -> Result<Tag> {
-        Tag::new(&self.semantic()?.tag())
+        self.semantic()?.tag()
     }
 
     /// What Helm calls the file of its archive.

@@ -7,7 +7,7 @@ use std::str::FromStr;
 
 use semver::{BuildMetadata, Prerelease};
 
-use conex_spec::{Error, Kind, Result};
+use conex_spec::{Error, Kind, Result, Tag};
 
 /// A semantic version, read leniently: `v` before it, one to three numbers.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -34,8 +34,8 @@ impl Version {
     }
 
     /// The tag of a version.
-    pub fn tag(&self) -> String {
-        self.text.replace('+', "_")
+    pub fn tag(&self) -> Result<Tag> {
+        Tag::of_version(&self.text)
     }
 
     /// Compares by precedence (<https://semver.org>, 11), and equal ones by their text.

@@ -30,13 +30,18 @@ pub(super) fn registry_tag(text: &str) -> Result<()> {
     let err = Error::invalid("not a registry's tag")
         .expected("1 to 128 of A-Z, a-z, 0-9, _ . and -, not beginning with . or -")
         .found(shown(text));
-    // As the tags of charts and bundles have it.
-    let version = text.replace('+', "_");
+    let version = version_tag(text);
     Err(if text.contains('+') && registry_tag(&version).is_ok() {
         err.hint(format!("the tag of version {text} is {version}"))
     } else {
         err
     })
+}
+
+/// The tag of a version, as charts and bundles have it: "Helm adopts the convention of changing plus (+) to
+/// an underscore (_)".
+pub(super) fn version_tag(version: &str) -> String {
+    version.replace('+', "_")
 }
 
 /// `[a-z0-9]+((\.|_|__|-+)[a-z0-9]+)*`, one or more joined by slashes.

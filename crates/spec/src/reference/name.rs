@@ -41,6 +41,11 @@ impl Tag {
         Ok(Self(text.into()))
     }
 
+    /// The tag of a semantic version, with `_` for the `+` that no registry's tag can have.
+    pub fn of_version(version: &str) -> Result<Self> {
+        Self::new(&grammar::version_tag(version))
+    }
+
     /// The tag that is meant where a person gives none.
     pub fn latest() -> Self {
         Self("latest".into())
