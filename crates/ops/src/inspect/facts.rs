@@ -87,6 +87,8 @@ fn spdx(bytes: &[u8]) -> Option<Facts> {
         packages: Option<Vec<IgnoredAny>>,
         files: Option<Vec<IgnoredAny>>,
         creation_info: Creation,
+        #[serde(rename = "@graph")]
+        graph: Option<Vec<boms::Element>>,
     }
     #[derive(Default, Deserialize)]
     #[serde(default)]
@@ -94,10 +96,10 @@ fn spdx(bytes: &[u8]) -> Option<Facts> {
         created: String,
         creators: Vec<String>,
     }
-    if let Some(facts) = boms::spdx_graph(bytes) {
-        return Some(facts);
-    }
     let it: Spdx = parsed(bytes)?;
+    if let Some(graph) = it.graph {
+        return Some(boms::spdx_graph(&graph));
+    }
     Some(told([
         ("format", it.spdx_version),
         ("name", it.name),

@@ -1,9 +1,10 @@
 //! Bills of materials that are no plain JSON objects: SPDX as tags and values, the graph of SPDX 3, and
 //! CycloneDX in XML. A few words are looked for; whether the rest is sound nobody asks.
 
-use serde_json::Value;
+use serde::Deserialize;
+use serde::de::IgnoredAny;
 
-use super::{Facts, listed, parsed, told};
+use super::{Facts, listed, told};
 
 /// The name space of CycloneDX, before its version.
 const CYCLONEDX: &str = "http://cyclonedx.org/schema/bom/";
@@ -28,25 +29,43 @@ pub(super) fn spdx_text(bytes: &[u8]) -> Option<Facts> {
     ]))
 }
 
+/// An element of SPDX 3; one that is no object, or says other things, is passed over.
+#[derive(Deserialize)]
+#[serde(untagged)]
+pub(super) enum Element {
+    Said(Said),
+    Other(IgnoredAny),
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default, rename_all = "camelCase")]
+pub(super) struct Said {
+    #[serde(rename = "type")]
+    sort: String,
+    name: String,
+    spec_version: String,
+    created: String,
+}
+
 /// SPDX 3, "Serialization": elements in `@graph`, each with its `type`.
-pub(super) fn spdx_graph(bytes: &[u8]) -> Option<Facts> {
-    let document: Value = parsed(bytes)?;
-    let graph = document.get("@graph")?.as_array()?;
+pub(super) fn spdx_graph(graph: &[Element]) -> Facts {
     let of = |sort: &'static str| {
-        graph.iter().filter(move |it| it.get("type").and_then(Value::as_str) == Some(sort))
+        graph.iter().filter_map(move |element| match element {
+            Element::Said(said) if said.sort == sort => Some(said),
+            _ => None,
+        })
     };
-    let text = |sort, member| {
-        let value = of(sort).find_map(|it| it.get(member)?.as_str());
-        value.unwrap_or_default().to_owned()
+    let text = |sort, member: fn(&Said) -> &String| {
+        of(sort).map(member).find(|text| !text.is_empty()).cloned().unwrap_or_default()
     };
-    let version = text("CreationInfo", "specVersion");
-    Some(told([
+    let version = text("CreationInfo", |it| &it.spec_version);
+    told([
         ("format", format!("SPDX {version}")),
-        ("name", text("SpdxDocument", "name")),
+        ("name", text("SpdxDocument", |it| &it.name)),
         ("packages", counted(of("software_Package").count())),
         ("source files", counted(of("software_File").count())),
-        ("created", text("CreationInfo", "created")),
-    ]))
+        ("created", text("CreationInfo", |it| &it.created)),
+    ])
 }
 
 /// CycloneDX, bom-1.x.xsd. Elements with a prefix of their own tell no more than the format.
