@@ -51,7 +51,7 @@ pub struct Report {
     pub matching: Vec<Descriptor>,
     /// How many these are.
     pub count: usize,
-    /// How many there are, whatever was asked for.
+    /// How many there are as deep as was looked, whatever else was asked for.
     pub found: usize,
     /// Whether the root itself is not there: then it is what its referrers say of it.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
@@ -104,7 +104,7 @@ pub async fn discover(context: &Context, location: &Location, filter: &Filter) -
     let mut root = node(root, &found, &mut HashSet::new(), 0);
     let found = matching(&root).len();
     prune(&mut root, filter);
-    let matching = matching(&root);
+    let matching: Vec<_> = matching(&root).into_iter().cloned().collect();
     Ok(Report { location: location.clone(), count: matching.len(), matching, root, found, missing })
 }
 
@@ -332,10 +332,10 @@ fn fits(entry: &Descriptor, filter: &Filter) -> bool {
 }
 
 /// What is asked for below a node.
-fn matching(node: &Node) -> Vec<Descriptor> {
+fn matching(node: &Node) -> Vec<&Descriptor> {
     let mut all = Vec::new();
     for below in &node.referrers {
-        all.extend(below.matches.then(|| below.descriptor.clone()));
+        all.extend(below.matches.then_some(&below.descriptor));
         all.extend(matching(below));
     }
     all
@@ -436,7 +436,7 @@ mod tests {
         let mut root = node(entry("x"), &found, &mut HashSet::new(), 0);
         assert_eq!(matching(&root).len(), 4);
         prune(&mut root, &types("dd"));
-        assert_eq!(matching(&root), [entry("dd")]);
+        assert_eq!(matching(&root), [&entry("dd")]);
     }
 
     /// Of what is asked for, and not of what else there is.

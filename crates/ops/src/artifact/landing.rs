@@ -19,7 +19,7 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{
-    AtFlags, CWD, FileType, FlockOperation, Mode, OFlags, RenameFlags, ResolveFlags, flock,
+    AtFlags, CWD, FileType, FlockOperation, Mode, OFlags, RenameFlags, ResolveFlags, Stat, flock,
     mkdirat, openat, openat2, renameat, renameat_with, statat,
 };
 use rustix::io::Errno;
@@ -149,11 +149,7 @@ impl Landing {
     /// What has a title now, and whether it is a file that holds this blob. Fails where the way to it
     /// leads out of the folder or through a file.
     pub(super) fn look(&self, title: &str, blob: Option<&Descriptor>) -> Result<Seen> {
-        let Some((parent, name)) = self.parent(title, false)? else { return Ok(Seen::Nothing) };
-        let stat = match statat(&parent, name, AtFlags::SYMLINK_NOFOLLOW) {
-            Err(Errno::NOENT) => return Ok(Seen::Nothing),
-            stat => stat.map_err(|errno| self.cannot("look at", title, errno))?,
-        };
+        let Some((parent, name, stat)) = self.there(title)? else { return Ok(Seen::Nothing) };
         let size = stat.st_size.unsigned_abs();
         match FileType::from_raw_mode(stat.st_mode) {
             FileType::RegularFile => {
@@ -163,22 +159,15 @@ impl Landing {
                 }
                 Ok(Seen::Other(format!("another file of {size} bytes")))
             }
-            FileType::Directory => Ok(Seen::Other("a folder".to_owned())),
-            FileType::Symlink => Ok(Seen::Other("a link".to_owned())),
-            _ => Ok(Seen::Other("something special".to_owned())),
+            sort => Ok(Seen::Other(noun(sort).to_owned())),
         }
     }
 
     /// Fails where something would be lost if what has a title was replaced: what a folder holds and the
     /// one in the stage that is to take its place does not, and what is neither file, link nor folder.
     pub(super) fn may_replace(&self, title: &str, staged: Option<&Path>) -> Result<()> {
-        let Some((parent, name)) = self.parent(title, false)? else { return Ok(()) };
-        let sort = match statat(&parent, name, AtFlags::SYMLINK_NOFOLLOW) {
-            Err(Errno::NOENT) => return Ok(()),
-            Err(errno) => return Err(self.cannot("look at", title, errno)),
-            Ok(stat) => FileType::from_raw_mode(stat.st_mode),
-        };
-        let (lost, sort) = match sort {
+        let Some((parent, name, stat)) = self.there(title)? else { return Ok(()) };
+        let (lost, sort) = match FileType::from_raw_mode(stat.st_mode) {
             FileType::RegularFile | FileType::Symlink => return Ok(()),
             FileType::Directory => {
                 let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
@@ -196,12 +185,7 @@ impl Landing {
             format!("{} would be deleted", self.path.join(lost).display()),
         )
         .expected("nothing here that the artifact does not have")
-        .found(match sort {
-            FileType::RegularFile => "a file",
-            FileType::Directory => "a folder",
-            FileType::Symlink => "a link",
-            _ => "something special",
-        })
+        .found(noun(sort))
         .hint("move it away, or pull into another folder"))
     }
 
@@ -260,6 +244,16 @@ impl Landing {
         }
     }
 
+    /// What has a title now, below its folder and under its name there; nothing where nothing has it.
+    fn there<'a>(&self, title: &'a str) -> Result<Option<(OwnedFd, &'a str, Stat)>> {
+        let Some((parent, name)) = self.parent(title, false)? else { return Ok(None) };
+        match statat(&parent, name, AtFlags::SYMLINK_NOFOLLOW) {
+            Err(Errno::NOENT) => Ok(None),
+            Err(errno) => Err(self.cannot("look at", title, errno)),
+            Ok(stat) => Ok(Some((parent, name, stat))),
+        }
+    }
+
     /// The folder of a title, held open, and the last part; nothing where it is not there and not to
     /// be made.
     fn parent<'a>(&self, title: &'a str, make: bool) -> Result<Option<(OwnedFd, &'a str)>> {
@@ -308,6 +302,15 @@ impl Landing {
             .expected("nothing, or the same file")
             .found(found)
             .hint("`--overwrite` replaces files and links, or pull into another folder")
+    }
+}
+
+fn noun(sort: FileType) -> &'static str {
+    match sort {
+        FileType::RegularFile => "a file",
+        FileType::Directory => "a folder",
+        FileType::Symlink => "a link",
+        _ => "something special",
     }
 }
 
